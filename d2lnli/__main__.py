@@ -1,0 +1,179 @@
+"""The command line: `python -m d2lnli finetune | predict | download | check`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from .bert import BERTClassifier
+from .checkup import checkup
+from .classifiers import load_classifier, save_classifier
+from .devices import PRECISIONS
+from .evaluation import evaluate, predict_proba
+from .hub import classifier_dir, download_extract, find_folder
+from .pretrained import load_pretrained_model
+from .snli import LABELS, SNLIBERTDataset, read_snli, snli_file
+from .training import BOOK_RECIPE, SCHEDULES, TINY_RECIPE, finetune, recipe
+from .truncation import TRUNCATIONS
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; bad input is one line, not a traceback."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.command(arguments)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def finetune_command(arguments: argparse.Namespace) -> int:
+    """Fine-tune, save the classifier, read the test split once, print the chapter's lines."""
+    settings = recipe(arguments.model)
+    for name in settings:
+        if getattr(arguments, name) is not None:
+            settings[name] = getattr(arguments, name)
+    torch.manual_seed(arguments.seed)
+    folder = find_folder(arguments.data)
+    bert, vocab = load_pretrained_model(arguments.model)
+
+    def dataset(split: str, max_examples: int | None = None) -> SNLIBERTDataset:
+        pairs = read_snli(folder, split, max_examples)
+        return SNLIBERTDataset(pairs, arguments.max_len, vocab, arguments.truncation)
+
+    train_set, test_set = dataset("train", arguments.pairs), dataset("test")
+    dev_set = dataset("dev") if _has_dev(folder) else None
+    shown = ", ".join(f"{name} {value}" for name, value in settings.items())
+    print(f"fine-tuning {arguments.model} on {len(train_set)} pairs of {arguments.data}: {shown}")
+    net = BERTClassifier(bert)
+    history = finetune(
+        net,
+        train_set,
+        dev_set,
+        **settings,
+        clip=arguments.clip,
+        precision=arguments.precision,
+        seed=arguments.seed,
+        run_dir=arguments.run_dir,
+    )
+    if history.interrupted:
+        print(f"interrupted in epoch {history.num_epochs + 1}; what was learnt so far is kept")
+    output = arguments.output or classifier_dir(arguments.model, arguments.data)
+    save_classifier(output, net, vocab)
+    if dev_set is not None:
+        print(f"dev acc {history.last('dev_acc'):.3f}")
+    print(f"trained in {history.precision}; the classifier is in {output}")
+    print(history.closing_lines("test", evaluate(net, test_set).accuracy))
+    return 0
+
+
+def predict_command(arguments: argparse.Namespace) -> int:
+    """Print the label of one pair and the three probabilities."""
+    folder = arguments.classifier or classifier_dir(arguments.model, arguments.data)
+    net, vocab = load_classifier(folder)
+    (probs,) = predict_proba(net, vocab, [arguments.premise], [arguments.hypothesis])
+    print(LABELS[probs.argmax()])
+    print(", ".join(f"{label} {prob:.3f}" for label, prob in zip(LABELS, probs, strict=True)))
+    return 0
+
+
+def download_command(arguments: argparse.Namespace) -> int:
+    """Fill the data folder with the named entries of the hub."""
+    for name in arguments.names:
+        print(f"{name}: {download_extract(name)}")
+    return 0
+
+
+def check_command(arguments: argparse.Namespace) -> int:
+    """Print OK or FAIL for everything a class needs; the exit status is 1 if anything failed."""
+    checks = checkup()
+    for ok, what, found in checks:
+        print(f"{'OK' if ok else 'FAIL':<5} {what}: {found}")
+    return 0 if all(check.ok for check in checks) else 1
+
+
+def _has_dev(folder: Path) -> bool:
+    try:
+        return bool(snli_file(folder, "dev"))
+    except FileNotFoundError:
+        print(f"{folder} has no dev split: nothing is measured between epochs")
+        return False
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m d2lnli",
+        description="Natural language inference by fine-tuning BERT.",
+        epilog="Data and models are kept in $D2LNLI_DATA_DIR, or in the user's cache folder.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    names = argparse.ArgumentParser(add_help=False)
+    option = names.add_argument_group("model and data").add_argument
+    option("--model", default="bert.tiny", metavar="NAME",
+           help="bert.tiny (bundled, the default), bert.small, bert.base, or a folder")  # fmt: skip
+    option("--data", default="SNLI-sample", metavar="NAME",
+           help="SNLI-sample (bundled, the default), SNLI, or a folder")  # fmt: skip
+    _add_finetune(commands, names)
+    _add_predict(commands, names)
+    add = commands.add_parser("download", help="fill the data folder, such as before class")
+    add.add_argument("names", nargs="+", metavar="NAME", help="bert.small, bert.base, SNLI, …")
+    add.set_defaults(command=download_command)
+    add = commands.add_parser("check", help="tell whether this machine is ready for the course")
+    add.set_defaults(command=check_command)
+    return parser
+
+
+def _add_finetune(commands: argparse._SubParsersAction, names: argparse.ArgumentParser) -> None:
+    text = "fine-tune a pretrained BERT and report its test accuracy"
+    add = commands.add_parser("finetune", parents=[names], help=text, description=text)
+    add.set_defaults(command=finetune_command)
+
+    def default(name: str) -> str:
+        return f"({TINY_RECIPE[name]} for bert.tiny, else the book's {BOOK_RECIPE[name]})"
+
+    number = dict(metavar="N", type=int)
+    fraction = dict(metavar="X", type=float)
+    option = add.add_argument_group("training").add_argument
+    option("--pairs", help="train on the first N pairs only (all)", **number)
+    option(
+        "--epochs",
+        dest="num_epochs",
+        help=f"passes over the pairs {default('num_epochs')}",
+        **number,
+    )
+    option("--batch-size", help=f"pairs in a minibatch {default('batch_size')}", **number)
+    option("--lr", help=f"learning rate {default('lr')}", **fraction)
+    option("--schedule", choices=SCHEDULES, help=f"of the learning rate {default('schedule')}")
+    option("--warmup", help=f"share of steps with a rising rate {default('warmup')}", **fraction)
+    option("--clip", help="largest norm of a gradient (none)", **fraction)
+    option("--max-len", default=128, help="most tokens of a pair (128)", **number)
+    option("--truncation", choices=TRUNCATIONS, default="longest_first", metavar="STRATEGY",
+           help=f"of longer pairs: {', '.join(TRUNCATIONS)} (longest_first)")  # fmt: skip
+    option("--precision", choices=["auto", *PRECISIONS], default="auto",
+           help="auto takes bf16 where a quick timing finds it faster (auto)")  # fmt: skip
+    option("--seed", default=0, help="of everything random (0)", **number)
+    option = add.add_argument_group("folders").add_argument
+    option("--run-dir", metavar="DIR", help="keep history and checkpoint here, or go on from them")
+    option(
+        "--output",
+        metavar="DIR",
+        help="save the classifier here (its own place in the data folder)",
+    )
+
+
+def _add_predict(commands: argparse._SubParsersAction, names: argparse.ArgumentParser) -> None:
+    text = "classify one pair with the classifier that finetune saved"
+    add = commands.add_parser("predict", parents=[names], help=text, description=text)
+    add.set_defaults(command=predict_command)
+    add.add_argument("premise", metavar="PREMISE", help="such as 'A man is sleeping.'")
+    add.add_argument("hypothesis", metavar="HYPOTHESIS", help="such as 'Nobody is awake.'")
+    add.add_argument("--classifier", metavar="DIR", help="its folder (that of --model and --data)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

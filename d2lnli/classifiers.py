@@ -1,0 +1,62 @@
+"""Fine-tuned classifiers on disk: `config.json`, `vocab.json` and `model.safetensors`."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import nn
+
+from .bert import BERTClassifier, BERTModel
+from .pretrained import load_vocab, read_json
+from .text import Vocab
+
+_FILES = ("config.json", "vocab.json", "model.safetensors")
+
+
+def save_classifier(folder: str | os.PathLike, net: nn.Module, vocab: Vocab) -> None:
+    """Write a classifier and its vocabulary; files that are there are replaced once all are whole.
+
+    `net` is a `BERTClassifier`, or a class of the reader's own with the same three parts.
+    """
+    folder = Path(folder)
+    config = {**net.encoder.config, "num_classes": net.output.out_features}
+    tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
+        new = Path(temporary)
+        (new / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (new / "vocab.json").write_text(json.dumps(vocab.idx_to_token), encoding="utf-8")
+        safetensors.torch.save_file(tensors, new / "model.safetensors")
+        for name in _FILES:
+            (new / name).replace(folder / name)
+
+
+def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
+    """Read a classifier and its vocabulary as `save_classifier` wrote them; in evaluation mode."""
+    folder = Path(folder)
+    if not all((folder / name).is_file() for name in _FILES):
+        raise FileNotFoundError(
+            f"{folder} does not hold a fine-tuned classifier ({', '.join(_FILES)}): "
+            "make one with `python -m d2lnli finetune` or save_classifier"
+        )
+    config, vocab = read_json(folder / "config.json", dict), load_vocab(folder / "vocab.json")
+    path = folder / "model.safetensors"
+    try:
+        num_classes = config.pop("num_classes")
+        net = BERTClassifier(BERTModel(**config), num_classes)
+        net.load_state_dict(safetensors.torch.load_file(path))
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"{path} is not a whole safetensors file ({error}): fine-tune again"
+        ) from error
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} does not fit {folder / 'config.json'}: {error}") from error
+    if len(vocab) != config["vocab_size"]:
+        raise ValueError(
+            f"{folder / 'vocab.json'} has {len(vocab)} words, but the model has "
+            f"{config['vocab_size']}: the files belong to different classifiers"
+        )
+    return net.eval(), vocab

@@ -1,0 +1,71 @@
+"""Devices and precision: what this machine has, and what it is fast at."""
+
+import functools
+import multiprocessing
+import os
+import time
+
+import torch
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def try_all_gpus() -> list[torch.device]:
+    """Return all GPUs, or the CPU if there is none."""
+    gpus = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
+    return gpus or [torch.device("cpu")]
+
+
+def first_device(devices: list[torch.device] | None) -> torch.device:
+    """Return the device to use: one process drives one, so say so if there are more."""
+    devices = [torch.device(device) for device in devices or try_all_gpus()]
+    if len(devices) > 1:
+        print(f"{len(devices)} devices given: training on the first, {devices[0]}")
+    return devices[0]
+
+
+def get_dataloader_workers() -> int:
+    """Return how many processes load data: up to 4 where they can be forked, else none.
+
+    A dataset class written in a notebook cannot be sent to a process that is not forked.
+    """
+    default = multiprocessing.get_all_start_methods()[0]
+    method = multiprocessing.get_start_method(allow_none=True) or default
+    return min(4, os.cpu_count() or 1) if method == "fork" else 0
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """Return 'fp32', 'bf16' or 'fp16'; 'auto' is bf16 where this hardware is faster with it."""
+    if precision == "auto":
+        return "bf16" if bf16_speedup(device.type) > 1.2 else "fp32"
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}: use auto, {', '.join(PRECISIONS)}")
+    return precision
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Return the context in which a network computes in this precision."""
+    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32")
+
+
+@functools.cache
+def bf16_speedup(device_type: str) -> float:
+    """Return how many times faster a matrix product is in bf16 than in fp32, timed once.
+
+    Processor flags are no guide: under emulation they promise what is slow.
+    """
+    fp32 = _product_seconds(device_type, torch.float32)
+    return fp32 / _product_seconds(device_type, torch.bfloat16)
+
+
+def _product_seconds(device_type: str, dtype: torch.dtype) -> float:
+    """Best of five timings of one small matrix product, after a warm-up."""
+    A = torch.ones(512, 512, dtype=dtype, device=device_type)
+    seconds = []
+    for _ in range(6):
+        start = time.perf_counter()
+        A @ A
+        if device_type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])

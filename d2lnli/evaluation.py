@@ -1,0 +1,178 @@
+"""What a fine-tuned classifier answers, and how often it is right."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from .bert import BERTEncoder
+from .devices import autocast, choose_precision
+from .snli import LABELS, LengthBuckets, SNLIBERTDataset, TokenPairs
+from .text import Vocab, space_words
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a classifier made of a dataset, pair by pair in the dataset's order.
+
+    `logits` is (n, classes), `labels` (n,); `float(evaluation)` is the accuracy.
+    """
+
+    logits: Tensor
+    labels: Tensor
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """The predicted label id of each pair."""
+        return self.logits.argmax(dim=1).numpy()
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction of pairs that were classified correctly."""
+        return float((self.predictions == self.labels.numpy()).mean())
+
+    @property
+    def loss(self) -> float:
+        """The mean cross-entropy."""
+        return F.cross_entropy(self.logits, self.labels).item()
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """Counts (true label, predicted label)."""
+        num_classes = self.logits.shape[1]
+        cells = self.labels.numpy() * num_classes + self.predictions
+        return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the accuracy (Wilson's score interval)."""
+        n, z = len(self.labels), 1.959964
+        centre = (self.accuracy + z**2 / (2 * n)) / (1 + z**2 / n)
+        spread = self.accuracy * (1 - self.accuracy) / n + z**2 / (4 * n**2)
+        half = z / (1 + z**2 / n) * math.sqrt(spread)
+        return centre - half, centre + half
+
+    def __float__(self) -> float:
+        return self.accuracy
+
+    def __repr__(self) -> str:
+        low, high = self.interval
+        return (
+            f"accuracy {self.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}), "
+            f"loss {self.loss:.3f}, {len(self.labels)} pairs"
+        )
+
+
+def evaluate(
+    net: nn.Module, dataset: SNLIBERTDataset, batch_size: int = 256, precision: str = "fp32"
+) -> Evaluation:
+    """Classify every pair of a dataset and compare with its labels."""
+    check_fits(net, dataset)
+    return Evaluation(_logits(net, dataset, batch_size, precision), dataset.labels)
+
+
+def predict_proba(
+    net: nn.Module,
+    vocab: Vocab,
+    premises: Sequence[str | list[str]],
+    hypotheses: Sequence[str | list[str]],
+) -> np.ndarray:
+    """Return the probabilities of `LABELS` for each pair of sentences or token lists, (n, 3)."""
+    for side in (premises, hypotheses):
+        if isinstance(side, str):
+            raise ValueError(f"expected a list of sentences, got the sentence {side!r}: use [ ]")
+    pairs = TokenPairs(_as_snli(premises), _as_snli(hypotheses), max_positions(net), vocab)
+    check_fits(net, pairs)
+    return _logits(net, pairs).softmax(dim=1).numpy()
+
+
+def predict_snli(
+    net: nn.Module, vocab: Vocab, premise: str | list[str], hypothesis: str | list[str]
+) -> str:
+    """Return 'entailment', 'contradiction' or 'neutral' for one pair."""
+    return LABELS[int(predict_proba(net, vocab, [premise], [hypothesis]).argmax())]
+
+
+def accuracy_on(net: nn.Module, batches: DataLoader) -> float:
+    """Return the accuracy over minibatches `(inputs, labels)` of any loader."""
+    device = next(net.parameters()).device
+    correct, total = torch.zeros((), device=device), 0
+    with evaluating(net):
+        for X, y in batches:
+            y_hat = net(to_device(X, device))
+            correct += (y_hat.argmax(dim=1) == y.to(device)).sum()
+            total += y.numel()
+    return correct.item() / total
+
+
+def max_positions(net: nn.Module) -> int:
+    """Return the length of the longest input that a network can take."""
+    return net.encoder.config["max_len"]
+
+
+def check_fits(net: nn.Module, pairs: TokenPairs) -> None:
+    """Raise ValueError if a network cannot take a dataset's ids, positions or labels."""
+    if not isinstance(getattr(net, "encoder", None), BERTEncoder):
+        raise ValueError(
+            f"{type(net).__name__} has no BERTEncoder: use a BERTClassifier or the like"
+        )
+    words, positions = net.encoder.config["vocab_size"], max_positions(net)
+    if len(pairs.vocab) != words:
+        raise ValueError(
+            f"the dataset's vocabulary has {len(pairs.vocab)} words, but the model's embedding has "
+            f"{words}: build the dataset with the vocabulary that came with the model"
+        )
+    if pairs.max_len > positions:
+        raise ValueError(
+            f"the dataset has max_len={pairs.max_len}, but the model has {positions} positions: "
+            f"build it with max_len={positions} or less"
+        )
+    num_classes, labels = net.output.out_features, getattr(pairs, "labels", torch.zeros(1))
+    if not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ValueError(
+            f"the labels run from {labels.min():.0f} to {labels.max():.0f}, but the model has "
+            f"{num_classes} classes, numbered from 0"
+        )
+
+
+def to_device(X: Tensor | Sequence[Tensor], device: torch.device) -> Tensor | list[Tensor]:
+    """Move a minibatch's inputs, one tensor or several, to a device."""
+    if isinstance(X, Tensor):
+        return X.to(device, non_blocking=True)
+    return [x.to(device, non_blocking=True) for x in X]
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Switch dropout and gradients off inside the block; each module's mode is put back."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _logits(
+    net: nn.Module, pairs: TokenPairs, batch_size: int = 256, precision: str = "fp32"
+) -> Tensor:
+    """Logits (n, classes) of all pairs, in their order, on the CPU."""
+    device = next(net.parameters()).device
+    batches = list(LengthBuckets(pairs.valid_lens, batch_size))
+    with evaluating(net), autocast(choose_precision(precision, device), device):
+        logits = torch.cat([net(to_device(pairs.inputs(i), device)).float() for i in batches])
+    in_order = torch.empty_like(logits, device="cpu")
+    in_order[np.concatenate(batches)] = logits.cpu()
+    return in_order
+
+
+def _as_snli(texts: Sequence[str | list[str]]) -> list[str | list[str]]:
+    return [space_words(text) if isinstance(text, str) else list(text) for text in texts]

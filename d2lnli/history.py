@@ -1,0 +1,104 @@
+"""The record of a training run: what it reached, when, and how fast."""
+
+import csv
+import io
+import math
+import os
+from dataclasses import astuple, dataclass, field, fields
+from pathlib import Path
+from statistics import harmonic_mean
+
+from .plotting import Picture, plot_history
+
+
+@dataclass(frozen=True)
+class Record:
+    """One point of a run; loss and accuracy are means since the epoch began."""
+
+    epoch: float
+    loss: float
+    train_acc: float
+    dev_acc: float
+    pairs_per_sec: float
+
+
+@dataclass
+class History:
+    """The points of a training run, in order; `dev_acc` is nan where it was not measured."""
+
+    records: list[Record] = field(default_factory=list)
+    device: str = ""
+    precision: str = "fp32"
+    interrupted: bool = False
+
+    def column(self, name: str) -> list[float]:
+        """Return one quantity at every point, such as `column('loss')`."""
+        if name not in _COLUMNS:
+            raise ValueError(f"unknown column {name!r}: use one of {', '.join(_COLUMNS)}")
+        return [getattr(record, name) for record in self.records]
+
+    def columns(self) -> dict[str, list[float]]:
+        """Return every quantity by name."""
+        return {name: self.column(name) for name in _COLUMNS}
+
+    @property
+    def num_epochs(self) -> int:
+        """How many whole epochs are done."""
+        return int(self.records[-1].epoch) if self.records else 0
+
+    @property
+    def pairs_per_sec(self) -> float:
+        """The training speed over all whole epochs, or of the one that was interrupted."""
+        speeds = [r.pairs_per_sec for r in self.records if r.epoch == int(r.epoch)]
+        return harmonic_mean(speeds) if speeds else self.last("pairs_per_sec")
+
+    def last(self, name: str) -> float:
+        """Return the last measured value of one quantity, nan if there is none."""
+        return next((v for v in reversed(self.column(name)) if not math.isnan(v)), math.nan)
+
+    def plot(self) -> Picture:
+        """Draw loss and accuracies against epochs."""
+        return plot_history(self.columns())
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the points as CSV; the file is replaced whole or not at all."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows(astuple(record) for record in self.records)
+        replace_file(Path(path), lambda temporary: temporary.write_text(text.getvalue(), "utf-8"))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "History":
+        """Read a CSV file that `save` wrote, or the `history.csv` of a run folder."""
+        path = Path(path) / "history.csv" if Path(path).is_dir() else Path(path)
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.reader(file)
+            try:
+                if next(rows, None) != list(_COLUMNS):
+                    raise ValueError(f"its first line must be {','.join(_COLUMNS)}")
+                return cls([Record(*map(float, row)) for row in rows])
+            except (TypeError, ValueError, csv.Error) as error:
+                raise ValueError(f"{path}, line {rows.line_num}: no history ({error})") from error
+
+    def closing_lines(self, split: str = "dev", accuracy: float | None = None) -> str:
+        """Return the two lines in which the book sums up a run; dev accuracy unless given."""
+        accuracy = self.last("dev_acc") if accuracy is None else accuracy
+        measured = "" if math.isnan(accuracy) else f", {split} acc {accuracy:.3f}"
+        return (
+            f"loss {self.last('loss'):.3f}, train acc {self.last('train_acc'):.3f}{measured}\n"
+            f"{self.pairs_per_sec:.1f} examples/sec on {self.device}"
+        )
+
+
+_COLUMNS = tuple(column.name for column in fields(Record))
+
+
+def replace_file(path: Path, write) -> None:
+    """Call `write` on a temporary file beside `path` and give it that name once it is whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

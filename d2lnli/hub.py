@@ -1,0 +1,188 @@
+"""Where data and models come from: download once, verify, extract, find again."""
+
+import os
+import tempfile
+import urllib.parse
+import urllib.request
+import zipfile
+from pathlib import Path
+
+DATA_URL = "https://d2l-data.s3-accelerate.amazonaws.com/"
+_BUNDLED = Path(__file__).parent / "bundled"
+
+DATA_HUB: dict[str, tuple[str, str | None]] = {
+    "bert.small": (DATA_URL + "bert.small.torch.zip", "c72329e68a732bef0452e4b96a1c341c8910f81f"),
+    "bert.base": (DATA_URL + "bert.base.torch.zip", "225d66f04cae318b841a13d32af3acc165f253ac"),
+    "bert.small.mxnet": (DATA_URL + "bert.small.zip", "a4e718a47137ccd1809c9107ab4f5edd317bae2c"),
+    "bert.base.mxnet": (DATA_URL + "bert.base.zip", "7b3820b35da691042e5d34c0971ac3edbd80d3f4"),
+    "SNLI": (
+        "https://nlp.stanford.edu/projects/snli/snli_1.0.zip",
+        "9fcde07509c7e87ec61c640c1b2753d9041758e4",
+    ),
+    "bert.tiny": ((_BUNDLED / "bert.tiny").as_uri(), None),
+    "SNLI-sample": ((_BUNDLED / "SNLI-sample").as_uri(), None),
+}
+"""Name -> (address of a zip archive or a `file:` folder, SHA-1). Readers may add their own."""
+
+_SMALL = dict(num_hiddens=256, ffn_num_hiddens=512, num_heads=4, num_blks=2, max_len=512)
+_BASE = dict(num_hiddens=768, ffn_num_hiddens=3072, num_heads=12, num_blks=12, max_len=512)
+ARCHITECTURES = {
+    "bert.small": _SMALL,
+    "bert.base": _BASE,
+    "bert.small.mxnet": _SMALL,
+    "bert.base.mxnet": _BASE,
+}
+"""What the book says of its checkpoints: their files do not tell the number of heads."""
+
+
+def data_dir() -> Path:
+    """Return the data folder: `$D2LNLI_DATA_DIR`, else the user's cache folder."""
+    chosen = os.environ.get("D2LNLI_DATA_DIR")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("d2lnli", appauthor=False))
+
+
+def classifier_dir(model: str, corpus: str) -> Path:
+    """Return where the classifier fine-tuned from `model` on `corpus` lives by default.
+
+    Each is a name or a folder, of which the last part counts.
+    """
+    model, corpus = Path(model).resolve().name, Path(corpus).resolve().name
+    return data_dir() / "classifiers" / f"{model}-{corpus}"
+
+
+def find_folder(name_or_dir: str | os.PathLike) -> Path:
+    """Return the folder of a name in `DATA_HUB`, downloaded if need be, or an existing folder."""
+    if str(name_or_dir) in DATA_HUB:
+        return Path(download_extract(str(name_or_dir)))
+    if Path(name_or_dir).is_dir():
+        return Path(name_or_dir)
+    raise ValueError(
+        f"{str(name_or_dir)!r} is neither an existing folder nor a name in DATA_HUB "
+        f"({', '.join(DATA_HUB)})"
+    )
+
+
+def is_present(name: str) -> bool:
+    """Tell whether a name in `DATA_HUB` can be used without a network."""
+    return _folder(_address(name)[0], None).is_dir()
+
+
+def download_extract(name: str, folder: str | None = None) -> str:
+    """Return the folder of a hub entry, downloading and extracting its archive the first time.
+
+    The folder is `folder`, or the archive's name less `.zip`; only what lies below it in the
+    archive is extracted. Raises ValueError for an unknown name, a wrong SHA-1 or an archive
+    without that folder, and OSError if the network or the disk fails.
+    """
+    url, sha1 = _address(name)
+    target = _folder(url, folder)
+    if not target.is_dir():
+        archive = Path(download(name))
+        if not archive.is_file():
+            raise FileNotFoundError(
+                f"{name}: {archive} is missing: reinstall d2lnli or mend DATA_HUB"
+            )
+        _extract(archive, target, sha1)
+    _check_origin(name, target, sha1)
+    return str(target)
+
+
+def download(name: str) -> str:
+    """Return the archive of a hub entry, downloaded and verified the first time."""
+    url, sha1 = _address(name)
+    if url.startswith("file:"):
+        return str(_local_path(url))
+    if not sha1:
+        raise ValueError(f"DATA_HUB[{name!r}] has no SHA-1 to verify {url} with: give one")
+    import pooch
+    import requests
+
+    folder, archive = data_dir(), _archive_name(url)
+    by_hand = f"fetch {url} by hand, put it into {folder} and call again"
+    pooch.get_logger().setLevel("WARNING")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return pooch.retrieve(url, f"sha1:{sha1}", archive, folder, progressbar=True)
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: what came from {url} does not have the SHA-1 {sha1}, so it was not kept. "
+            f"A proxy or a login page may have answered instead: try again, or {by_hand}"
+        ) from error
+    except requests.RequestException as error:
+        raise OSError(
+            f"{name}: cannot download {url} ({error}). Try again, or {by_hand}"
+        ) from error
+    except OSError as error:
+        raise OSError(
+            f"{name}: cannot write to the data folder {folder} ({error}): "
+            "set D2LNLI_DATA_DIR to a folder that you may write to"
+        ) from error
+
+
+def _address(name: str) -> tuple[str, str | None]:
+    try:
+        url, sha1 = DATA_HUB[name]
+    except KeyError:
+        raise ValueError(f"{name!r} is not in DATA_HUB, which has {', '.join(DATA_HUB)}") from None
+    return url, sha1
+
+
+def _local_path(url: str) -> Path:
+    return Path(urllib.request.url2pathname(urllib.parse.urlsplit(url).path))
+
+
+def _archive_name(url: str) -> str:
+    return Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
+
+
+def _folder(url: str, folder: str | None) -> Path:
+    archive = _archive_name(url)
+    if archive.endswith(".zip"):
+        return data_dir() / (folder or archive.removesuffix(".zip"))
+    if url.startswith("file:"):
+        return _local_path(url) / (folder or "")
+    raise ValueError(f"{url} is not a .zip archive: DATA_HUB holds zip archives")
+
+
+def _extract(archive: Path, target: Path, sha1: str | None) -> None:
+    """Extract one folder of an archive; it takes its name only once it is whole."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(dir=target.parent, prefix=".extracting-") as temporary,
+            zipfile.ZipFile(archive) as file,
+        ):
+            inside = target.name + "/"
+            members = [m for m in file.namelist() if m.startswith(inside) and m.isprintable()]
+            if not members:
+                raise ValueError(
+                    f"{archive} has no folder {inside!r}: it holds {file.namelist()[:5]}. "
+                    "Name the folder: download_extract(name, folder)"
+                )
+            file.extractall(temporary, members)
+            extracted = Path(temporary) / target.name
+            (extracted / ".sha1").write_text(sha1 or "", encoding="utf-8")
+            if not target.is_dir():
+                extracted.rename(target)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{archive} is not a whole zip archive ({error}): delete it") from error
+    except OSError as error:
+        if not target.is_dir():
+            raise OSError(
+                f"cannot extract {archive} to {target} ({error}): free some space, or set "
+                "D2LNLI_DATA_DIR to a folder that you may write to"
+            ) from error
+
+
+def _check_origin(name: str, target: Path, sha1: str | None) -> None:
+    marker = target / ".sha1"
+    origin = marker.read_text(encoding="utf-8") if marker.is_file() else ""
+    if sha1 and origin and origin != sha1:
+        raise ValueError(
+            f"{target} was extracted from an archive with SHA-1 {origin}, but DATA_HUB[{name!r}] "
+            f"asks for {sha1}: delete that folder, or set D2LNLI_DATA_DIR to another one"
+        )

@@ -1,0 +1,299 @@
+"""SNLI: reading its files, and the fine-tuning dataset that BERT learns from."""
+
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from .text import Vocab
+from .truncation import TRUNCATIONS
+
+LABELS = ("entailment", "contradiction", "neutral")
+"""The classes; a label id is an index into them."""
+
+_SENTENCES_PER_WORKER = 50_000  # fewer are encoded sooner than a process starts
+
+
+def read_snli(
+    data_dir: str | Path, is_train: bool | str, max_examples: int | None = None
+) -> tuple[list[str], list[str], list[int]]:
+    """Read one split of SNLI as (premises, hypotheses, label ids).
+
+    `is_train` is True (train), False (test) or 'train', 'dev', 'test'; `max_examples` takes the
+    first so many. Pairs whose annotators disagree (label `-`) are left out. Raises OSError if the
+    file cannot be read and ValueError, with the line, if it is not SNLI's layout.
+    """
+    path = snli_file(data_dir, is_train)
+    if max_examples is not None and max_examples < 1:
+        raise ValueError(f"max_examples={max_examples}: ask for at least one pair")
+    premises, hypotheses, labels = [], [], []
+    for where, row in _rows(path):
+        label, premise, hypothesis = row[0], _words(row[1]), _words(row[2])
+        if label == "-":
+            continue
+        if label not in LABELS:
+            raise ValueError(f"{where}: unknown label {label!r}: use {', '.join(LABELS)} or -")
+        if not premise or not hypothesis:
+            raise ValueError(f"{where}: the premise or the hypothesis is empty: mend that line")
+        premises.append(premise)
+        hypotheses.append(hypothesis)
+        labels.append(LABELS.index(label))
+        if len(labels) == max_examples:
+            break
+    if not labels:
+        raise ValueError(f"{path} holds no labelled pairs: is it the right file?")
+    return premises, hypotheses, labels
+
+
+def snli_file(data_dir: str | Path, is_train: bool | str) -> Path:
+    """Return the path of a split's file; raises FileNotFoundError if it is not there."""
+    split = {True: "train", False: "test"}.get(is_train, is_train)
+    if split not in ("train", "dev", "test"):
+        raise ValueError(f"unknown split {is_train!r}: use True, False, 'train', 'dev' or 'test'")
+    path = Path(data_dir) / f"snli_1.0_{split}.txt"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: give the folder that holds SNLI's snli_1.0_*.txt files, "
+            "such as download_extract('SNLI')"
+        )
+    return path
+
+
+def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield ("path, line n", columns) of each line below the header."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                where, row = f"{path}, line {number}", line.rstrip("\n").split("\t")
+                if number == 1 and row[0] != "gold_label":
+                    raise ValueError(f"{where}: SNLI's header (gold_label, …) is missing")
+                if number == 1 or not line.strip():
+                    continue
+                if len(row) < 3:
+                    raise ValueError(
+                        f"{where}: {len(row)} column(s), but a label and two parses are needed, "
+                        "separated by tabs"
+                    )
+                yield where, row
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
+
+
+def _words(parse: str) -> str:
+    return " ".join(parse.replace("(", "").replace(")", "").split())
+
+
+class TokenPairs:
+    """Pairs as BERT's input, `<cls> premise <sep> hypothesis <sep>`, stored without padding.
+
+    The ids of all pairs stand one after another in one int32 array, so memory follows the words
+    and not `max_len`. Premises and hypotheses are sentences, which the vocabulary tokenizes, or
+    lists of tokens.
+    """
+
+    def __init__(
+        self,
+        premises: Sequence[str | list[str]],
+        hypotheses: Sequence[str | list[str]],
+        max_len: int,
+        vocab: Vocab,
+        truncation: str = "longest_first",
+        num_workers: int = 0,
+    ):
+        if max_len < 5:
+            raise ValueError(f"max_len={max_len}: it takes 5 or more to hold a word of each side")
+        if truncation not in TRUNCATIONS:
+            raise ValueError(
+                f"unknown truncation {truncation!r}: use one of {', '.join(TRUNCATIONS)}"
+            )
+        if len(premises) != len(hypotheses):
+            raise ValueError(f"{len(premises)} premises, but {len(hypotheses)} hypotheses")
+        if not len(premises):
+            raise ValueError("there are no pairs: give at least one premise and one hypothesis")
+        self.max_len, self.vocab = max_len, vocab
+        words, lens = _encode_all(vocab, [*premises, *hypotheses], num_workers)
+        self.premise_lens, self.hypothesis_lens = lens.reshape(2, -1)
+        _check_not_empty(self.premise_lens, self.hypothesis_lens)
+        kept = TRUNCATIONS[truncation](self.premise_lens, self.hypothesis_lens, max_len - 3)
+        self._premise_kept = kept.premise_head + kept.premise_tail
+        valid_lens = self._premise_kept + kept.hypothesis_head + kept.hypothesis_tail + 3
+        self._offsets = np.concatenate([[0], np.cumsum(valid_lens)])
+        self._ids = self._assemble(words, kept)
+        self.valid_lens = torch.from_numpy(valid_lens)
+
+    def _assemble(self, words: np.ndarray, kept) -> np.ndarray:
+        """Lay out each pair's seven pieces (specials and kept words) with a single gather."""
+        premise_ends = np.cumsum(self.premise_lens)
+        hypothesis_ends = premise_ends[-1] + np.cumsum(self.hypothesis_lens)
+        cls, sep = len(words), len(words) + 1
+        one = np.ones_like(premise_ends)
+        pieces = [
+            (one * cls, one),
+            (premise_ends - self.premise_lens, kept.premise_head),
+            (premise_ends - kept.premise_tail, kept.premise_tail),
+            (one * sep, one),
+            (hypothesis_ends - self.hypothesis_lens, kept.hypothesis_head),
+            (hypothesis_ends - kept.hypothesis_tail, kept.hypothesis_tail),
+            (one * sep, one),
+        ]
+        starts, lens = (np.stack(column, axis=1).ravel() for column in zip(*pieces, strict=True))
+        source = np.append(words, np.array(self.vocab[["<cls>", "<sep>"]], np.int32))
+        return source[_ranges(starts, lens)]
+
+    def __len__(self) -> int:
+        return len(self.valid_lens)
+
+    def inputs(self, indices: Sequence[int], length: int | None = None) -> list[Tensor]:
+        """Return `[token_ids, segments, valid_lens]` of some pairs, int64.
+
+        They are padded to `length`, or to the longest of them.
+        """
+        indices = np.asarray(indices)
+        starts, lens = self._offsets[indices], self.valid_lens[indices].numpy()
+        positions = np.arange(length or lens.max())
+        filled = positions < lens[:, None]
+        token_ids = np.full(filled.shape, self.vocab["<pad>"], np.int64)
+        token_ids[filled] = self._ids[_ranges(starts, lens)]
+        segments = filled & (positions > self._premise_kept[indices, None] + 1)
+        return [torch.from_numpy(array) for array in (token_ids, segments.astype(np.int64), lens)]
+
+    def fingerprint(self) -> int:
+        """Return a number that tells this dataset's contents from another's."""
+        return zlib.crc32(self._premise_kept.tobytes(), zlib.crc32(self._ids.tobytes()))
+
+    @property
+    def all_token_ids(self) -> Tensor:
+        """Token ids of all pairs, padded to `max_len`: int64 (n, max_len), made when asked for."""
+        return self.inputs(range(len(self)), self.max_len)[0]
+
+    @property
+    def all_segments(self) -> Tensor:
+        """Segment ids of all pairs, padded with 0: int64 (n, max_len), made when asked for."""
+        return self.inputs(range(len(self)), self.max_len)[1]
+
+
+class SNLIBERTDataset(TokenPairs, Dataset):
+    """The fine-tuning dataset: `dataset[i]` is `((token_ids, segments, valid_len), label)`.
+
+    `dataset` is (premises, hypotheses, labels), as `read_snli` returns it. Items are padded to
+    `max_len`, minibatches to their own longest pair. `num_workers` is the most processes that
+    encode a large corpus; the result is the same for any.
+    """
+
+    def __init__(
+        self,
+        dataset: tuple[Sequence, Sequence, Sequence[int]],
+        max_len: int,
+        vocab: Vocab,
+        truncation: str = "longest_first",
+        num_workers: int = 4,
+    ):
+        premises, hypotheses, labels = dataset
+        if len(labels) != len(premises):
+            raise ValueError(f"{len(premises)} premises, but {len(labels)} labels")
+        super().__init__(premises, hypotheses, max_len, vocab, truncation, num_workers)
+        self.labels = torch.as_tensor(labels, dtype=torch.int64)
+        print(f"read {len(self)} examples")
+
+    def __getitem__(self, index: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        token_ids, segments, valid_lens = self.inputs([range(len(self))[index]], self.max_len)
+        return (token_ids[0], segments[0], valid_lens[0]), self.labels[index]
+
+    def fingerprint(self) -> int:
+        """Return a number that tells this dataset's contents from another's."""
+        return zlib.crc32(self.labels.numpy().tobytes(), super().fingerprint())
+
+    def minibatch(self, indices: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+        """Return `([token_ids, segments, valid_lens], labels)` padded to the longest of them."""
+        return self.inputs(indices), self.labels[indices]
+
+
+class LengthBuckets(Sampler):
+    """Minibatches of pairs of like length, so that there is little to pad.
+
+    Shuffling stays: pairs are shuffled, sorted by length within every 50 minibatches, and the
+    minibatches are shuffled. Every pair comes once an epoch; `seed` and `epoch` fix the order.
+    """
+
+    def __init__(self, lens: Tensor, batch_size: int, shuffle: bool = False, seed: int = 0):
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}: it takes at least 1")
+        self.lens, self.batch_size = np.asarray(lens), batch_size
+        self.shuffle, self.seed, self.epoch = shuffle, seed, 0
+
+    def __len__(self) -> int:
+        return -(-len(self.lens) // self.batch_size)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        self.epoch += 1
+        pool = 50 * self.batch_size if self.shuffle else len(self.lens)
+        order = rng.permutation(len(self.lens)) if self.shuffle else np.arange(len(self.lens))
+        batches = []
+        for first in range(0, len(order), pool):
+            part = order[first : first + pool]
+            part = part[np.argsort(self.lens[part], kind="stable")]
+            batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
+        if self.shuffle:
+            rng.shuffle(batches)
+        return iter(batches)
+
+
+def bucketed_loader(
+    dataset: SNLIBERTDataset, batch_size: int, shuffle: bool = False, seed: int = 0
+) -> DataLoader:
+    """Return minibatches `([token_ids, segments, valid_lens], labels)` of pairs of like length."""
+    sampler = LengthBuckets(dataset.valid_lens, batch_size, shuffle, seed)
+    return DataLoader(range(len(dataset)), batch_sampler=sampler, collate_fn=dataset.minibatch)
+
+
+def _encode(vocab: Vocab, texts: Iterable[str | list[str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of all texts, one after another (int32), and their lengths."""
+    ids, lens = array("i"), array("q")
+    for text in texts:
+        text_ids = vocab[text if isinstance(text, list) else vocab.tokenize(text)]
+        ids.extend(text_ids)
+        lens.append(len(text_ids))
+    return np.frombuffer(ids, np.int32) if ids else np.empty(0, np.int32), np.array(lens)
+
+
+def _encode_all(vocab: Vocab, texts: list, num_workers: int) -> tuple[np.ndarray, np.ndarray]:
+    """`_encode` in at most `num_workers` processes, none of which outlives the call."""
+    if num_workers < 0:
+        raise ValueError(f"num_workers={num_workers}: use 0 for none")
+    num_workers = min(num_workers, len(texts) // _SENTENCES_PER_WORKER)
+    if num_workers < 2:
+        return _encode(vocab, texts)
+    step = -(-len(texts) // num_workers)
+    parts = [texts[i : i + step] for i in range(0, len(texts), step)]
+    try:
+        with ProcessPoolExecutor(num_workers) as pool:
+            ids, lens = zip(*pool.map(_encode, repeat(vocab), parts), strict=True)
+    except BrokenProcessPool as error:
+        raise OSError(
+            "a worker process ended early: in a script, build the dataset below "
+            "`if __name__ == '__main__':`, or pass num_workers=0"
+        ) from error
+    return np.concatenate(ids), np.concatenate(lens)
+
+
+def _check_not_empty(premise_lens: np.ndarray, hypothesis_lens: np.ndarray) -> None:
+    for side, lens in (("premise", premise_lens), ("hypothesis", hypothesis_lens)):
+        if not lens.all():
+            raise ValueError(
+                f"the {side} of pair {int(np.argmin(lens))} has no words: give it some"
+            )
+
+
+def _ranges(starts: np.ndarray, lens: np.ndarray) -> np.ndarray:
+    """Return `start, start + 1, …` for each start, `len` numbers each, one after another."""
+    ends = np.cumsum(lens)
+    return np.repeat(starts - ends + lens, lens) + np.arange(ends[-1])

@@ -1,0 +1,83 @@
+"""Words: from lines of text to tokens, and from tokens to ids."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+
+def tokenize(lines: Iterable[str], token: str = "word") -> list[list[str]]:
+    """Split each line into words (at white space) or, with `token='char'`, into characters."""
+    if token not in ("word", "char"):
+        raise ValueError(f"unknown token type {token!r}: use 'word' or 'char'")
+    return [line.split() if token == "word" else list(line) for line in lines]
+
+
+def get_tokens_and_segments(
+    tokens_a: list[str], tokens_b: list[str] | None = None
+) -> tuple[list[str], list[int]]:
+    """Return `<cls> a <sep>` or `<cls> a <sep> b <sep>`, and the segment (0 or 1) of each token."""
+    tokens = ["<cls>", *tokens_a, "<sep>"]
+    segments = [0] * len(tokens)
+    if tokens_b is not None:
+        tokens += [*tokens_b, "<sep>"]
+        segments += [1] * (len(tokens_b) + 1)
+    return tokens, segments
+
+
+class Vocab:
+    """A word vocabulary; `vocab[word]` is an id, `vocab[[word, …]]` a list of ids.
+
+    An empty `Vocab()` may be filled later by assigning `idx_to_token` and `token_to_idx`, so
+    nothing derived from them is kept.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[str] | Sequence[list[str]] | None = None,
+        min_freq: int = 0,
+        reserved_tokens: Iterable[str] = (),
+    ):
+        if tokens and isinstance(tokens[0], list):
+            tokens = [token for line in tokens for token in line]
+        counts = Counter(tokens or ())
+        self.token_freqs = counts.most_common()
+        frequent = {token for token, count in self.token_freqs if count >= min_freq}
+        self.idx_to_token = sorted({"<unk>", *reserved_tokens, *frequent})
+        self.token_to_idx = {token: i for i, token in enumerate(self.idx_to_token)}
+
+    def __len__(self) -> int:
+        return len(self.idx_to_token)
+
+    def __getitem__(self, tokens: str | Sequence[str]) -> int | list[int]:
+        """Return the id of a token, or the ids of a sequence; unknown words give `<unk>`'s id."""
+        unk, look_up = self.unk, self.token_to_idx.get
+        if isinstance(tokens, (list, tuple)):
+            return [look_up(token, unk) for token in tokens]
+        return look_up(tokens, unk)
+
+    def to_tokens(self, indices: int | Sequence[int]) -> str | list[str]:
+        """Return the token of an id, or the tokens of a sequence of ids."""
+        if hasattr(indices, "__len__"):
+            return [self.idx_to_token[int(i)] for i in indices]
+        return self.idx_to_token[int(indices)]
+
+    @property
+    def unk(self) -> int:
+        """The id of `<unk>`."""
+        if "<unk>" not in self.token_to_idx:
+            raise ValueError("the vocabulary has no '<unk>' token: add it to its word list")
+        return self.token_to_idx["<unk>"]
+
+    def tokenize(self, sentence: str) -> list[str]:
+        """Split a sentence as the model was pretrained: lower case, at white space."""
+        return sentence.lower().split()
+
+
+_CLITIC = re.compile(r"(?i)(?<=\w)(n't|'(?:s|re|ve|ll|d|m))\b")
+_PUNCTUATION = re.compile(r"""([,;:!?()"]|\.+(?=\s|$))""")
+
+
+def space_words(sentence: str) -> str:
+    """Set spaces as SNLI's parses do: `"It's a dog."` becomes `"It 's a dog ."`."""
+    sentence = _CLITIC.sub(r" \1", sentence.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+    return " ".join(_PUNCTUATION.sub(r" \1 ", sentence).split())

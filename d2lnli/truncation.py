@@ -1,0 +1,93 @@
+"""Truncation strategies: how many tokens of each side of a pair to keep within a budget.
+
+A strategy takes the lengths of premises and hypotheses and a budget (`max_len` less the three
+special tokens), as integers or arrays of one shape, and returns a `Kept`. All are in closed form,
+so they cut a whole corpus at once. No side that had a token loses all of them while the budget
+allows one each.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+class Kept(NamedTuple):
+    """The number of tokens that stay at the head and at the tail of each side."""
+
+    premise_head: np.ndarray
+    premise_tail: np.ndarray
+    hypothesis_head: np.ndarray
+    hypothesis_tail: np.ndarray
+
+
+def longest_first(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
+    """Cut the longer side, token by token, as the book does; at a tie cut the hypothesis."""
+    premise, hypothesis, budget = _lengths(premise_len, hypothesis_len, budget)
+    half = (budget + 1) // 2
+    premise_kept = np.minimum(premise, np.maximum(half, budget - hypothesis))
+    return _heads(premise_kept, hypothesis, budget)
+
+
+def proportional(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
+    """Shrink both sides by the ratio of their lengths, rounded to the nearest token."""
+    premise, hypothesis, budget = _lengths(premise_len, hypothesis_len, budget)
+    total = np.maximum(premise + hypothesis, 1)
+    share = (2 * np.minimum(budget, total) * premise + total) // (2 * total)
+    return _heads(_leave_one_each(share, premise, hypothesis, budget), hypothesis, budget)
+
+
+def premise_only(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
+    """Cut the premise alone; the hypothesis loses tokens only once the premise is down to one."""
+    premise, hypothesis, budget = _lengths(premise_len, hypothesis_len, budget)
+    rest = np.minimum(premise, np.maximum(budget - hypothesis, 0))
+    return _heads(_leave_one_each(rest, premise, hypothesis, budget), hypothesis, budget)
+
+
+def hypothesis_only(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
+    """Cut the hypothesis alone; the premise loses tokens only once the hypothesis is at one."""
+    premise, hypothesis, budget = _lengths(premise_len, hypothesis_len, budget)
+    whole = np.minimum(premise, budget)
+    return _heads(_leave_one_each(whole, premise, hypothesis, budget), hypothesis, budget)
+
+
+def head_tail(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
+    """Share the budget as `longest_first`, but cut each side in its middle, not at its end.
+
+    Keeping the head and the tail of a long text: Sun et al. (2019), "How to fine-tune BERT for
+    text classification?".
+    """
+    premise, hypothesis, budget = _lengths(premise_len, hypothesis_len, budget)
+    kept = longest_first(premise, hypothesis, budget)
+    premise_tail = np.where(kept.premise_head < premise, kept.premise_head // 2, 0)
+    hypothesis_tail = np.where(kept.hypothesis_head < hypothesis, kept.hypothesis_head // 2, 0)
+    return Kept(
+        kept.premise_head - premise_tail,
+        premise_tail,
+        kept.hypothesis_head - hypothesis_tail,
+        hypothesis_tail,
+    )
+
+
+TRUNCATIONS = {
+    strategy.__name__: strategy
+    for strategy in (longest_first, proportional, premise_only, hypothesis_only, head_tail)
+}
+
+
+def _lengths(*values: ArrayLike) -> tuple[np.ndarray, ...]:
+    return tuple(np.asarray(value, dtype=np.int64) for value in values)
+
+
+def _leave_one_each(premise_kept, premise, hypothesis, budget):
+    """Move the premise's share so that neither side is empty while the budget has room for both."""
+    least = np.minimum(np.minimum(premise, 1), budget)
+    most = np.maximum(budget - np.minimum(hypothesis, 1), least)
+    return np.clip(premise_kept, least, most)
+
+
+def _heads(premise_kept, hypothesis, budget) -> Kept:
+    """Give the hypothesis what the premise leaves of the budget; both keep their beginnings."""
+    hypothesis_kept = np.minimum(hypothesis, budget - premise_kept)
+    nothing = np.zeros_like(premise_kept)
+    return Kept(premise_kept, nothing, hypothesis_kept, nothing)

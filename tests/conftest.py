@@ -1,0 +1,103 @@
+"""Every test, and every notebook, starts from an empty data folder of its own session."""
+
+import functools
+import hashlib
+import http.server
+import json
+import os
+import tempfile
+import threading
+import types
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+import d2lnli as d2l
+
+torch.set_num_threads(1)  # the networks here are too small for more
+_data_dir = tempfile.TemporaryDirectory(prefix="d2lnli-tests-")
+os.environ["D2LNLI_DATA_DIR"] = _data_dir.name
+
+GOLDEN = Path(__file__).parent / "golden" / "d2l"
+SPECIALS = ["<pad>", "<mask>", "<cls>", "<sep>", "<unk>"]
+SIZES = dict(num_hiddens=16, ffn_num_hiddens=32, num_heads=4, num_blks=2, max_len=32)
+
+
+@pytest.fixture
+def data_dir(tmp_path, monkeypatch) -> Path:
+    """An empty data folder for this test alone."""
+    monkeypatch.setenv("D2LNLI_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def vocab() -> d2l.Vocab:
+    return d2l.Vocab("a b c d e f g h".split(), reserved_tokens=SPECIALS)
+
+
+@pytest.fixture
+def net(vocab) -> d2l.BERTClassifier:
+    torch.manual_seed(0)
+    return d2l.BERTClassifier(d2l.BERTModel(len(vocab), dropout=0.1, **SIZES))
+
+
+@pytest.fixture
+def toy_pairs() -> tuple[list[str], list[str], list[int]]:
+    """Pairs of many lengths whose label is told by the hypothesis, so that it can be learnt."""
+    words = "a b c d e f g h".split()
+    premises, hypotheses, labels = [], [], []
+    for i in range(240):
+        first, second = words[i % 8], words[(i // 8 + i) % 8]
+        premises.append(" ".join([first, second] * (1 + i % 5)))
+        hypotheses.append("a b c".split()[i % 3])
+        labels.append(i % 3)
+    return premises, hypotheses, labels
+
+
+def write_checkpoint(folder: Path, words: list[str], config: bool = True, **sizes) -> d2l.BERTModel:
+    """Write a random checkpoint as the published archives hold it, and return its model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = {**SIZES, **sizes}
+    bert = d2l.BERTModel(len(words), dropout=0.1, **sizes)
+    (folder / "vocab.json").write_text(json.dumps(words), encoding="utf-8")
+    torch.save(
+        bert.state_dict(), folder / "pretrained.params", _use_new_zipfile_serialization=False
+    )
+    if config:
+        (folder / "config.json").write_text(json.dumps(sizes), encoding="utf-8")
+    return bert
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server on loopback for what is in `server.folder`; it keeps the paths asked for."""
+    folder = tmp_path / "www"
+    folder.mkdir()
+    requests = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            requests.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Handler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{httpd.server_port}/"
+        yield types.SimpleNamespace(folder=folder, url=url, requests=requests)
+        httpd.shutdown()
+
+
+def zip_folder(folder: Path, archive: Path, *extra: str) -> str:
+    """Pack a folder as the published archives are, with more members; return the SHA-1."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(folder.rglob("*")):
+            file.write(path, f"{folder.name}/{path.relative_to(folder)}")
+        for name in extra:
+            file.writestr(name, "junk")
+    return hashlib.sha1(archive.read_bytes()).hexdigest()

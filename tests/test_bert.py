@@ -1,0 +1,122 @@
+"""BERT: equal to the book's, blind to padding, open about its attention."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import GOLDEN, SIZES
+
+import d2lnli as d2l
+
+
+@pytest.fixture(params=["tiny-4x2", "tiny-12x3"])
+def golden(request):
+    folder = GOLDEN / request.param
+    bert, vocab = d2l.load_pretrained_model(folder)
+    arrays = np.load(folder / "expected.npz")
+    return bert, vocab, {name: torch.tensor(arrays[name]) for name in arrays}
+
+
+def test_outputs_equal_the_books(golden):
+    bert, _, expected = golden
+    inputs = [expected[name] for name in ("tokens", "segments", "valid_lens", "pred_positions")]
+    with torch.no_grad():
+        outputs = bert(*inputs)
+    for name, output in zip(("encoded", "mlm", "nsp"), outputs, strict=True):
+        torch.testing.assert_close(output, expected[name], atol=2e-5, rtol=0)
+
+
+def test_the_masked_lm_head_answers_only_when_asked(golden):
+    bert, _, expected = golden
+    _, mlm, nsp = bert(expected["tokens"], expected["segments"], expected["valid_lens"])
+    assert mlm is None
+    torch.testing.assert_close(nsp, expected["nsp"], atol=2e-5, rtol=0)
+
+
+def test_state_dict_has_the_books_names(golden):
+    bert, _, _ = golden
+    names = {name.replace(".blks.0.", ".blks.I.") for name in bert.state_dict() if "blks.0" in name}
+    block = "encoder.blks.I."
+    assert names == {
+        block + f"{part}.{kind}"
+        for part in (
+            *(f"attention.W_{letter}" for letter in "qkvo"),
+            "addnorm1.ln",
+            "addnorm2.ln",
+            "ffn.dense1",
+            "ffn.dense2",
+        )
+        for kind in ("weight", "bias")
+    }
+    others = {name for name in bert.state_dict() if "blks" not in name}
+    assert others == {
+        "encoder.token_embedding.weight",
+        "encoder.segment_embedding.weight",
+        "encoder.pos_embedding",
+        *(
+            f"{part}.{kind}"
+            for part in ("hidden.0", "mlm.mlp.0", "mlm.mlp.2", "mlm.mlp.3", "nsp.output")
+            for kind in ("weight", "bias")
+        ),
+    }
+
+
+def test_what_stands_in_the_padding_changes_nothing(net):
+    tokens = torch.randint(0, 8, (3, 10))
+    segments, valid_lens = torch.zeros_like(tokens), torch.tensor([10, 6, 1])
+    other = torch.where(torch.arange(10) < valid_lens[:, None], tokens, 5)
+    net.eval()
+    a = net.encoder(tokens, segments, valid_lens)
+    b = net.encoder(other, segments, valid_lens)
+    for row, length in enumerate(valid_lens):
+        assert torch.equal(a[row, :length], b[row, :length])
+
+
+def test_padding_more_changes_nothing(net):
+    tokens, valid_lens = torch.randint(0, 8, (2, 7)), torch.tensor([7, 4])
+    wide = torch.nn.functional.pad(tokens, (0, 9), value=3)
+    net.eval()
+    short = net([tokens, torch.zeros_like(tokens), valid_lens])
+    torch.testing.assert_close(net([wide, torch.zeros_like(wide), valid_lens]), short)
+
+
+def test_attention_weights_are_those_that_the_forward_pass_uses(net):
+    tokens, segments = torch.randint(0, 8, (2, 6)), torch.zeros(2, 6, dtype=torch.long)
+    valid_lens = torch.tensor([6, 3])
+    net.eval()
+    weights = net.encoder.attention_weights(tokens, segments, valid_lens)
+    assert weights.shape == (SIZES["num_blks"], 2, SIZES["num_heads"], 6, 6)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
+    assert (weights[:, 1, :, :, 3:] == 0).all()
+    block = net.encoder.blks[0]
+    X = net.encoder.embed(tokens, segments)
+    values = block.attention.split_heads(block.attention.W_v(X))
+    by_hand = block.attention.W_o((weights[0] @ values).transpose(1, 2).flatten(2))
+    mask = net.encoder.key_mask(tokens, valid_lens)
+    torch.testing.assert_close(block.attention(X, mask), by_hand)
+
+
+def test_dropout_is_used(vocab):
+    tokens = torch.randint(0, 8, (4, 6))
+    bert = d2l.BERTModel(len(vocab), dropout=0.5, **SIZES)
+    bert.train()
+    segments = torch.zeros_like(tokens)
+    assert not torch.equal(bert.encoder(tokens, segments), bert.encoder(tokens, segments))
+
+
+def test_heads_must_divide_the_hidden_units():
+    with pytest.raises(ValueError, match=r"num_hiddens=16.*num_heads=3"):
+        d2l.BERTModel(10, dropout=0.1, **{**SIZES, "num_heads": 3})
+
+
+def test_an_input_longer_than_the_positions_is_refused(net):
+    tokens = torch.zeros(1, 33, dtype=torch.long)
+    with pytest.raises(ValueError, match=r"33 tokens.*32 positions"):
+        net([tokens, tokens, torch.tensor([33])])
+
+
+def test_the_golden_files_are_in_the_legacy_serialization():
+    for folder in ("tiny-4x2", "tiny-12x3"):
+        assert not (GOLDEN / folder / "pretrained.params").read_bytes().startswith(b"PK")
+        assert json.loads((GOLDEN / folder / "config.json").read_text())["num_blks"] in (2, 3)

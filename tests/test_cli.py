@@ -1,0 +1,157 @@
+"""The command line, in this process and as a user starts it."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import SPECIALS, write_checkpoint
+
+import d2lnli as d2l
+from d2lnli.__main__ import main
+
+WORDS = [*SPECIALS, *"a b c d".split()]
+
+
+@pytest.fixture
+def folders(tmp_path, data_dir):
+    """A small checkpoint and a small corpus with all three splits, in folders of their own."""
+    write_checkpoint(tmp_path / "small bert", WORDS)
+    corpus = tmp_path / "my corpus"
+    corpus.mkdir()
+    rows = [
+        f"{d2l.LABELS[i % 3]}\t( {WORDS[5 + i % 4]} ( b c ) )\t( {WORDS[5 + i % 3]} d )"
+        for i in range(60)
+    ]
+    for split in ("train", "dev", "test"):
+        text = "\n".join(["gold_label\tsentence1_binary_parse\tsentence2_binary_parse", *rows])
+        (corpus / f"snli_1.0_{split}.txt").write_text(text + "\n", encoding="utf-8")
+    return ["--model", str(tmp_path / "small bert"), "--data", str(corpus), "--max-len", "32"]
+
+
+def test_finetune_then_predict(folders, data_dir, capsys):
+    assert main(["finetune", *folders, "--epochs", "2", "--batch-size", "8", "--lr", "1e-2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"loss \d\.\d+, train acc \d\.\d+, test acc \d\.\d+", lines[-2])
+    assert re.fullmatch(r"\d+\.\d examples/sec on \[device\(type='cpu'\)\]", lines[-1])
+    assert sum("test acc" in line for line in lines) == 1
+    assert (data_dir / "classifiers" / "small bert-my corpus" / "model.safetensors").is_file()
+    assert main(["predict", "A b c", "b d", *folders[:4]]) == 0
+    label, probabilities = capsys.readouterr().out.splitlines()
+    values = dict(part.split(" ") for part in probabilities.split(", "))
+    assert label == max(values, key=lambda name: float(values[name]))
+    assert tuple(values) == d2l.LABELS
+
+
+def test_every_option_is_used(folders, tmp_path, capsys):
+    options = (
+        "--pairs 12 --epochs 1 --batch-size 4 --lr 0.01 --schedule linear --warmup 0.5 --clip 1 "
+        "--truncation head_tail --precision fp32 --seed 3"
+    ).split()
+    output, run = tmp_path / "out", tmp_path / "run"
+    arguments = ["finetune", *folders, *options, "--run-dir", str(run), "--output", str(output)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "12 pairs" in printed
+    assert "lr 0.01, num_epochs 1, batch_size 4, schedule linear, warmup 0.5" in printed
+    assert "trained in fp32" in printed
+    assert len(d2l.History.load(run).records) == 3
+    first = d2l.load_classifier(output)[0].state_dict()
+    main(arguments)
+    again = d2l.load_classifier(output)[0].state_dict()
+    assert all((first[name] == again[name]).all() for name in first)
+    capsys.readouterr()
+    assert main([*arguments[:-4], "--seed", "4", "--run-dir", str(run)]) == 1
+    assert "seed=3, not 4" in capsys.readouterr().err
+
+
+def test_a_corpus_without_a_dev_split_is_trained_on_whole(folders, capsys):
+    (d2l.hub.find_folder(folders[3]) / "snli_1.0_dev.txt").unlink()
+    assert main(["finetune", *folders, "--epochs", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "no dev split" in printed
+    assert "read 60 examples" in printed
+    assert "dev acc" not in printed
+    assert printed.count("test acc") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["finetune", "--model", "bert.huge"], "'bert.huge' is neither"),
+        (["finetune", "--data", "no/such"], "'no/such' is neither"),
+        (["finetune", "--max-len", "4"], "max_len=4"),
+        (["finetune", "--epochs", "0"], "num_epochs=0"),
+        (["finetune", "--pairs", "0"], "max_examples=0"),
+        (["download", "bert.huge"], "'bert.huge' is not in DATA_HUB"),
+        (["predict", "a", "b", "--classifier", "nowhere"], "python -m d2lnli finetune"),
+    ],
+)
+def test_bad_input_is_one_line(folders, capsys, arguments, message):
+    given = folders if arguments[0] == "finetune" else []
+    assert main([arguments[0], *given, *arguments[1:]]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+@pytest.mark.parametrize("option", ["--truncation", "--schedule", "--precision"])
+def test_an_unknown_choice_lists_the_choices(capsys, option):
+    with pytest.raises(SystemExit):
+        main(["finetune", option, "other"])
+    assert re.search(
+        rf"argument {option}: invalid choice.*longest|linear|bf16", capsys.readouterr().err
+    )
+
+
+def test_download_fills_the_data_folder(capsys):
+    assert main(["download", "SNLI-sample", "bert.tiny"]) == 0
+    for line in capsys.readouterr().out.splitlines():
+        name, folder = line.split(": ", 1)
+        assert name in d2l.DATA_HUB
+        assert d2l.hub.find_folder(folder).is_dir()
+
+
+def test_check_says_ok_or_what_to_do(capsys, tmp_path, monkeypatch, data_dir):
+    assert main(["check"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith("OK ") for line in lines)
+    whats = [line[6:].split(":")[0] for line in lines]
+    assert whats[:8] == [
+        "Python", "torch", "device", "precision", "jupyterlab", "ipywidgets", "jupyterlab_widgets",
+        "matplotlib",
+    ]  # fmt: skip
+    assert whats[8:] == ["data folder", *d2l.DATA_HUB]
+    assert "SNLI-sample: present" in lines[-1]
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("D2LNLI_DATA_DIR", str(tmp_path / "file" / "data"))
+    assert main(["check"]) == 1
+    (failed,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("FAIL")]
+    assert "set D2LNLI_DATA_DIR" in failed
+
+
+def test_help_reads_well():
+    for command in ([], ["finetune"], ["predict"], ["download"], ["check"]):
+        run = subprocess.run(
+            [sys.executable, "-m", "d2lnli", *command, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "COLUMNS": "100"},
+        )
+        assert run.stdout.startswith("usage: python -m d2lnli")
+        assert "None" not in run.stdout
+        assert max(map(len, run.stdout.splitlines())) <= 100
+
+
+def test_the_bundled_default_from_an_empty_data_folder(data_dir):
+    run = subprocess.run(
+        [sys.executable, "-m", "d2lnli", "finetune", "--pairs", "900", "--epochs", "1"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert re.search(r"^loss \d\.\d{3}, train acc \d\.\d{3}, test acc \d\.\d{3}$", run.stdout, re.M)
+    assert [path.name for path in data_dir.iterdir()] == ["classifiers"]

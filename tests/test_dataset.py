@@ -1,0 +1,231 @@
+"""The fine-tuning dataset: entry by entry the chapter's, however it is built."""
+
+import json
+import subprocess
+import sys
+
+import nbclient
+import nbformat
+import numpy as np
+import pytest
+import torch
+from conftest import GOLDEN
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import d2lnli as d2l
+from d2lnli import snli
+from d2lnli.pretrained import load_vocab
+from d2lnli.snli import LengthBuckets
+
+CHAPTER = json.loads((GOLDEN / "dataset.json").read_text(encoding="utf-8"))
+PAIRS = CHAPTER["premises"], CHAPTER["hypotheses"], CHAPTER["labels"]
+WORDS = load_vocab(GOLDEN / "tiny-4x2" / "vocab.json")
+MAX_LENS = sorted(int(max_len) for max_len in CHAPTER["cases"] if int(max_len) >= 5)
+
+
+@pytest.mark.parametrize("max_len", MAX_LENS)
+def test_every_entry_equals_the_chapters(max_len):
+    dataset, case = d2l.SNLIBERTDataset(PAIRS, max_len, WORDS), CHAPTER["cases"][str(max_len)]
+    assert dataset.all_token_ids.tolist() == case["token_ids"]
+    assert dataset.all_segments.tolist() == case["segments"]
+    assert dataset.valid_lens.tolist() == case["valid_lens"]
+    assert dataset.labels.tolist() == PAIRS[2]
+    for tensor in (dataset.all_token_ids, dataset.all_segments):
+        assert tensor.dtype == torch.int64
+        assert tensor.shape == (60, max_len)
+
+
+def test_items_are_padded_to_max_len_and_collate_as_in_the_chapter():
+    dataset = d2l.SNLIBERTDataset(PAIRS, 32, WORDS)
+    (token_ids, segments, valid_len), label = dataset[7]
+    assert torch.equal(token_ids, dataset.all_token_ids[7])
+    assert torch.equal(segments, dataset.all_segments[7])
+    assert (valid_len, label) == (dataset.valid_lens[7], dataset.labels[7])
+    assert torch.equal(dataset[-1][0][0], dataset[59][0][0])
+    with pytest.raises(IndexError):
+        dataset[60]
+    X, y = next(iter(torch.utils.data.DataLoader(dataset, 8)))
+    assert isinstance(X, list)
+    assert [x.shape for x in X] == [(8, 32), (8, 32), (8,)]
+    assert y.tolist() == PAIRS[2][:8]
+
+
+def test_it_says_how_many_examples_it_read(capsys):
+    d2l.SNLIBERTDataset(PAIRS, 32, WORDS)
+    assert capsys.readouterr().out == "read 60 examples\n"
+
+
+def slow_pair(premise, hypothesis, strategy, max_len, vocab):
+    """A pair's ids and segments, laid out one token at a time."""
+    sides = [vocab.tokenize(premise), vocab.tokenize(hypothesis)]
+    counts = [int(n) for n in d2l.TRUNCATIONS[strategy](*map(len, sides), max_len - 3)]
+    cut = []
+    for tokens, (head, tail) in zip(sides, (counts[:2], counts[2:]), strict=True):
+        cut.append(tokens[:head] + tokens[len(tokens) - tail :])
+    tokens, segments = d2l.get_tokens_and_segments(*cut)
+    return vocab[tokens], segments
+
+
+@pytest.mark.parametrize("strategy", sorted(d2l.TRUNCATIONS))
+@pytest.mark.parametrize("max_len", [5, 9, 16, 40])
+def test_every_strategy_equals_the_slow_layout(strategy, max_len):
+    dataset = d2l.SNLIBERTDataset(PAIRS, max_len, WORDS, strategy)
+    for i, (premise, hypothesis) in enumerate(zip(*PAIRS[:2], strict=True)):
+        ids, segments = slow_pair(premise, hypothesis, strategy, max_len, WORDS)
+        (token_ids, all_segments, valid_len), _ = dataset[i]
+        assert valid_len == len(ids)
+        assert token_ids.tolist() == ids + [WORDS["<pad>"]] * (max_len - len(ids))
+        assert all_segments.tolist() == segments + [0] * (max_len - len(ids))
+
+
+def test_memory_follows_the_words_and_not_max_len():
+    short, long = (d2l.SNLIBERTDataset(PAIRS, max_len, WORDS) for max_len in (64, 64_000))
+    assert len(short._ids) == len(long._ids) == short.valid_lens.sum()
+    assert long._ids.dtype == np.int32
+
+
+BUILD = """
+import json, multiprocessing, sys, zlib
+import d2lnli as d2l
+from d2lnli import snli
+from d2lnli.pretrained import load_vocab
+
+def build(method, num_workers):
+    multiprocessing.set_start_method(method, force=True)
+    snli._SENTENCES_PER_WORKER = 5
+    pairs = json.load(open({golden!r} + "/dataset.json", encoding="utf-8"))
+    vocab = load_vocab(__import__("pathlib").Path({golden!r}) / "tiny-4x2" / "vocab.json")
+    pairs = pairs["premises"], pairs["hypotheses"], pairs["labels"]
+    started = []
+    executor = snli.ProcessPoolExecutor
+    def counting(n):
+        started.append(n)
+        return executor(n)
+    snli.ProcessPoolExecutor = counting
+    dataset = d2l.SNLIBERTDataset(pairs, 16, vocab, num_workers=num_workers)
+    snli.ProcessPoolExecutor = executor
+    assert not multiprocessing.active_children(), "a worker outlived the call"
+    return dataset.fingerprint(), sum(started)
+"""
+START_METHODS = ["fork", "spawn", "forkserver"]
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+def test_the_same_result_with_any_number_of_workers(method, tmp_path):
+    script = tmp_path / "build.py"
+    script.write_text(
+        BUILD.format(golden=str(GOLDEN))
+        + "if __name__ == '__main__':\n"
+        + "    print([build(sys.argv[1], n) for n in (0, 1, 4)])\n"
+    )
+    run = subprocess.run(
+        [sys.executable, script, method], capture_output=True, text=True, timeout=120, check=True
+    )
+    expected = d2l.SNLIBERTDataset(PAIRS, 16, WORDS).fingerprint()
+    assert run.stdout.splitlines()[-1] == str([(expected, 0), (expected, 0), (expected, 4)])
+
+
+def test_workers_in_a_notebook_under_every_start_method():
+    cells = [BUILD.format(golden=str(GOLDEN)), f"[build(m, 4) for m in {START_METHODS}]"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    (result,) = (o for o in notebook.cells[-1].outputs if o.output_type == "execute_result")
+    expected = d2l.SNLIBERTDataset(PAIRS, 16, WORDS).fingerprint()
+    assert result.data["text/plain"] == str([(expected, 4)] * 3)
+
+
+def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(BUILD.format(golden=str(GOLDEN)) + "build('spawn', 4)\n")
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert "OSError: a worker process ended early" in run.stderr
+    assert "__main__" in run.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(max_len=4), "max_len=4"),
+        (dict(truncation="shortest"), "unknown truncation 'shortest'.*longest_first"),
+        (dict(dataset=([], [], [])), "no pairs"),
+        (dict(dataset=(["a"], ["b", "c"], [0])), "1 premises, but 2 hypotheses"),
+        (dict(dataset=(["a"], ["b"], [0, 1])), "1 premises, but 2 labels"),
+        (dict(dataset=(["a", " "], ["b", "c"], [0, 1])), "premise of pair 1 has no words"),
+        (dict(dataset=(["a"], [""], [0])), "hypothesis of pair 0 has no words"),
+        (dict(num_workers=-1), "num_workers=-1"),
+    ],
+)
+def test_bad_arguments_are_named(change, message):
+    arguments = {"dataset": PAIRS, "max_len": 16, "vocab": WORDS, **change}
+    with pytest.raises(ValueError, match=message):
+        d2l.SNLIBERTDataset(**arguments)
+
+
+def test_a_bucketed_minibatch_is_padded_to_its_own_longest_pair():
+    dataset = d2l.SNLIBERTDataset(PAIRS, 64, WORDS)
+    seen = 0
+    for (token_ids, segments, valid_lens), labels in d2l.bucketed_loader(dataset, 16):
+        assert token_ids.shape == segments.shape == (len(labels), valid_lens.max())
+        seen += len(labels)
+    assert seen == len(dataset)
+
+
+def test_a_bucketed_loader_gives_the_datasets_pairs():
+    dataset = d2l.SNLIBERTDataset(PAIRS, 64, WORDS)
+    loader = d2l.bucketed_loader(dataset, 7, shuffle=True, seed=3)
+    batches = list(LengthBuckets(dataset.valid_lens, 7, shuffle=True, seed=3))
+    for (X, y), indices in zip(loader, batches, strict=True):
+        for row, i in enumerate(indices):
+            (token_ids, segments, valid_len), label = dataset[i]
+            width = X[0].shape[1]
+            assert torch.equal(X[0][row], token_ids[:width])
+            assert torch.equal(X[1][row], segments[:width])
+            assert (X[2][row], y[row]) == (valid_len, label)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.integers(5, 60), min_size=1, max_size=400),
+    st.integers(1, 50),
+    st.booleans(),
+    st.integers(0, 5),
+)
+def test_every_pair_comes_once_an_epoch(lens, batch_size, shuffle, seed):
+    buckets = LengthBuckets(torch.tensor(lens), batch_size, shuffle, seed)
+    for _ in range(2):
+        batches = list(buckets)
+        assert len(batches) == len(buckets)
+        assert sorted(np.concatenate(batches)) == list(range(len(lens)))
+        assert all(len(batch) <= batch_size for batch in batches)
+
+
+def test_shuffling_follows_seed_and_epoch_and_saves_padding():
+    lens = torch.from_numpy(np.random.default_rng(0).integers(8, 60, 5000))
+    buckets = LengthBuckets(lens, 50, shuffle=True, seed=1)
+    first, second = ([list(batch) for batch in buckets] for _ in range(2))
+    again = [list(batch) for batch in LengthBuckets(lens, 50, shuffle=True, seed=1)]
+    other = [list(batch) for batch in LengthBuckets(lens, 50, shuffle=True, seed=2)]
+    assert first == again
+    assert first != second
+    assert first != other
+    widths = sum(len(batch) * int(lens[batch].max()) for batch in first)
+    assert 1 - int(lens.sum()) / widths < 0.05
+
+
+def test_a_batch_size_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="batch_size=0"):
+        d2l.bucketed_loader(d2l.SNLIBERTDataset(PAIRS, 16, WORDS), 0)
+
+
+def test_a_fingerprint_tells_datasets_apart():
+    same = d2l.SNLIBERTDataset(PAIRS, 16, WORDS).fingerprint()
+    assert same == d2l.SNLIBERTDataset(PAIRS, 16, WORDS).fingerprint()
+    relabelled = (*PAIRS[:2], [2 - label for label in PAIRS[2]])
+    assert same != d2l.SNLIBERTDataset(relabelled, 16, WORDS).fingerprint()
+    assert same != d2l.SNLIBERTDataset(PAIRS, 15, WORDS).fingerprint()
+
+
+def test_small_corpora_start_no_process(monkeypatch):
+    monkeypatch.setattr(snli, "ProcessPoolExecutor", None)
+    assert len(d2l.SNLIBERTDataset(PAIRS, 16, WORDS, num_workers=4)) == 60

@@ -1,0 +1,272 @@
+"""The training loop: right numbers, the same numbers, and nothing lost at an interrupt."""
+
+import csv
+import re
+import signal
+
+import pytest
+import torch
+from torch import nn
+
+import d2lnli as d2l
+from d2lnli import devices
+from d2lnli.snli import LengthBuckets
+from d2lnli.training import lr_factor
+
+
+@pytest.fixture
+def data(toy_pairs, vocab) -> d2l.SNLIBERTDataset:
+    return d2l.SNLIBERTDataset(toy_pairs, 32, vocab)
+
+
+def fresh(net):
+    """A copy of a network that has not been trained."""
+    copy = d2l.BERTClassifier(
+        d2l.BERTModel(**net.encoder.config), num_classes=net.output.out_features
+    )
+    copy.load_state_dict(net.state_dict())
+    return copy
+
+
+def without_dropout(net):
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "num_heads"):
+            module.dropout = 0.0
+    return net
+
+
+def same_weights(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_it_learns(net, data):
+    history = d2l.finetune(net, data, data, lr=2e-3, num_epochs=6, batch_size=16)
+    assert history.column("loss")[0] > 0.9
+    assert history.last("loss") < 0.3
+    assert history.last("dev_acc") > 0.9
+    assert history.num_epochs == 6
+    assert history.device == "[device(type='cpu')]"
+    assert not net.training
+
+
+@pytest.mark.parametrize("clip", [None, 0.05])
+def test_losses_equal_those_of_a_slow_and_obvious_loop(net, data, clip):
+    without_dropout(net)
+    slow, losses = fresh(net), []
+    without_dropout(slow).train()
+    trainer = torch.optim.Adam(slow.parameters(), lr=1e-3)
+    buckets = LengthBuckets(data.valid_lens, 16, shuffle=True, seed=5)
+    steps = 2 * len(buckets)
+    for batch in [batch for _ in range(2) for batch in buckets]:
+        for group in trainer.param_groups:
+            group["lr"] = 1e-3 * lr_factor(len(losses), steps, "linear", 0.2)
+        items = [data[int(i)] for i in batch]
+        X = [torch.stack([item[0][k] for item in items]) for k in range(3)]
+        loss = nn.functional.cross_entropy(slow(X), torch.stack([item[1] for item in items]))
+        trainer.zero_grad()
+        loss.backward()
+        if clip:
+            nn.utils.clip_grad_norm_(slow.parameters(), clip)
+        trainer.step()
+        losses.append(loss.item())
+    history = d2l.finetune(
+        net, data, None, lr=1e-3, num_epochs=2, batch_size=16, schedule="linear", warmup=0.2,
+        clip=clip, precision="fp32", seed=5,
+    )  # fmt: skip
+    half = len(buckets)
+    for epoch, part in enumerate((losses[:half], losses[half:]), start=1):
+        means = [sum(part[: i + 1]) / (i + 1) for i in range(half)]
+        records = [r for r in history.records if epoch - 1 < r.epoch <= epoch]
+        assert [r.loss for r in records] == pytest.approx(means, abs=1e-5)
+    for a, b in zip(net.parameters(), slow.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=0)
+
+
+def test_the_same_seed_gives_the_same_numbers(net, data):
+    nets = [fresh(net) for _ in range(3)]
+    histories = []
+    for copy, seed in zip(nets, (7, 7, 8), strict=True):
+        torch.manual_seed(len(histories))
+        histories.append(d2l.finetune(copy, data, data, lr=1e-3, num_epochs=2, seed=seed))
+    first, again, other = histories
+    for name in ("epoch", "loss", "train_acc"):
+        assert first.column(name) == again.column(name)
+    assert first.column("loss") != other.column("loss")
+    assert same_weights(nets[0], nets[1])
+    assert not same_weights(nets[0], nets[2])
+
+
+def test_training_leaves_the_callers_random_numbers_alone(net, data):
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    d2l.finetune(net, data, None, num_epochs=1)
+    assert torch.equal(torch.rand(4), expected)
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32", "bf16", "fp16"])
+def test_every_precision_learns_and_leaves_fp32_weights(net, data, precision):
+    history = d2l.finetune(
+        net, data, None, lr=2e-3, num_epochs=3, batch_size=16, precision=precision
+    )
+    assert history.precision == (
+        devices.choose_precision("auto", torch.device("cpu")) if precision == "auto" else precision
+    )
+    assert history.last("loss") < history.column("loss")[0]
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
+
+
+def test_auto_precision_follows_the_timing(monkeypatch):
+    for speedup, expected in ((0.01, "fp32"), (1.0, "fp32"), (4.0, "bf16")):
+        monkeypatch.setattr(devices, "bf16_speedup", lambda device, speedup=speedup: speedup)
+        assert devices.choose_precision("auto", torch.device("cpu")) == expected
+
+
+def test_the_timing_is_done_once():
+    assert devices.bf16_speedup("cpu") == devices.bf16_speedup("cpu") > 0
+
+
+def test_the_learning_rate_rises_and_falls():
+    rates = [lr_factor(step, 100, "linear", 0.1) for step in range(100)]
+    assert rates[:10] == pytest.approx([i / 10 for i in range(1, 11)])
+    assert rates[10:] == pytest.approx([(100 - i) / 90 for i in range(10, 100)])
+    assert [lr_factor(step, 4, "constant", 0.5) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
+    assert [lr_factor(step, 4, "constant", 0.0) for step in range(4)] == [1.0] * 4
+
+
+def interrupt_at(net, call):
+    """Press the stop button during a forward pass."""
+    calls = 0
+
+    def count(*_):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            signal.raise_signal(signal.SIGINT)
+
+    return net.register_forward_hook(count)
+
+
+def test_an_interrupt_leaves_history_and_model_usable(net, data):
+    interrupt_at(net, 22)
+    history = d2l.finetune(net, data, None, lr=1e-3, num_epochs=50, batch_size=16)
+    assert history.interrupted
+    assert history.num_epochs == 1
+    assert history.records[-1].epoch > 1
+    assert not net.training
+    assert history.plot().figure
+    assert 0 <= d2l.evaluate(net, data).accuracy <= 1
+
+
+def test_an_interrupt_at_the_first_step_too(net, data):
+    interrupt_at(net, 1)
+    history = d2l.finetune(net, data, None, num_epochs=5)
+    assert history.interrupted
+    assert history.records == []
+    assert "loss nan" in history.closing_lines()
+
+
+def test_an_interrupted_run_goes_on_to_the_same_end(net, data, tmp_path):
+    settings = dict(lr=1e-3, num_epochs=4, batch_size=16, schedule="linear", warmup=0.1)
+    whole, stopped, resumed = fresh(net), fresh(net), fresh(net)
+    expected = d2l.finetune(whole, data, data, **settings)
+    interrupt_at(stopped, 45)
+    first = d2l.finetune(stopped, data, data, **settings, run_dir=tmp_path / "run")
+    assert first.interrupted
+    assert 0 < first.num_epochs < 4
+    history = d2l.finetune(resumed, data, data, **settings, run_dir=tmp_path / "run")
+    for name in ("epoch", "loss", "train_acc"):
+        assert history.column(name) == expected.column(name)
+    assert history.last("dev_acc") == expected.last("dev_acc")
+    assert same_weights(resumed, whole)
+    finished = fresh(net)
+    again = d2l.finetune(finished, data, data, **settings, run_dir=tmp_path / "run")
+    assert again.column("loss") == expected.column("loss")
+    assert same_weights(finished, whole)
+
+
+def test_a_run_folder_follows_the_training(net, data, tmp_path):
+    d2l.finetune(net, data, data, num_epochs=2, batch_size=16, run_dir=tmp_path)
+    history = d2l.History.load(tmp_path)
+    assert history.num_epochs == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "history.csv"]
+
+
+def test_going_on_with_other_settings_or_data_is_refused(net, data, toy_pairs, vocab, tmp_path):
+    d2l.finetune(net, data, None, num_epochs=1, run_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"holds a run with lr=0.0001, not 0.1"):
+        d2l.finetune(net, data, None, num_epochs=1, lr=0.1, run_dir=tmp_path)
+    other = d2l.SNLIBERTDataset(tuple(part[1:] for part in toy_pairs), 32, vocab)
+    with pytest.raises(ValueError, match=r"holds a run with train_set="):
+        d2l.finetune(net, other, None, num_epochs=1, run_dir=tmp_path)
+    (tmp_path / "checkpoint.pt").write_bytes(b"half a file")
+    with pytest.raises(ValueError, match=r"checkpoint.pt is not a whole file.*delete it"):
+        d2l.finetune(net, data, None, num_epochs=1, run_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (dict(schedule="cosine"), "unknown schedule 'cosine': use constant or linear"),
+        (dict(precision="int8"), "unknown precision 'int8': use auto, fp32"),
+        (dict(lr=0), "lr=0"),
+        (dict(num_epochs=0), "num_epochs=0"),
+        (dict(batch_size=0), "batch_size=0"),
+        (dict(warmup=1.0), "warmup=1.0"),
+        (dict(clip=-1), "clip=-1"),
+    ],
+)
+def test_bad_settings_are_named(net, data, setting, message):
+    with pytest.raises(ValueError, match=message):
+        d2l.finetune(net, data, None, **setting)
+
+
+def test_model_and_data_must_fit(net, toy_pairs, vocab):
+    long = d2l.SNLIBERTDataset(toy_pairs, 33, vocab)
+    other_words = d2l.SNLIBERTDataset(
+        toy_pairs, 16, d2l.Vocab("a b".split(), 0, vocab.idx_to_token)
+    )
+    other_words.vocab.idx_to_token.append("new")
+    fits = d2l.SNLIBERTDataset(toy_pairs, 32, vocab)
+    for train_set, dev_set in ((long, None), (fits, long)):
+        with pytest.raises(ValueError, match=r"max_len=33.*32 positions"):
+            d2l.finetune(net, train_set, dev_set)
+    with pytest.raises(ValueError, match=r"vocabulary has 14 words.*embedding has 13"):
+        d2l.evaluate(net, other_words)
+    two_classes = d2l.BERTClassifier(d2l.BERTModel(**net.encoder.config), num_classes=2)
+    with pytest.raises(ValueError, match=r"labels run from 0 to 2.*2 classes"):
+        d2l.finetune(two_classes, fits, None)
+
+
+def test_several_devices_are_said_to_be_one(net, data, capsys):
+    history = d2l.finetune(net, data, None, num_epochs=1, devices=["cpu", "cpu"])
+    assert "2 devices given: training on the first, cpu" in capsys.readouterr().out
+    assert history.device == "[device(type='cpu')]"
+
+
+def test_a_history_survives_its_file(net, data, tmp_path):
+    history = d2l.finetune(net, data, data, num_epochs=2, batch_size=64)
+    history.save(tmp_path / "my history.csv")
+    again = d2l.History.load(tmp_path / "my history.csv")
+    assert repr(again.records) == repr(history.records)
+    rows = list(csv.DictReader((tmp_path / "my history.csv").open()))
+    assert list(rows[0]) == ["epoch", "loss", "train_acc", "dev_acc", "pairs_per_sec"]
+    assert [path.name for path in tmp_path.iterdir()] == ["my history.csv"]
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n", "epoch,loss,train_acc,dev_acc,pairs_per_sec\n1,2\n"])
+def test_a_file_that_is_no_history_is_named(tmp_path, text):
+    (tmp_path / "history.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"history.csv, line \d: no history"):
+        d2l.History.load(tmp_path)
+
+
+def test_closing_lines_read_as_the_chapters(net, data):
+    history = d2l.finetune(net, data, data, num_epochs=1)
+    pattern = (
+        r"loss \d\.\d{3}, train acc \d\.\d{3}, test acc 0\.786\n"
+        r"\d+\.\d examples/sec on \[device\(type='cpu'\)\]"
+    )
+    assert re.fullmatch(pattern, history.closing_lines("test", 0.786))
