@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from statistics import harmonic_mean
 
-from .plotting import Picture, plot_history
+from .plotting import HistoryPicture, Picture
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ class History:
 
     def plot(self) -> Picture:
         """Draw loss and accuracies against epochs."""
-        return plot_history(self.columns())
+        picture = HistoryPicture(self.records[-1].epoch if self.records else 1)
+        picture.draw(self.columns())
+        return picture
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the points as CSV; the file is replaced whole or not at all."""

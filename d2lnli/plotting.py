@@ -14,12 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 Columns = Mapping[str, Sequence[float]]
 
-_CURVES = {
-    "loss": ("loss", "train loss", "-", "C0"),
-    "train_acc": ("accuracy", "train acc", "--", "C1"),
-    "dev_acc": ("accuracy", "dev acc", "o-", "C2"),
-}
-
 
 class Picture:
     """A matplotlib figure that a notebook shows with a description for those who cannot see it."""
@@ -46,6 +40,42 @@ def in_notebook() -> bool:
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
+class HistoryPicture(Picture):
+    """A run's loss (left) and its accuracies (right), on the training pairs and on a split."""
+
+    def __init__(self, num_epochs: float, split: str = "dev"):
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(8, 3.2), facecolor="white")
+        figure.subplots_adjust(left=0.07, right=0.98, bottom=0.16, top=0.86, wspace=0.2)
+        left, right = figure.subplots(1, 2)
+        self.lines = {
+            "loss": left.plot([], "-", color="C0", label="train loss")[0],
+            "train_acc": right.plot([], "--", color="C1", label="train acc")[0],
+            "dev_acc": right.plot([], "o-", color="C2", label=f"{split} acc", markersize=4)[0],
+        }
+        for axes, name, top in ((left, "loss", 1.2), (right, "accuracy", 1.0)):
+            axes.set(xlabel="epoch", ylabel=name, xlim=(0, num_epochs), ylim=(0, top))
+            axes.grid(alpha=0.3)
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+        right.axhline(1 / 3, color="0.4", linestyle=":", linewidth=1)
+        right.text(0.02 * num_epochs, 1 / 3, "chance", va="bottom", color="0.3")
+        super().__init__(figure, "Loss and accuracy against epochs; training has not begun.")
+
+    def draw(self, columns: Columns) -> None:
+        """Draw the curves of `columns` and say in words where they end."""
+        ends = []
+        for name, line in self.lines.items():
+            points = [p for p in zip(columns["epoch"], columns[name], strict=True) if p[1] == p[1]]
+            line.set_data(*zip(*points, strict=True) if points else ([], []))
+            ends += [f"{line.get_label()} {points[-1][1]:.3f}"] if points else []
+        finite = [loss for loss in columns["loss"] if math.isfinite(loss)]
+        self.figure.axes[0].set_ylim(0, 1.05 * max(finite, default=1.2))
+        if columns["epoch"]:
+            epochs = f"Loss and accuracy against epochs; after {columns['epoch'][-1]:.1f}"
+            self.description = f"{epochs}: {', '.join(ends)}."
+
+
 class LivePlot:
     """Curves that grow while a network trains; outside a notebook it does nothing.
 
@@ -54,14 +84,13 @@ class LivePlot:
 
     BUDGET = 0.015
 
-    def __init__(self, num_epochs: int):
+    def __init__(self, num_epochs: int, split: str = "dev"):
         self.shown = in_notebook()
         if not self.shown:
             return
         from IPython.display import display
 
-        self.num_epochs = num_epochs
-        self.picture = plot_history({"epoch": [], **{name: [] for name in _CURVES}}, num_epochs)
+        self.picture = HistoryPicture(num_epochs, split)
         self.handle = display(self._bundle(), raw=True, display_id=True)
         self.started, self.spent, self.last_cost = time.perf_counter(), 0.0, 0.0
 
@@ -70,60 +99,14 @@ class LivePlot:
         if not self.shown:
             return
         start = time.perf_counter()
-        allowed = self.BUDGET * (start - self.started)
-        if force or self.spent + self.last_cost <= allowed:
-            _draw_curves(self.picture, columns, self.num_epochs)
+        if force or self.spent + self.last_cost <= self.BUDGET * (start - self.started):
+            self.picture.draw(columns)
             self.handle.update(self._bundle(), raw=True)
             self.last_cost = time.perf_counter() - start
             self.spent += self.last_cost
 
     def _bundle(self) -> dict[str, str]:
         return {"text/html": self.picture._repr_html_(), "text/plain": repr(self.picture)}
-
-
-def plot_history(columns: Columns, num_epochs: float | None = None) -> Picture:
-    """Draw a run's loss (left) and accuracies (right) against epochs."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.2), facecolor="white")
-    figure.subplots_adjust(left=0.07, right=0.98, bottom=0.16, top=0.86, wspace=0.2)
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.set(xlabel="epoch", ylabel=name)
-        axes.grid(alpha=0.3)
-        for quantity, label, style, color in _CURVES.values():
-            if quantity == name:
-                axes.plot([], [], style, color=color, label=label, markersize=4)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
-    figure.axes[1].axhline(1 / 3, color="0.4", linestyle=":", linewidth=1)
-    figure.axes[1].text(0.99, 1 / 3, "chance", ha="right", va="bottom", color="0.3",
-                        transform=figure.axes[1].get_yaxis_transform())  # fmt: skip
-    picture = Picture(figure, "")
-    epochs = columns["epoch"]
-    _draw_curves(picture, columns, num_epochs or (epochs[-1] if epochs else 1))
-    return picture
-
-
-def _draw_curves(picture: Picture, columns: Columns, num_epochs: float) -> None:
-    left, right = picture.figure.axes
-    lines = {line.get_label(): line for axes in (left, right) for line in axes.lines}
-    for name, (_, label, _, _) in _CURVES.items():
-        points = [(x, y) for x, y in zip(columns["epoch"], columns[name], strict=True) if y == y]
-        lines[label].set_data(*zip(*points, strict=True) if points else ([], []))
-    finite = [loss for loss in columns["loss"] if math.isfinite(loss)]
-    left.set(xlim=(0, num_epochs), ylim=(0, 1.05 * max(finite, default=1.2)))
-    right.set(xlim=(0, num_epochs), ylim=(0, 1))
-    picture.description = describe_run(columns)
-
-
-def describe_run(columns: Columns) -> str:
-    """Say in words where the curves of a run end."""
-    if not columns["epoch"]:
-        return "Loss and accuracy against epochs; training has not begun."
-    ends = [
-        f"{label} {next((y for y in reversed(columns[name]) if y == y), math.nan):.3f}"
-        for name, (_, label, _, _) in _CURVES.items()
-    ]
-    return f"Loss and accuracy against epochs; after {columns['epoch'][-1]:.1f}: {', '.join(ends)}."
 
 
 def show_source(obj: Callable | type) -> None:

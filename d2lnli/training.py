@@ -47,7 +47,7 @@ def train_ch13(
     net.to(device)
     history = History(device=str([device]))
     training = _Training(net, train_iter, loss, trainer, reduce=torch.sum)
-    training.run(num_epochs, history, score=lambda: accuracy_on(net, test_iter))
+    training.run(num_epochs, history, score=lambda: accuracy_on(net, test_iter), split="test")
     print(history.closing_lines("test"))
 
 
@@ -115,7 +115,7 @@ def finetune(
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(cuda):
         score = None if dev_set is None else lambda: evaluate(net, dev_set).accuracy
-        training.run(num_epochs, history, score, run)
+        training.run(num_epochs, history, score, run=run)
     return history
 
 
@@ -153,10 +153,15 @@ class _Training:
         num_epochs: int,
         history: History,
         score: Callable[[], float] | None,
+        split: str = "dev",
         run: "_Run | None" = None,
     ) -> None:
-        """Train from where `history` ends to `num_epochs`, or to an interrupt, and fill it."""
-        with _Progress(num_epochs, len(self.batches), history, run) as progress:
+        """Train from where `history` ends to `num_epochs`, or to an interrupt, and fill it.
+
+        `score` measures the accuracy on the named split after each epoch.
+        """
+        num_steps = (num_epochs - history.num_epochs) * len(self.batches)
+        with _Progress(LivePlot(num_epochs, split), num_steps, history, run) as progress:
             try:
                 for epoch in range(history.num_epochs, num_epochs):
                     record = self.run_epoch(epoch, progress)
@@ -225,12 +230,10 @@ class _Meter:
 class _Progress:
     """What a person sees of a run: a bar, a live plot, and `history.csv` in its run folder."""
 
-    def __init__(self, num_epochs: int, num_batches: int, history: History, run: "_Run | None"):
-        self.history, self.run = history, run
-        self.plot = LivePlot(num_epochs)
+    def __init__(self, plot: LivePlot, num_steps: int, history: History, run: "_Run | None"):
+        self.plot, self.history, self.run = plot, history, run
         self.bar = tqdm(
-            total=num_epochs * num_batches,
-            initial=history.num_epochs * num_batches,
+            total=num_steps,
             unit=" minibatches",
             file=sys.stdout if in_notebook() else sys.stderr,
             disable=False if in_notebook() else None,

@@ -1,0 +1,1 @@
+"""The sample corpus, the tiny pretrained BERT, and the program that makes both."""

@@ -1,0 +1,277 @@
+"""The bundled corpus and the bundled BERT: what they promise to those who use them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import d2lnli.bundled
+from d2lnli.bert import BERTModel
+from d2lnli.bundled import grammar, pretraining
+from d2lnli.bundled.grammar import CONTRADICTION, ENTAILMENT, LABELS, NEUTRAL, Event, judge
+
+BUNDLED = Path(d2lnli.bundled.__file__).parent
+CORPUS, BERT = BUNDLED / "SNLI-sample", BUNDLED / "bert.tiny"
+SIZES = {"train": 10_000, "dev": 2_000, "test": 2_000}
+HEADER = (
+    "gold_label sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse "
+    "sentence1 sentence2 captionID pairID label1 label2 label3 label4 label5"
+).split()
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """The rows of each split, as lists of columns, with the header first."""
+    return {
+        split: [
+            line.split("\t")
+            for line in (CORPUS / f"snli_1.0_{split}.txt").read_bytes().decode().split("\n")[:-1]
+        ]
+        for split in SIZES
+    }
+
+
+def words(parse):
+    return parse.replace("(", "").replace(")", "").split()
+
+
+@pytest.fixture(scope="module")
+def pairs(tables):
+    """The labelled pairs of each split: (premise tokens, hypothesis tokens, label)."""
+    return {
+        split: [(words(r[1]), words(r[2]), r[0]) for r in rows[1:] if r[0] != "-"]
+        for split, rows in tables.items()
+    }
+
+
+def test_regeneration_gives_the_same_bytes(tmp_path):
+    command = [sys.executable, "-m", "d2lnli.bundled.make", "corpus", "--out", str(tmp_path)]
+    root = str(BUNDLED.parents[1])
+    env = {**os.environ, "PYTHONHASHSEED": "4321", "PYTHONPATH": root}
+    subprocess.run(command, check=True, cwd=tmp_path, env=env)
+    for split in SIZES:
+        name = f"snli_1.0_{split}.txt"
+        assert (tmp_path / "SNLI-sample" / name).read_bytes() == (CORPUS / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("split", SIZES)
+def test_layout_is_snli_s(tables, split):
+    header, *rows = tables[split]
+    assert header == HEADER
+    assert {len(row) for row in rows} == {14}
+    assert len({row[8] for row in rows}) == len(rows)
+    for row in rows:
+        for parse, tree, raw in zip(row[1:3], row[3:5], row[5:7], strict=True):
+            assert parse.count("(") == parse.count(")") == len(words(parse)) - 1
+            assert tree == f"(ROOT {parse})"
+            assert raw.replace(" ", "") == "".join(words(parse))
+            assert " ," not in raw and raw[-1] == "." and raw[-2].isalpha() and raw[0].isupper()
+
+
+def depth_of(parse):
+    depths, depth = [], 0
+    for symbol in parse:
+        depth += {"(": 1, ")": -1}.get(symbol, 0)
+        depths.append(depth)
+    return min(depths), depths[-1]
+
+
+def test_brackets_close_what_they_open(tables):
+    assert all(depth_of(row[k]) == (0, 0) for row in tables["dev"][1:] for k in (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize("split", SIZES)
+def test_labels(tables, split):
+    golds = Counter(row[0] for row in tables[split][1:])
+    disputed = golds.pop("-")
+    assert sum(golds.values()) == SIZES[split] and 0.005 < disputed / SIZES[split] < 0.02
+    assert set(golds) == set(LABELS)
+    assert max(golds.values()) - min(golds.values()) <= 0.02 * SIZES[split]
+    for row in tables[split][1:]:
+        votes = Counter(vote for vote in row[9:] if vote)
+        assert (row[0] == "-" and max(votes.values()) < 3 and len(votes) == 3) or row[0] in votes
+
+
+def test_no_premise_is_in_two_splits(pairs):
+    premises = [{" ".join(p).lower() for p, _, _ in pairs[split]} for split in SIZES]
+    assert sum(map(len, premises)) == len(set().union(*premises))
+    assert 2.8 < SIZES["train"] / len(premises[0]) <= 3.1
+
+
+def test_lengths(pairs):
+    premises, hypotheses = zip(*((len(p), len(h)) for p, h, _ in pairs["train"]), strict=True)
+    assert 13 <= sum(premises) / len(premises) <= 16 and max(premises) >= 40
+    assert 7.5 <= sum(hypotheses) / len(hypotheses) <= 9.5
+
+
+def test_negation_and_phenomena_do_not_name_the_label(tables, pairs):
+    denied = Counter(label for _, h, label in pairs["train"] if {"not", "without"} & set(h))
+    assert min(denied.values()) > 0.2 * sum(denied.values()) and len(denied) == 3
+    found = Counter((r[8].split(".")[1], r[0]) for r in tables["train"][1:] if r[0] != "-")
+    for name in grammar.PHENOMENA:
+        assert all(found[name, label] >= 20 for label in LABELS), (name, found)
+
+
+def bag(sentences, index):
+    """A sparse 0/1 matrix of the unigrams and bigrams that `index` knows."""
+    rows = [sorted({index[f] for f in (*s, *pairwise(s)) if f in index}) for s in sentences]
+    where = torch.tensor([(i, j) for i, row in enumerate(rows) for j in row]).T
+    size = (len(rows), len(index))
+    return torch.sparse_coo_tensor(where, torch.ones(where.shape[1]), size, check_invariants=True)
+
+
+def logistic_regression_accuracy(train, test, num_steps=100, lr=0.05, decay=2e-3):
+    """Test accuracy of a logistic regression on lists of (tokens, label)."""
+    index = {}
+    for tokens, _ in train:
+        for feature in (*tokens, *pairwise(tokens)):
+            index.setdefault(feature, len(index))
+    X, X_test = (bag([tokens for tokens, _ in part], index) for part in (train, test))
+    y, y_test = (torch.tensor([LABELS.index(x) for _, x in part]) for part in (train, test))
+    W, X_t = torch.zeros(len(index), 3), X.t().coalesce()
+    optimizer = torch.optim.Adam([W], lr)
+    for _ in range(num_steps):
+        errors = (X @ W).softmax(1) - F.one_hot(y, 3)
+        W.grad = X_t @ errors / len(y) + decay * W
+        optimizer.step()
+    return ((X_test @ W).argmax(1) == y_test).float().mean().item()
+
+
+def test_the_hypothesis_alone_does_not_give_away_the_label(pairs):
+    train, test = ([(h, y) for _, h, y in pairs[split]] for split in ("train", "test"))
+    assert logistic_regression_accuracy(train, test) <= 0.5
+
+
+def test_a_bag_of_both_sentences_does_not_either(pairs):
+    train, test = (
+        [([f"premise {w}" for w in p] + h, y) for p, h, y in pairs[split]]
+        for split in ("train", "test")
+    )
+    assert logistic_regression_accuracy(train, test) <= 0.7
+
+
+def test_the_baseline_finds_a_give_away():
+    train = [(["a", "dog", word, "."], label) for word, label in zip("xyz", LABELS, strict=True)]
+    assert logistic_regression_accuracy(train * 10, train) == 1.0
+
+
+WRONG = (
+    r"\ba [aeiou]|\ban [^aeiou]",
+    r"\b(a|an)( \S+)? (men|women|boys|girls|dogs|people|children|kids)\b",
+    r"\b(some|two|three|four|five)( \S+)? (man|woman|boy|girl|dog|person|child|kid|cow)\b",
+    r"\b(men|women|people|children|boys|girls|dogs|cats|kids|adults) is\b",
+    r"^(the |there is )?(a |an )?(man|woman|person|child|boy|girl|dog|cat|kid|adult) are\b",
+    r"\b(\S+) \1\b",
+    r"\bno\b|\b(mans|womans|childs|persons|scarfs)\b",
+    r" {2}|^ | $|[^ ][.,]|[.] .",
+)
+
+
+def test_agreement(pairs):
+    for split in SIZES:
+        for premise, hypothesis, _ in pairs[split]:
+            for sentence in (" ".join(premise).lower(), " ".join(hypothesis).lower()):
+                assert not any(re.search(pattern, sentence) for pattern in WRONG), sentence
+
+
+@pytest.mark.parametrize("sentence", ("a old dog", "an dog", "two man", "men is", "a dog dog"))
+def test_agreement_patterns_find_mistakes(sentence):
+    assert any(re.search(pattern, sentence) for pattern in WRONG)
+
+
+@pytest.mark.parametrize(
+    ("known", "claimed", "label"),
+    [
+        (Event("dog", "running"), Event("animal", "running"), ENTAILMENT),
+        (Event("animal", "running"), Event("dog", "running"), NEUTRAL),
+        (Event("dog", "running"), Event("cat", "running"), CONTRADICTION),
+        (Event("man", "running"), Event("doctor", "running"), NEUTRAL),
+        (Event("boy", "running"), Event("person", "running", adjective="old"), CONTRADICTION),
+        (Event("boy", "running"), Event("person", "running", adjective="young"), ENTAILMENT),
+        (Event("man", "sleeping"), Event("man", "running", negated=True), ENTAILMENT),
+        (Event("man", "running"), Event("man", "moving", negated=True), CONTRADICTION),
+        (Event("man", "eating"), Event("man", "sitting", negated=True), NEUTRAL),
+        (Event("man", "eating", "apple"), Event("man", "eating", "fruit"), ENTAILMENT),
+        (Event("man", "holding", "bag"), Event("man", "holding", "box"), NEUTRAL),
+        (Event("man", "riding", "bicycle"), Event("man", "riding", "scooter"), CONTRADICTION),
+        (Event("dog", "chasing", "cat"), Event("cat", "chasing", "dog"), CONTRADICTION),
+        (Event("man", "dancing with", "boy"), Event("boy", "dancing with", "man"), ENTAILMENT),
+        (Event("man", "looking at", "boy"), Event("boy", "looking at", "man"), NEUTRAL),
+        (Event("man", "moving", count="two"), Event("man", "moving", count="some"), ENTAILMENT),
+        (Event("man", "moving", count="two"), Event("man", "moving", count="five"), CONTRADICTION),
+        (Event("man", "moving", place="in a gym"), Event("man", "moving"), ENTAILMENT),
+        (Event("man", "moving"), Event("man", "moving", time="at night"), NEUTRAL),
+        (
+            Event("man", "moving", place="in a gym"),
+            Event("man", "moving", place="outdoors"),
+            CONTRADICTION,
+        ),
+    ],
+)
+def test_labels_are_true(known, claimed, label):
+    assert judge(known, claimed) == label
+
+
+def test_disjoint_words_are_not_kinds_of_each_other():
+    for group in grammar.DISJOINT:
+        for a in group:
+            assert not any(a in grammar.ancestors(b) for b in group if b != a), (a, group)
+
+
+def test_vocabulary_covers_the_corpus(pairs):
+    vocab = json.loads((BERT / "vocab.json").read_text(encoding="utf-8"))
+    assert len(set(vocab)) == len(vocab)
+    assert {"<pad>", "<mask>", "<cls>", "<sep>", "<unk>"} <= set(vocab)
+    used = {w.lower() for split in SIZES for p, h, _ in pairs[split] for w in (*p, *h)}
+    assert used <= set(vocab) and set(grammar.lexicon()) <= set(vocab)
+
+
+def test_pretraining_text_is_not_in_dev_or_test(pairs, monkeypatch):
+    monkeypatch.setattr(pretraining, "NUM_PASSAGES", 2_000)
+    text = {sentence for pair in pretraining.pretraining_text() for sentence in pair}
+    unseen = [*pairs["dev"], *pairs["test"]]
+    held_out = {" ".join(tokens).lower() for pair in unseen for tokens in pair[:2]}
+    assert len(text) > 2_000 and not text & held_out
+
+
+@pytest.fixture(scope="module")
+def bert():
+    config = json.loads((BERT / "config.json").read_text(encoding="utf-8"))
+    vocab = json.loads((BERT / "vocab.json").read_text(encoding="utf-8"))
+    net = BERTModel(len(vocab), **config, dropout=0.0)
+    net.load_state_dict(torch.load(BERT / "pretrained.params", weights_only=True))
+    return net.eval(), {word: i for i, word in enumerate(vocab)}
+
+
+def test_files_are_small_and_in_the_published_layout():
+    assert sum(path.stat().st_size for path in BERT.iterdir()) < 6_000_000
+    assert (BERT / "pretrained.params").read_bytes()[:2] != b"PK"
+    config = json.loads((BERT / "config.json").read_text(encoding="utf-8"))
+    assert set(config) == {"num_hiddens", "ffn_num_hiddens", "num_heads", "num_blks", "max_len"}
+
+
+@torch.no_grad()
+def test_bert_tiny_fills_in_masked_words(pairs, bert):
+    net, ids = bert
+    generator = torch.Generator().manual_seed(0)
+    hits = masked = most_frequent = 0
+    common = Counter(w.lower() for p, _, _ in pairs["train"] for w in p).most_common(1)[0][0]
+    for premise, _, _ in pairs["dev"][:600:3]:
+        tokens = [ids[w.lower()] for w in premise]
+        row = torch.tensor([[ids["<cls>"], *tokens, ids["<sep>"]]])
+        chosen = 1 + torch.randperm(len(tokens), generator=generator)[: max(1, len(tokens) // 7)]
+        hidden = row.clone()
+        hidden[0, chosen] = ids["<mask>"]
+        _, logits, _ = net(hidden, torch.zeros_like(row), None, chosen[None])
+        hits += (logits.argmax(-1)[0] == row[0, chosen]).sum().item()
+        most_frequent += (row[0, chosen] == ids[common]).sum().item()
+        masked += len(chosen)
+    assert hits / masked > most_frequent / masked + 0.2
