@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def execute(path: Path) -> None:
     """Run one notebook from an empty data folder and save it with its outputs alone."""
     from nbclient import NotebookClient
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as data_dir:
@@ -43,6 +44,7 @@ def execute(path: Path) -> None:
             resources={"metadata": {"path": str(path.parent)}},
             record_timing=False,
         ).execute(env={**os.environ, "D2LNLI_DATA_DIR": data_dir})
+    notebook, _ = CoalesceStreamsPreprocessor(enabled=True)(notebook, {})
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

@@ -21,7 +21,7 @@ from .snli import SNLIBERTDataset, bucketed_loader
 
 SCHEDULES = ("constant", "linear")
 BOOK_RECIPE = dict(lr=1e-4, num_epochs=5, batch_size=512, schedule="constant", warmup=0.0)
-TINY_RECIPE = dict(lr=1e-3, num_epochs=3, batch_size=64, schedule="linear", warmup=0.1)
+TINY_RECIPE = dict(lr=1e-3, num_epochs=4, batch_size=64, schedule="linear", warmup=0.1)
 
 
 def recipe(model: str) -> dict:

@@ -75,7 +75,6 @@ SYNONYMS = {
     "fixing": "repairing",
     "jumping": "leaping",
     "happy": "cheerful",
-    "angry": "furious",
     "big": "large",
     "small": "little",
     "quickly": "rapidly",
@@ -269,13 +268,12 @@ PHENOMENA: dict[str, Phenomenon] = {
     "roles": roles,
 }
 
-# As people do who write such pairs: a more general word for what is true, another deed or place for
-# what is false, a detail more for what is open. What is common stands there more than once.
+# A little as people do who write such pairs: a more general word for what is true, another deed for
+# what is false, a detail more for what is open. More of it, and the hypothesis gives the label away.
 MENU = {
-    ENTAILMENT: "hypernym hypernym hypernym number number roles negation modifier location verb",
-    CONTRADICTION: "verb verb identity identity location location number roles negation modifier "
-    "time hypernym",
-    NEUTRAL: "time time manner manner manner modifier modifier number roles negation location",
+    ENTAILMENT: "hypernym hypernym number roles negation modifier location verb time manner",
+    CONTRADICTION: "verb identity location number roles negation modifier time manner hypernym",
+    NEUTRAL: "time manner modifier number roles negation location hypernym verb",
 }
 MENU = {label: names.split() for label, names in MENU.items()}
 
