@@ -269,7 +269,7 @@ PHENOMENA: dict[str, Phenomenon] = {
 }
 
 # A little as people do who write such pairs: a more general word for what is true, another deed for
-# what is false, a detail more for what is open. More of it, and the hypothesis gives the label away.
+# what is false, a detail more for what is open. More of that, and a hypothesis tells its label.
 MENU = {
     ENTAILMENT: "hypernym hypernym number roles negation modifier location verb time manner",
     CONTRADICTION: "verb identity location number roles negation modifier time manner hypernym",
