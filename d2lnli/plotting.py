@@ -59,7 +59,7 @@ class HistoryPicture(Picture):
             axes.grid(alpha=0.3)
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
         right.axhline(1 / 3, color="0.4", linestyle=":", linewidth=1)
-        right.text(0.02 * num_epochs, 1 / 3, "chance", va="bottom", color="0.3")
+        right.text(0.98 * num_epochs, 0.32, "chance", ha="right", va="top", color="0.3")
         super().__init__(figure, "Loss and accuracy against epochs; training has not begun.")
 
     def draw(self, columns: Columns) -> None:
