@@ -194,5 +194,7 @@ def test_modules_stay_short_and_import_one_way():
 
 def test_style():
     for command in (["check"], ["format", "--check"]):
-        run = subprocess.run(["ruff", *command, "."], cwd=ROOT, capture_output=True, text=True)
+        run = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "."], cwd=ROOT, capture_output=True, text=True
+        )
         assert run.returncode == 0, run.stdout
