@@ -187,8 +187,7 @@ def rivals(event: Event, slot: str) -> list[str]:
 
 def told_again(event: Event, rng: random.Random, **slots: str) -> Event:
     """Return what a hypothesis repeats of an event, with some slots set."""
-    short = event._replace(**{slot: "" for slot in OPTIONAL if rng.random() < 0.75})
-    return short._replace(**slots)
+    return leave_out(event, rng, 0.75)._replace(**slots)
 
 
 def focus(*slots: str) -> Phenomenon:
