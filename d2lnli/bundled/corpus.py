@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .grammar import LABELS, Pair, make_pairs
 
-SPLITS = {"dev": (2_000, 1), "test": (2_000, 2), "train": (10_000, 3)}  # labelled pairs, seed
+SPLITS = {"dev": (2_000, 1), "test": (2_000, 2), "train": (10_000, 24)}  # labelled pairs, seed
 DISPUTED_EVERY = 101  # one row in so many has no gold label
 HEADER = (
     "gold_label sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse "

@@ -1,13 +1,15 @@
-"""Make what is bundled: `python -m d2lnli.bundled.make corpus|bert [--out DIR]`."""
+"""Make what is bundled: `python -m d2lnli.bundled.make [corpus|bert] [--out DIR]`."""
 
 import argparse
 from pathlib import Path
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the sample corpus or the tiny pretrained BERT."""
+    """Write the sample corpus (in seconds) and the tiny pretrained BERT (in half an hour)."""
     parser = argparse.ArgumentParser(prog="python -m d2lnli.bundled.make", description=__doc__)
-    parser.add_argument("what", choices=("corpus", "bert"), help="what to make")
+    parser.add_argument(
+        "what", nargs="?", choices=("corpus", "bert"), help="what to make (default: both)"
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -16,11 +18,11 @@ def main(argv: list[str] | None = None) -> None:
         help="the folder to write into (default: the package's own)",
     )
     args = parser.parse_args(argv)
-    if args.what == "corpus":
+    if args.what != "bert":
         from .corpus import write_corpus
 
         write_corpus(args.out / "SNLI-sample")
-    else:
+    if args.what != "corpus":
         from .pretraining import pretrain
 
         pretrain(args.out / "bert.tiny")

@@ -1,0 +1,488 @@
+"""The words of the sample corpus, and what they have to do with each other.
+
+The tables are text, read at the end. In a taxonomy a line `fruit: apple pear` says that apples and
+pears are fruit; a name with a capital, such as `Top`, is a class that no sentence names.
+"""
+
+import re
+from functools import cache
+
+# ---- Who and what: `~` has no plural (bread), `+` has no singular (jeans) ------------------------
+
+PEOPLE = """
+person: adult child
+adult: man woman
+child: boy girl
+"""
+JOBS = """
+person: musician athlete artist worker medic scientist official performer educator
+musician: guitarist violinist drummer pianist singer cellist flutist trumpeter accordionist
+runner: sprinter
+athlete: runner swimmer goalkeeper gymnast boxer cyclist wrestler skier surfer golfer
+athlete: fencer
+artist: painter sculptor photographer potter weaver
+worker: farmer builder carpenter plumber mechanic gardener tailor baker butcher waiter barber
+worker: welder miner electrician cobbler pilot sailor
+medic: nurse doctor
+doctor: surgeon dentist paramedic veterinarian
+scientist: chemist biologist astronomer physicist botanist geologist mathematician
+official: policeman judge mayor soldier firefighter guard
+educator: teacher professor librarian coach tutor lecturer
+performer: clown juggler magician acrobat dancer comedian puppeteer
+"""
+ANIMALS = """
+animal: dog cat bird horse cow sheep goat pig rodent reptile monkey ape rabbit
+animal: bear deer elephant donkey lion
+animal: tiger wolf fox zebra giraffe camel kangaroo llama
+dog: puppy poodle spaniel terrier collie bulldog dachshund retriever greyhound chihuahua dalmatian
+cat: kitten tomcat
+bird: duck goose hen rooster pigeon crow parrot owl eagle swan turkey penguin flamingo sparrow
+bird: robin ostrich peacock falcon raven hummingbird
+horse: pony stallion foal
+cow: calf bull
+sheep: lamb ewe
+rodent: mouse rat squirrel hamster beaver chipmunk
+reptile: lizard turtle snake crocodile tortoise iguana
+monkey: baboon
+ape: chimpanzee gorilla orangutan
+"""
+THINGS = """
+Food: fruit vegetable pastry meat meal
+fruit: apple banana pear peach plum cherry mango melon apricot lemon strawberry pineapple coconut
+fruit: papaya kiwi fig lime pomegranate
+vegetable: carrot potato onion tomato cucumber cabbage radish turnip eggplant leek pepper pumpkin
+vegetable: zucchini artichoke beet
+pastry: cake pie cookie muffin croissant pancake waffle doughnut brownie tart pretzel bagel scone
+meat~: steak sausage ham~ bacon~ meatball
+meal: sandwich pizza soup~ salad omelet stew~ burger taco burrito casserole curry~ quiche dumpling
+drink: tea~ coffee~ milk~ juice~ water~ lemonade~ cocoa~ cider~ soda~
+Text: book letter newspaper magazine poem map menu brochure leaflet postcard
+book: novel diary dictionary cookbook textbook
+instrument: guitar violin cello harp banjo drum piano accordion trumpet flute clarinet harmonica
+instrument: saxophone trombone tuba oboe ukulele xylophone
+Garment: Top Headwear Footwear Legwear Dress Overcoat
+Top: shirt sweater hoodie tunic
+shirt: blouse jersey
+sweater: cardigan pullover
+Headwear: hat helmet turban
+hat: cap beret bonnet sombrero
+Footwear: boots+ sandals+ sneakers+ slippers+ loafers+
+Legwear: trousers+ shorts+ skirt
+trousers+: jeans+ leggings+ overalls+
+skirt: kilt
+Dress: dress
+dress: gown
+Overcoat: coat jacket vest cloak
+coat: raincoat parka
+vehicle: car truck bus van tractor ambulance bulldozer trailer
+car: taxi limousine
+van: minivan
+Cycle: bicycle motorcycle scooter tricycle unicycle
+boat: canoe kayak rowboat sailboat raft ferry yacht gondola
+aircraft: airplane helicopter glider
+container: box basket bucket bag barrel jar crate bottle vase pitcher flask canister
+bag: backpack purse sack suitcase
+Load: log plank brick tire beam pipe
+furniture~: table desk wardrobe bookcase cradle shelf dresser nightstand
+Barrier: fence wall gate
+Building: house shed barn cabin hut cottage tower chapel castle
+computer: laptop
+machine: computer printer radio camera telephone television scanner dishwasher refrigerator
+Fixture: lamp clock mirror fan chandelier candle lantern
+dish: plate bowl pot pan mug saucer goblet teapot
+Opening: door window drawer cupboard
+toy: doll puppet balloon kite robot marble yo-yo kaleidoscope
+ball: football basketball volleyball baseball softball
+Missile: frisbee stone snowball dart boomerang javelin discus arrow
+Cart: cart wheelbarrow stroller sled trolley wagon
+plant: flower tree bush
+flower: rose tulip daisy sunflower lily orchid iris
+tree: oak pine maple birch willow cedar
+crop: corn~ wheat~ rice~
+Height: ladder rope cliff hill
+picture: portrait landscape cartoon mural poster
+Fabric: curtain blanket quilt scarf towel apron tablecloth carpet napkin handkerchief
+jewel: necklace bracelet ring earring brooch pendant
+Gift: parcel trophy medal card bouquet certificate
+Ground: floor porch staircase sidewalk hallway patio driveway
+"""
+IRREGULAR = {
+    "man": "men", "woman": "women", "person": "people", "child": "children", "goose": "geese",
+    "mouse": "mice", "sheep": "sheep", "deer": "deer", "policeman": "policemen", "calf": "calves",
+    "shelf": "shelves", "scarf": "scarves", "potato": "potatoes", "tomato": "tomatoes",
+    "mango": "mangoes", "aircraft": "aircraft", "dress": "dresses", }  # fmt: skip
+
+# ---- What is done --------------------------------------------------------------------------------
+
+# Where (i indoors, o outdoors, b both), verb, participle, what it is done to | with what
+DEEDS = """
+b eating eaten Food | fork spoon
+b drinking drunk drink | straw
+i cooking cooked meat vegetable soup stew omelet | skillet wok
+i baking baked pastry pizza | oven
+o grilling grilled meat vegetable burger | tongs
+i slicing sliced fruit vegetable meat cake | knife
+i peeling peeled apple banana pear mango potato onion carrot cucumber | peeler
+i chopping chopped vegetable | cleaver
+b serving served meal pastry drink | tray
+b playing played instrument |
+i tuning tuned instrument | wrench
+o riding ridden Cycle horse |
+o driving driven vehicle |
+o rowing rowed canoe rowboat raft | oar
+o flying flown aircraft |
+b reading read Text | magnifier
+b writing written letter poem book | pencil pen typewriter
+b tearing torn letter newspaper magazine card |
+o washing washed vehicle Cycle Opening | sponge hose
+i rinsing rinsed dish | sponge
+b wiping wiped furniture dish window | cloth rag
+i dusting dusted furniture picture Fixture | feather
+b scrubbing scrubbed Ground dish boat | brush
+b sweeping swept Ground | broom
+i mopping mopped floor staircase | mop
+b fixing fixed machine Cycle vehicle Fixture | screwdriver wrench pliers
+b breaking broken dish Fixture window | hammer
+o building built Building Barrier raft | hammer saw
+b assembling assembled furniture | screwdriver
+b painting painted picture Building Barrier furniture | brush roller
+b drawing drawn picture flower map | pencil chalk crayon
+b photographing photographed Building boat flower picture | tripod
+b carrying carried container Load plant |
+b lifting lifted container Load furniture | crane lever
+b pushing pushed Cart vehicle |
+b pulling pulled Cart barrel boat | chain
+b stacking stacked container Load | forklift
+b filling filled container | funnel
+b opening opened Opening container Gift | key crowbar
+b closing closed Opening container |
+o throwing thrown ball Missile |
+o catching caught ball Missile | glove net
+o kicking kicked ball |
+o climbing climbed Height tree Barrier |
+o watering watered plant crop | can hose
+o planting planted plant crop | shovel trowel
+o picking picked fruit flower |
+o trimming trimmed bush tree | shears
+o harvesting harvested crop vegetable | sickle
+i sewing sewn Garment Fabric | needle
+i knitting knitted sweater scarf blanket | needle
+i folding folded Garment Fabric Text |
+i ironing ironed Garment Fabric |
+b buying bought fruit vegetable flower jewel toy Garment |
+b selling sold fruit vegetable flower jewel toy Garment |
+b wrapping wrapped Gift jewel toy | ribbon
+b polishing polished jewel Footwear trophy | cloth rag
+b holding held toy dish plant Gift |
+b hiding hidden jewel Gift toy Text |
+b cutting cut rope log plank cake bush | knife saw scissors
+b burning burnt log letter newspaper | torch
+"""
+DEALINGS = """
+b chasing chased person animal |
+b following followed person animal |
+b leading led person animal |
+b bathing bathed animal child | sponge
+b feeding fed animal child |
+b petting petted animal |
+b brushing brushed dog cat horse |
+b hugging hugged person dog monkey |
+b greeting greeted person |
+b helping helped person |
+b teaching taught person |
+b watching watched person animal | telescope
+b scolding scolded child dog |
+b rescuing rescued person animal |
+b tickling tickled child monkey |
+b guarding guarded person sheep cow |
+"""
+HANDOVERS = """
+b giving given Gift fruit flower toy Text |
+b showing shown jewel picture toy Text |
+b handing handed dish fruit Text |
+b offering offered fruit jewel flower meal |
+b lending lent Cycle Text instrument |
+b bringing brought drink meal container |
+"""
+ANIMALS_CAN = "chasing following leading guarding watching".split()
+ANIMAL_MANNERS = "quickly slowly quietly loudly calmly nervously".split()
+PERSONS_DO = """
+running walking jumping crawling swimming dancing skating jogging sprinting strolling marching
+limping hiking hopping leaping waltzing sleeping meditating napping dozing snoring singing shouting
+whispering laughing crying humming yodeling giggling sobbing waving clapping pointing bowing
+gardening typing stretching
+""".split()
+ANIMALS_DO = "running walking jumping crawling swimming sleeping napping hopping leaping".split()
+SETTING = dict.fromkeys("swimming skating hiking marching gardening jogging".split(), "o")
+SETTING |= dict.fromkeys("typing waltzing snoring".split(), "i")
+ACTIONS = """
+moving: running walking jumping crawling swimming dancing skating
+running: jogging sprinting
+walking: strolling marching limping hiking
+jumping: hopping leaping
+dancing: waltzing
+resting: sleeping meditating
+sleeping: napping dozing snoring
+Voice: singing shouting whispering laughing crying
+singing: humming yodeling
+laughing: giggling
+crying: sobbing
+gesturing: waving clapping pointing bowing
+cleaning: washing rinsing wiping dusting scrubbing sweeping mopping polishing
+making: building assembling sewing knitting
+preparing: cooking baking grilling slicing peeling chopping
+growing: watering planting trimming
+"""
+POSTURES = {  # with what one sits on, and so forth
+    "sitting": "on a bench|in an armchair|on a sofa|on a stool|on a rug|on a boulder",
+    "standing": "on a platform|under an umbrella|behind a counter|in a doorway",
+    "kneeling": "on a mat|on a cushion|on the grass",
+    "lying": "in a hammock|on a mattress|in a bed|on a cot",
+}
+EASY = """
+holding carrying lifting filling watching guarding following chasing leading hiding photographing
+""".split()  # these can be done while doing something else to the same thing
+STATIONARY = """
+eating drinking reading writing playing sewing knitting drawing singing whispering laughing crying
+waving clapping holding wrapping
+""".split()
+
+# ---- Where, when, how ----------------------------------------------------------------------------
+
+PLACES = """
+indoors: in a kitchen|in a bedroom|in a bathroom|in an office|in a library|in a school|in a shop
+indoors: in a restaurant|in a gym|in a museum|in a hospital|in a theater|in a church|in a factory
+indoors: in a garage|in a station|in a laboratory|in a hotel|in a cellar|in an attic|in an elevator
+indoors: in a bank|in a courtroom|in a studio|in a stable|in a gallery|in a tunnel|in a prison
+in a school: in a classroom|in a cafeteria
+in a shop: in a bakery|in a supermarket|in a bookstore|in a pharmacy
+in a restaurant: in a diner|in a pizzeria|in a tavern
+in a hospital: in a ward
+in a factory: in a mill|in a brewery
+outdoors: in a park|on a street|near water|on farmland|in a forest|in a garden|on a mountain
+outdoors: in a desert|in a stadium|at a fair|on a racetrack|in a quarry|in a cemetery|in a zoo
+outdoors: in a swamp|in a canyon|on a runway|in a plaza|in a valley
+near water: on a beach|by a lake|by a river|on a pier|in a harbor|by a waterfall|on an island
+on a street: on a boulevard|in an alley|on a bridge|at a crossroads
+on farmland: in a field|in a meadow|in an orchard|in a vineyard|in a pasture
+in a forest: in a jungle|in a grove
+on a mountain: on a volcano|on a glacier
+in a park: on a playground
+"""
+TIMES = """
+Day: in the morning|at noon|in the afternoon|in the evening|at night
+in the morning: at dawn|at sunrise
+in the evening: at dusk|at sunset
+at night: at midnight
+"""
+DAYS = "on monday|on tuesday|on wednesday|on thursday|on friday|on saturday|on sunday"
+SEASONS = """
+in the spring: in march|in april|in may
+in the summer: in june|in july|in august
+in the autumn: in september|in october|in november
+in the winter: in december|in january|in february
+"""
+NAMES = {phrase.split()[-1] for phrase in DAYS.split("|")}
+NAMES |= set(re.findall(r"in (\w+)(?=[|\n])", SEASONS))  # the months
+WEATHER = """
+in bad weather: in the rain|in the snow|in the fog
+in the rain: in a drizzle|in a downpour
+in the snow: in a blizzard
+in the fog: in a mist
+in good weather: in the sunshine
+"""
+WEATHER_CLAUSES = {
+    "in the rain": "it is raining",
+    "in the snow": "it is snowing",
+    "in the sunshine": "the sun is shining",
+}
+MANNERS = """
+quickly slowly
+quietly loudly
+carefully carelessly
+happily sadly
+proudly shyly
+gently roughly
+eagerly reluctantly
+calmly nervously
+skillfully clumsily
+patiently impatiently
+politely rudely
+gracefully awkwardly
+bravely timidly
+alone together
+"""
+
+# ---- Adjectives: a row is a dimension, on which a thing is only one of the words -----------------
+
+ADJECTIVES = """
+age: young old
+height: tall short
+weight: slim heavy
+mood: happy sad angry scared bored
+energy: tired energetic
+wealth: rich poor
+hair: blond bald gray-haired
+wildness: tame wild
+hunger: hungry full
+wetness: wet dry
+coat: furry shaggy spotted
+price: cheap expensive
+size: big small
+newness: new used
+state: dirty clean
+heat: hot cold
+taste: sweet sour salty bitter
+freshness: fresh rotten
+pattern: striped dotted checkered plain
+color: red blue green yellow black white brown gray pink purple orange
+material: wooden metal plastic
+stuff: woolen cotton leather silken
+"""
+SHADES = """
+old: elderly
+tall: lanky
+slim: skinny
+heavy: obese
+happy: delighted ecstatic joyful
+sad: miserable gloomy heartbroken
+angry: furious enraged
+scared: terrified petrified
+tired: exhausted
+rich: affluent
+poor: penniless
+wild: ferocious
+hungry: starving
+wet: soaked drenched
+cheap: worthless
+expensive: priceless
+big: huge gigantic
+small: tiny
+dirty: filthy muddy
+clean: spotless
+hot: boiling scalding
+cold: frozen icy
+rotten: moldy
+red: scarlet crimson
+blue: navy turquoise
+green: olive
+purple: violet
+wooden: oaken
+metal: steel copper
+"""
+DIMENSIONS = {  # what can be said of what: the first row with a class that fits counts
+    "person": "age height weight mood energy hair wealth",
+    "animal": "age size coat wetness hunger wildness",
+    "drink": "heat price taste",
+    "fruit vegetable crop": "size freshness price",
+    "Food": "size heat price",
+    "Garment Fabric": "color pattern stuff state",
+    "vehicle boat aircraft Cycle Cart": "color newness state size",
+    "plant Ground Height Building": "size wetness age",
+    "Text picture machine Fixture instrument jewel": "newness price size",
+    "": "size color material newness state",
+}
+TRAITS = "a cane|a crutch|a ponytail|a braid|a tattoo|a monocle"
+SYNONYMS = """
+bicycle bike
+sofa couch
+stone rock
+small little
+big large
+happy cheerful
+angry mad
+tired weary
+fixing repairing
+fixed repaired
+jumping bouncing
+sleeping slumbering
+quickly rapidly
+quietly silently
+happily cheerily
+carefully cautiously
+outdoors outside
+indoors inside
+child kid
+man guy
+woman lady
+airplane plane
+doctor physician
+autumn fall
+street road
+shop store
+letter note
+box carton
+closing shutting
+closed shut
+shouting yelling
+crying weeping
+dirty grimy
+television tv
+"""
+
+# ---- The tables, read ----------------------------------------------------------------------------
+
+
+def _lines(table: str, separator: str = " ") -> list[tuple[str, list[str]]]:
+    """Return the rows of a taxonomy: a name and what stands below it."""
+    rows = (line.split(": ") for line in table.strip().splitlines())
+    return [(above, below.split(separator)) for above, below in rows]
+
+
+def _bare(word: str) -> str:
+    return word.rstrip("~+")
+
+
+_TAXONOMIES = [
+    *(row for table in (PEOPLE, JOBS, ANIMALS, THINGS, ACTIONS, SHADES) for row in _lines(table)),
+    *(row for table in (PLACES, TIMES, SEASONS, WEATHER) for row in _lines(table, "|")),
+]
+_MARKED = {word for above, below in _TAXONOMIES for word in (above, *below) if word[-1] in "~+"}
+MASS = {_bare(word) for word in _MARKED if word.endswith("~")}
+PLURAL_ONLY = {_bare(word) for word in _MARKED if word.endswith("+")}
+PARENT = {_bare(word): _bare(above) for above, below in _TAXONOMIES for word in below}
+ROWS = dict(_lines(ADJECTIVES))
+OPPOSITE = dict(map(str.split, MANNERS.strip().splitlines()))
+OPPOSITE |= {b: a for a, b in OPPOSITE.items()}
+
+
+def plural(noun: str) -> str:
+    """Return the plural of a noun."""
+    if noun in IRREGULAR or noun in PLURAL_ONLY or noun in MASS:
+        return IRREGULAR.get(noun, noun)
+    if noun[-1] == "y" and noun[-2] not in "aeiou":
+        return noun[:-1] + "ies"
+    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+SYNONYM = dict(map(str.split, SYNONYMS.strip().splitlines()))
+SYNONYM |= {plural(a): plural(b) for a, b in SYNONYM.items() if a in PARENT and a[-3:] != "ing"}
+
+
+@cache
+def ancestors(word: str) -> list[str]:
+    """Return what stands above a word, the nearest first, classes included."""
+    above = []
+    while word in PARENT:
+        word = PARENT[word]
+        above.append(word)
+    return above
+
+
+@cache
+def below(*names: str) -> list[str]:
+    """Return the words that stand below names; a name with nothing below it gives itself."""
+    words = []
+    for name in names:
+        children = [word for word, above in PARENT.items() if above == name]
+        for child in children:
+            words += ([] if child[0].isupper() else [child]) + (
+                below(child) if child in PARENT.values() else []
+            )
+        words += [] if children else [name]
+    return list(dict.fromkeys(words))
+
+
+def generals(word: str) -> list[str]:
+    """Return the words that are more general than a word."""
+    return [above for above in ancestors(word) if above[0].islower()]

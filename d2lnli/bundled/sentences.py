@@ -1,0 +1,146 @@
+"""From events to English sentences."""
+
+import random
+from collections.abc import Sequence
+
+from . import lexicon
+from .lexicon import MASS, PLURAL_ONLY, ROWS, plural
+from .scenes import FRAMES, Event, is_person, pick
+
+
+def with_article(phrase: str) -> str:
+    """Put `a` or `an` before a phrase."""
+    vowel = phrase[0] in "aeiou" and not phrase.startswith(("use", "uni", "uku"))
+    return f"{'an' if vowel else 'a'} {phrase}"
+
+
+def noun_phrase(event: Event, role: str, definite: bool = False, many: bool = False) -> str:
+    """Write who or what plays a role, such as `an old man` or `three red apples`."""
+    words = [event[f"{role}.{name}"] for name in ROWS if f"{role}.{name}" in event]
+    count, noun = event.get(f"{role}.count"), event[role]
+    many = many or count is not None
+    phrase = " ".join([*words, plural(noun) if many else noun])
+    if definite:
+        return f"the {phrase}" if count in (None, "some") else f"the {count} {phrase}"
+    if count or many or noun in MASS | PLURAL_ONLY:
+        return f"{count} {phrase}" if count else phrase
+    return with_article(phrase)
+
+
+def subject(event: Event, rng: random.Random, definite: bool, bare: bool) -> str:
+    """Write who acts, with what they wear and how they sit; `bare` leaves that to the predicate."""
+    many = "agent.count" in event
+    phrase = noun_phrase(event, "agent", definite)
+    if "partner" in event:
+        mate = event["partner"]
+        return f"{phrase} and {f'the {mate}' if definite else with_article(mate)}"
+    be = "are" if many else "is"
+    if "trait" in event:
+        phrase += f" with {event['trait']}"
+    if "wear" in event and not (bare and wears(event)):
+        sits = "posture" in event and "verb" in event
+        who = "in" if sits else pick(rng, ("in", "in", "wearing", f"who {be} wearing"))
+        phrase += f" {who} {noun_phrase(event, 'wear', many=many)}"
+    if "posture" in event and "verb" in event:
+        who = "" if "wear" in event else pick(rng, ("", f"who {be} " if is_person(event) else ""))
+        phrase += f" {who}{event['posture']}" + (f" {event['seat']}" if "seat" in event else "")
+    return phrase
+
+
+def wears(event: Event) -> bool:
+    """Tell whether an event says of its agent no more than what they wear."""
+    said = {slot.partition(".")[0] for slot in event}
+    return said <= {"agent", "wear", "trait", "negated"}
+
+
+def adverbials(event: Event) -> list[str]:
+    """Return what an event says of where and when."""
+    return [event[s] for s in ("weather", "place", "time", "day", "season") if s in event]
+
+
+def predicate(event: Event, rng: random.Random, passive: bool) -> list[str]:
+    """Write what an event says of its subject, without `is`."""
+    tool = [f"with {with_article(event['tool'])}"] if "tool" in event else []
+    to = [f"to {with_article(event['recipient'])}"] if "recipient" in event else []
+    manner = [event["manner"]] if "manner" in event else []
+    if "verb" not in event:
+        if "posture" in event:
+            return [event["posture"], event.get("seat", "")]
+        many = "agent.count" in event
+        return [f"wearing {noun_phrase(event, 'wear', many=many)}"] if wears(event) else []
+    if passive:
+        agent = subject(event, rng, False, False)
+        return [f"being {FRAMES[event['verb']].participle}", *to, f"by {agent}", *tool, *manner]
+    thing = [noun_phrase(event, "object")] if "object" in event else []
+    if "other" in event:
+        thing.append(f"and {with_article(event['other'])}")
+    action = [event["verb"], *thing, *to, *tool]
+    early = manner and manner[0].endswith("ly") and rng.random() < 0.4
+    return [*manner, *action] if early else [*action, *manner]
+
+
+def clause(event: Event, rng: random.Random, definite: bool, passive: bool, there: bool) -> str:
+    """Write one event, such as `a tall man in a red hat is running quickly in a park at night`."""
+    negation = ["not"] if "negated" in event else []
+    said = {slot.partition(".")[0] for slot in event}
+    if said <= {"agent", "partner", "trait"} and not negation:
+        be = "are" if "agent.count" in event else "is"
+        return f"there {be} {subject(event, rng, False, False)}"
+    if passive:
+        start = noun_phrase(event, "object", definite)
+        many = "object.count" in event or "other" in event or event["object"] in PLURAL_ONLY
+        start += f" and {with_article(event['other'])}" if "other" in event else ""
+    else:
+        start = subject(event, rng, definite, True)
+        many = "agent.count" in event or "partner" in event
+    be = "are" if many else "is"
+    if there:
+        be = "are" if many and "partner" not in event else "is"
+        start, be = f"there {be}", start
+    rest = [*negation, *predicate(event, rng, passive), *adverbials(event)]
+    return " ".join(filter(None, [start, be, *rest]))
+
+
+def sentence(
+    events: Sequence[Event], rng: random.Random, definite: float = 0.0, passive: float = 0.12
+) -> str:
+    """Write events as one sentence, with one space between words and the stop."""
+    first, negated = events[0], "negated" in events[0]
+    voice = [can_be_passive(e) and rng.random() < passive for e in events]
+    there = not negated and not voice[0] and "posture" not in first and rng.random() < 0.12
+    front, back = "", ""
+    weather = lexicon.WEATHER_CLAUSES.get(first.get("weather", ""))
+    if not negated and weather and "verb" in first and rng.random() < 0.6:
+        first = {slot: value for slot, value in first.items() if slot != "weather"}
+        if rng.random() < 0.5:
+            front = f"{weather} {pick(rng, ('and', 'while'))} "
+        else:
+            back = f" while {weather}"
+    fronted = [s for s in ("time", "day", "season", "place") if s in first]
+    may_front = fronted and len(first) > 3 and not (negated or front or there)
+    if may_front and rng.random() < 0.15:
+        slot = pick(rng, fronted)
+        front = f"{first[slot]} , "
+        first = {s: value for s, value in first.items() if s != slot}
+    parts = [
+        clause(e, rng, not there and rng.random() < definite, v, there and i == 0)
+        for i, (e, v) in enumerate(zip([first, *events[1:]], voice, strict=True))
+    ]
+    text = front + parts[0] + (back if len(parts) == 1 else "")
+    for part in parts[1:]:
+        text += f" {pick(rng, ('while', 'and', ', and', 'as', 'while'))} {part}"
+    text += back if len(parts) > 1 else ""
+    words = text.split()
+    words = [
+        lexicon.SYNONYM[w] if w in lexicon.SYNONYM and rng.random() < 0.3 else w for w in words
+    ]
+    for i, word in enumerate(words[:-1]):
+        if word in ("a", "an"):
+            words[i] = with_article(words[i + 1]).split()[0]
+    names = [word.capitalize() if word in lexicon.NAMES else word for word in words]
+    return " ".join([names[0].capitalize(), *names[1:], "."])
+
+
+def can_be_passive(event: Event) -> bool:
+    """Tell whether an event can be written in the passive."""
+    return event.get("verb") in FRAMES and "object" in event and "posture" not in event

@@ -1,0 +1,74 @@
+"""What a sentence tells of an event: some of its slots, here and there in a more general word."""
+
+import random
+from collections.abc import Sequence
+
+from .lexicon import MASS, PLURAL_ONLY, generals
+from .scenes import COUNTS, FRAMES, OBJECT_OPTIONAL, Event, is_apart, pick
+
+LIFTABLE = "agent verb object wear place time season weather".split()
+"""The slots that may be told in a more general word, besides the adjectives."""
+
+MORE = {"object": 3, "partner": 2, "other": 2, "wear": 1.5, "posture": 1.5}
+"""How much more often than others a slot is told."""
+
+
+def tell(event: Event, rng: random.Random, odds: float, keep: Sequence[str] = ()) -> Event:
+    """Tell each optional slot with the given odds, and those to keep, and what they rest on."""
+    keep = {*keep, *(slot.partition(".")[0] for slot in keep)}
+    keep |= {base for slot, base in (("seat", "posture"), ("other", "object")) if slot in keep}
+    told: Event = {}
+    for slot, value in event.items():
+        must = slot in ("agent", "agent.count", "verb", "recipient")
+        must = must or (slot == "posture" and "verb" not in event)
+        must = must or (slot == "object" and event["verb"] not in OBJECT_OPTIONAL)
+        must = must or (slot == "object.count" and "object" in told)
+        if must or slot in keep or rng.random() < odds * MORE.get(slot, 1):
+            told[slot] = value
+    return settle(told)
+
+
+def settle(told: Event) -> Event:
+    """Drop slots that rest on others that are not told."""
+    rests = {"seat": "posture", "other": "object"}
+    told = {s: v for s, v in told.items() if rests.get(s, s.partition(".")[0]) in told}
+    if "partner" in told or "other" in told:
+        bare = [role for role, mate in (("agent", "partner"), ("object", "other")) if mate in told]
+        told = {s: v for s, v in told.items() if "." not in s or s.partition(".")[0] not in bare}
+    if "partner" in told:
+        told = {s: v for s, v in told.items() if not s.startswith(("wear", "trait"))}
+        if "verb" in told:
+            told = {s: v for s, v in told.items() if s not in ("posture", "seat")}
+    return told
+
+
+def lift(event: Event, rng: random.Random, odds: float, keep: Sequence[str] = ()) -> Event:
+    """Say things in more general words, each with the given odds."""
+    lifted = dict(event)
+    for slot in event:
+        above = general_words(event, slot)
+        if slot not in keep and above and rng.random() < odds:
+            lifted[slot] = pick(rng, above)
+    return lifted
+
+
+def general_words(event: Event, slot: str) -> list[str]:
+    """Return more general words for what an event says in a slot."""
+    if slot.endswith("count"):
+        return ["some"] if event[slot] in COUNTS else []
+    if "." in slot:
+        return generals(event[slot])
+    if slot == "verb" and event["verb"] in FRAMES and "object" not in event:
+        return []
+    if slot in ("agent", "object"):
+        mate = event.get("partner" if slot == "agent" else "other")
+        words = [w for w in generals(event[slot]) if not mate or is_apart(w, mate)]
+        plain = [w for w in words if w not in MASS or f"{slot}.count" not in event]
+        return [w for w in plain if w in MASS or event[slot] not in MASS | PLURAL_ONLY]
+    return generals(event[slot]) if slot in LIFTABLE else []
+
+
+def tell_scene(scene: Sequence[Event], rng: random.Random) -> list[Event]:
+    """Tell a scene: some tell little, some much, and some in general words."""
+    odds = pick(rng, (0.08, 0.16, 0.26, 0.4))
+    return [lift(tell(event, rng, odds), rng, 0.06) for event in scene]
