@@ -132,7 +132,7 @@ def test_every_phenomenon_occurs_with_every_label_it_can_have(tables):
             assert labels == {ONE_LABEL[name]}
         else:
             assert labels == set(LABELS) - ({"neutral"} if name in TWO_LABELS else set())
-    assert min(found.values()) >= 50
+    assert min(found.values()) >= 40
 
 
 def test_negation_does_not_name_the_label(pairs):
@@ -238,7 +238,10 @@ def test_agreement_patterns_find_mistakes(sentence):
     assert any(re.search(pattern, sentence) for pattern in WRONG)
 
 
-def test_no_word_stands_above_itself_and_opposites_are_words():
+def test_a_word_stands_in_one_place():
+    tables = (lexicon.PEOPLE, lexicon.JOBS, lexicon.ANIMALS, lexicon.THINGS, lexicon.ACTIONS)
+    words = Counter(word for table in tables for word in re.findall(r"[\w-]+(?![\w+~-]*:)", table))
+    assert words.most_common(1)[0][1] == 1
     for word in lexicon.PARENT:
         assert word not in lexicon.ancestors(word)
     assert all(len(set(row)) == len(row) for row in lexicon.ROWS.values())

@@ -305,7 +305,7 @@ def claim_of(
     keep += ["object", "recipient"] if name == "roles" else []
     if name == "passive":
         keep += ["verb", "object"]
-    odds = 0.9 if name == "paraphrase" else 0.08
+    odds = 0.9 if name == "paraphrase" else 0.05
     claim = tell(claim, rng, odds, keep)
     if plain and slot.partition(".")[0] in SHORT and name != "roles" and rng.random() < 0.35:
         claim = shorten(claim, slot)

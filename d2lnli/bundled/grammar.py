@@ -138,31 +138,21 @@ def make_text(num_passages: int, seed: int) -> Iterator[Passage]:
         yield Passage(sentence(told, rng), *retold)
 
 
+FUNCTION_WORDS = "a an the some is are not there in wearing who with by to being while and as , ."
+
+
 def lexicon_words() -> list[str]:
     """Return every word that the grammar can write, lower-cased and sorted."""
-    nouns = [*people(), *workers(), "person", "animal", *below("animal")]
-    nouns += [w for frame in FRAMES.values() for o in frame.objects for w in (o, *generals(o))]
-    nouns += below("Garment")
-    rows = [*nouns, *map(plural, nouns), *COUNTS, "some", "a", "an", "the", "is", "are", "not"]
-    rows += [
-        "there",
-        "in",
-        "wearing",
-        "who",
-        "with",
-        "by",
-        "to",
-        "being",
-        "while",
-        "and",
-        "as",
-        ",",
-    ]
-    rows += [".", *(w for words in ADVERBIALS.values() for w in words), *places("b")]
-    rows += ["indoors", "outdoors", *lexicon.WEATHER_CLAUSES.values()]
-    rows += [t for frame in FRAMES.values() for t in (*frame.tools, frame.participle, frame.verb)]
     verbs = [*FRAMES, *lexicon.PERSONS_DO, *lexicon.ANIMALS_DO]
-    rows += [g for v in verbs for g in (v, *generals(v))] + list(lexicon.POSTURES)
-    rows += [*lexicon.POSTURES.values()] + [a for name in ROWS for a in scale(name)]
-    words = {w for row in rows for w in row.replace("|", " ").split()}
-    return sorted(words | {lexicon.SYNONYM[w] for w in words if w in lexicon.SYNONYM})
+    nouns = [*people(), *workers(), *below("animal"), *below("Garment")]
+    nouns += [thing for frame in FRAMES.values() for thing in frame.objects]
+    nouns += [above for noun in nouns for above in generals(noun)]
+    phrases = [FUNCTION_WORDS, *nouns, *map(plural, nouns), *COUNTS, *verbs]
+    phrases += [above for verb in verbs for above in generals(verb)]
+    phrases += [word for frame in FRAMES.values() for word in (*frame.tools, frame.participle)]
+    phrases += [phrase for row in ADVERBIALS.values() for phrase in row]
+    phrases += ["indoors", "outdoors", *places("b"), *lexicon.WEATHER_CLAUSES.values()]
+    phrases += [*lexicon.POSTURES, *(seat.replace("|", " ") for seat in lexicon.POSTURES.values())]
+    phrases += [adjective for dimension in ROWS for adjective in scale(dimension)]
+    words = {word for phrase in phrases for word in phrase.split()}
+    return sorted(words | {lexicon.SYNONYM[word] for word in words if word in lexicon.SYNONYM})

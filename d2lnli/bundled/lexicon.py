@@ -205,6 +205,7 @@ b lending lent Cycle Text instrument |
 b bringing brought drink meal container |
 """
 ANIMALS_CAN = "chasing following leading guarding watching".split()
+ANIMAL_POSTURES = "sitting standing lying".split()
 ANIMAL_MANNERS = "quickly slowly quietly loudly calmly nervously".split()
 PERSONS_DO = """
 running walking jumping crawling swimming dancing skating jogging sprinting strolling marching
@@ -271,8 +272,8 @@ in a park: on a playground
 """
 TIMES = """
 Day: in the morning|at noon|in the afternoon|in the evening|at night
-in the morning: at dawn|at sunrise
-in the evening: at dusk|at sunset
+in the morning: at dawn|at breakfast
+in the evening: at dusk|at supper
 at night: at midnight
 """
 DAYS = "on monday|on tuesday|on wednesday|on thursday|on friday|on saturday|on sunday"
@@ -324,9 +325,9 @@ energy: tired energetic
 wealth: rich poor
 hair: blond bald gray-haired
 wildness: tame wild
-hunger: hungry full
+hunger: hungry well-fed
 wetness: wet dry
-coat: furry shaggy spotted
+coat: shaggy smooth
 price: cheap expensive
 size: big small
 newness: new used
@@ -372,6 +373,7 @@ metal: steel copper
 """
 DIMENSIONS = {  # what can be said of what: the first row with a class that fits counts
     "person": "age height weight mood energy hair wealth",
+    "bird reptile": "age size wetness hunger wildness",
     "animal": "age size coat wetness hunger wildness",
     "drink": "heat price taste",
     "fruit vegetable crop": "size freshness price",

@@ -101,7 +101,7 @@ def options(event: Event, slot: str) -> list[str]:
     if slot == "tool":
         return [word for frame in uses(event["verb"]) for word in frame.tools]
     if slot == "posture":
-        return list(lexicon.POSTURES)
+        return list(lexicon.POSTURES) if is_person(event) else lexicon.ANIMAL_POSTURES
     if slot == "seat":
         return lexicon.POSTURES[event["posture"]].split("|")
     if slot == "place":
@@ -185,7 +185,7 @@ def draw_action(agent: Event, rng: random.Random) -> tuple[Event, str]:
     if roll < (0.18 if person else 0.45):
         posture = prefer(rng, list(lexicon.POSTURES))
         if not person:
-            return {"posture": pick(rng, ("sitting", "standing", "lying"))}, "b"
+            return {"posture": pick(rng, lexicon.ANIMAL_POSTURES)}, "b"
         return {"posture": posture, "seat": prefer(rng, options({"posture": posture}, "seat"))}, "b"
     if roll < 0.32 or not person:
         frame = frames("DEALINGS")[
@@ -250,7 +250,7 @@ def draw_event(rng: random.Random) -> Event:
         event |= describe(event, "agent", rng)
         if is_person(event):
             if "agent.count" not in event:
-                event["trait"] = pick(rng, ADVERBIALS["trait"])
+                event["trait"] = pick(rng, traits(event))
             event |= {"wear": prefer(rng, ADVERBIALS["wear"])}
             event |= describe(event, "wear", rng)
             if event.get("verb") in lexicon.STATIONARY:
@@ -265,6 +265,13 @@ def draw_event(rng: random.Random) -> Event:
     if "outdoors" in ancestors(event["place"]):
         event["weather"] = prefer(rng, fitting_weather(event))
     return event
+
+
+def traits(event: Event) -> list[str]:
+    """Return what somebody may have with them or on them."""
+    is_bald = event.get("agent.hair") == "bald"
+    unfit = ("a ponytail", "a braid") if is_bald else ()
+    return [trait for trait in ADVERBIALS["trait"] if trait not in unfit]
 
 
 def manners(event: Event) -> list[str]:

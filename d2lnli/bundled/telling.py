@@ -9,13 +9,14 @@ from .scenes import COUNTS, FRAMES, OBJECT_OPTIONAL, Event, is_apart, pick
 LIFTABLE = "agent verb object wear place time season weather".split()
 """The slots that may be told in a more general word, besides the adjectives."""
 
-MORE = {"object": 3, "partner": 2, "other": 2, "wear": 1.5, "posture": 1.5}
+MORE = {"object": 3, "partner": 2, "other": 2, "wear": 1.5, "posture": 1.5, "seat": 5}
 """How much more often than others a slot is told."""
 
 
 def tell(event: Event, rng: random.Random, odds: float, keep: Sequence[str] = ()) -> Event:
     """Tell each optional slot with the given odds, and those to keep, and what they rest on."""
     keep = {*keep, *(slot.partition(".")[0] for slot in keep)}
+    keep |= {"seat"} if "posture" in keep else set()
     keep |= {base for slot, base in (("seat", "posture"), ("other", "object")) if slot in keep}
     told: Event = {}
     for slot, value in event.items():
@@ -35,6 +36,8 @@ def settle(told: Event) -> Event:
     if "partner" in told or "other" in told:
         bare = [role for role, mate in (("agent", "partner"), ("object", "other")) if mate in told]
         told = {s: v for s, v in told.items() if "." not in s or s.partition(".")[0] not in bare}
+    if "verb" in told and "posture" in told and "seat" not in told:
+        told = {s: v for s, v in told.items() if s != "posture"}
     if "partner" in told:
         told = {s: v for s, v in told.items() if not s.startswith(("wear", "trait"))}
         if "verb" in told:
@@ -70,5 +73,5 @@ def general_words(event: Event, slot: str) -> list[str]:
 
 def tell_scene(scene: Sequence[Event], rng: random.Random) -> list[Event]:
     """Tell a scene: some tell little, some much, and some in general words."""
-    odds = pick(rng, (0.08, 0.16, 0.26, 0.4))
+    odds = pick(rng, (0.12, 0.16, 0.23, 0.34))
     return [lift(tell(event, rng, odds), rng, 0.06) for event in scene]
