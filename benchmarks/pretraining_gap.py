@@ -21,6 +21,16 @@ from d2lnli.bundled import pretraining
 LEARNING_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 
 
+def load(num_pairs: int) -> dict[str, d2l.SNLIBERTDataset]:
+    """Return the splits of the sample, with so many training pairs."""
+    folder, vocab = d2l.download_extract("SNLI-sample"), start(True, False)[1]
+    with contextlib.redirect_stdout(io.StringIO()):
+        return {
+            split: d2l.SNLIBERTDataset(d2l.read_snli(folder, split, most), 128, vocab)
+            for split, most in (("train", num_pairs), ("dev", None), ("test", None))
+        }
+
+
 def start(pretrained: bool, default_init: bool) -> tuple[d2l.BERTModel, d2l.Vocab]:
     """Return bert.tiny, or a model of its sizes that has learnt nothing."""
     bert, vocab = d2l.load_pretrained_model("bert.tiny")
@@ -31,7 +41,9 @@ def start(pretrained: bool, default_init: bool) -> tuple[d2l.BERTModel, d2l.Voca
     return bert, vocab
 
 
-def fine_tuned(pretrained: bool, lr: float, seed: int, data: dict, default_init: bool):
+def fine_tuned(
+    pretrained: bool, lr: float, seed: int, data: dict, default_init: bool
+) -> tuple[d2l.BERTClassifier, float]:
     """Fine-tune a classifier with bert.tiny's recipe; return it and the seconds it took."""
     torch.manual_seed(seed)
     net = d2l.BERTClassifier(start(pretrained, default_init)[0])
@@ -49,14 +61,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--default-init", action="store_true")
     args = parser.parse_args()
-    folder, vocab = d2l.download_extract("SNLI-sample"), start(True, False)[1]
     print("pairs   start       lr      dev    test (each seed)          mean   seconds")
     for num_pairs in args.pairs:
-        with contextlib.redirect_stdout(io.StringIO()):
-            data = {
-                split: d2l.SNLIBERTDataset(d2l.read_snli(folder, split, most), 128, vocab)
-                for split, most in (("train", num_pairs), ("dev", None), ("test", None))
-            }
+        data = load(num_pairs)
         for pretrained in (True, False):
             first, *more = args.seeds
             tried = {

@@ -13,6 +13,7 @@ from .lexicon import MASS, PARENT, PLURAL_ONLY, ROWS, ancestors, below
 from .scenes import (
     COUNTS,
     FRAMES,
+    MATES,
     Event,
     draw_action,
     frames,
@@ -25,27 +26,14 @@ from .scenes import (
     rivals,
 )
 from .sentences import can_be_passive
-from .telling import LIFTABLE, general_words, lift, tell
+from .telling import LIFTABLE, base, general_words, lift, tell
 
 ENTAILMENT, CONTRADICTION, NEUTRAL = LABELS = ("entailment", "contradiction", "neutral")
 
 
 def untold(whole: Event, told: Event, *slots: str) -> list[str]:
     """Return the slots that an event fills and the premise leaves unsaid, and may be claimed."""
-    found = []
-    for slot in slots:
-        base = {"seat": "posture", "other": "object"}.get(slot, slot.partition(".")[0])
-        clashes = {"partner": "agent", "other": "object"}.get(slot)
-        if slot not in whole or slot in told or (base != slot and base not in told):
-            continue
-        if clashes and any(s.startswith(f"{clashes}.") for s in told):
-            continue
-        if slot.partition(".")[0] in ("agent", "wear", "trait", "posture") and "partner" in told:
-            continue
-        if slot.startswith("object.") and "other" in told:
-            continue
-        found.append(slot)
-    return found
+    return [s for s in slots if s in whole and s not in told and base(s) in {s, *told}]
 
 
 def adjective_slots(event: Event, *roles: str) -> list[str]:
@@ -88,7 +76,9 @@ def more(whole: Event, told: Event, slots: Sequence[str], rng: random.Random) ->
     return claim, slot
 
 
-def change(whole: Event, told: Event, label: str, slots: Sequence[str], rng: random.Random):
+def change(
+    whole: Event, told: Event, label: str, slots: Sequence[str], rng: random.Random
+) -> Claim | None:
     """Claim, in one of some slots, what is told, what it rules out, or what is not told."""
     if label == ENTAILMENT:
         return same(told, slots, rng)
@@ -144,7 +134,7 @@ def specific(told: Event, slot: str) -> list[str]:
         if "object" in told:
             return [v for v, frame in FRAMES.items() if told["object"] in frame.objects]
         return lexicon.PERSONS_DO if is_person(told) else lexicon.ANIMALS_DO
-    mate = told.get({"agent": "partner", "object": "other"}.get(slot, ""))
+    mate = told.get(MATES.get(slot, ""))
     words = [w for w in options(told, slot) if not mate or is_apart(w, mate)]
     plain = [w for w in words if w not in MASS | PLURAL_ONLY]
     return plain if slot in ("object", "agent") else words
@@ -195,7 +185,7 @@ def conjunction(whole: Event, told: Event, label: str, rng: random.Random) -> Cl
     """Say one of two, both, one of them with another, or one more than was told."""
     if label == NEUTRAL:
         return more(whole, told, ("partner", "other"), rng)
-    mates = [(r, m) for r, m in (("agent", "partner"), ("object", "other")) if m in told]
+    mates = [(r, MATES[r]) for r in ("agent", "object") if MATES[r] in told]
     if not mates:
         return None
     role, mate = pick(rng, mates)
@@ -269,6 +259,7 @@ def focus_on(name: str, whole: Event, told: Event, label: str, rng: random.Rando
     return change(whole, told, label, slots_of(name, whole), rng)
 
 
+# In focus, these make a sentence of their own
 SHORT = ("wear", "place", "posture", "weather", "agent")
 
 
@@ -281,41 +272,55 @@ def name_of(menu: str, slot: str, label: str) -> str:
 
 
 PRESUPPOSED = ("agent", "partner", "wear", "trait")  # what `not` does not deny
+DENIED = {ENTAILMENT: CONTRADICTION, CONTRADICTION: ENTAILMENT, NEUTRAL: NEUTRAL}
+NEEDS = {"roles": ("object", "recipient"), "passive": ("verb", "object")}  # told in any case
 
 
 def claim_of(
     name: str, whole: Event, told: Event, label: str, rng: random.Random
 ) -> tuple[Event, str, float] | None:
     """Return a claim with a label, its phenomenon, and the odds that it is in the passive."""
-    truth, plain = label, name not in STYLES
-    if name == "negation":
-        truth = {ENTAILMENT: CONTRADICTION, CONTRADICTION: ENTAILMENT, NEUTRAL: NEUTRAL}[label]
-    inner = name if plain else pick(rng, ("action", "location", "identity", "time", "posture"))
-    if name == "passive" and not can_be_passive(told):
-        return None
-    found = focus_on(inner, whole, told, truth, rng)
+    found = find(name, whole, told, label, rng)
     if not found:
         return None
     claim, slot = found
-    if name == "negation" and slot.partition(".")[0] in PRESUPPOSED:
-        return None
-    if name == "negation" and slot in ("posture", "seat") and "verb" in claim:
-        claim = {s: v for s, v in claim.items() if s in ("agent", "agent.count", "posture", "seat")}
-    keep = [slot] if slot in claim else []
-    keep += ["object", "recipient"] if name == "roles" else []
-    if name == "passive":
-        keep += ["verb", "object"]
-    odds = 0.9 if name == "paraphrase" else 0.05
-    claim = tell(claim, rng, odds, keep)
-    if plain and slot.partition(".")[0] in SHORT and name != "roles" and rng.random() < 0.35:
-        claim = shorten(claim, slot)
-    if name == "negation":
-        claim = {**claim, "negated": "not"}
-    if name not in ("number", "roles"):
-        claim = lift(claim, rng, 0.1, keep=(slot, "negated"))
+    claim = word(name, claim, slot, rng)
     if name == "passive" and not can_be_passive(claim):
         return None
     return claim, name_of(name, slot, label), 0.9 if name == "passive" else 0.12
+
+
+def find(name: str, whole: Event, told: Event, label: str, rng: random.Random) -> Claim | None:
+    """Return a claim with a label; a style only changes how another phenomenon's is put."""
+    if name not in STYLES:
+        return focus_on(name, whole, told, label, rng)
+    inner = pick(rng, ("action", "location", "identity", "time", "posture"))
+    if name == "passive" and not can_be_passive(told):
+        return None
+    truth = DENIED[label] if name == "negation" else label
+    found = focus_on(inner, whole, told, truth, rng)
+    return deniable(*found) if found and name == "negation" else found
+
+
+def deniable(claim: Event, slot: str) -> Claim | None:
+    """Return a claim with nothing but its focus to deny, or None if `not` does not deny that."""
+    if slot.partition(".")[0] in PRESUPPOSED:
+        return None
+    if slot in ("posture", "seat") and "verb" in claim:
+        claim = {s: v for s, v in claim.items() if s in ("agent", "agent.count", "posture", "seat")}
+    return claim, slot
+
+
+def word(name: str, claim: Event, slot: str, rng: random.Random) -> Event:
+    """Tell a claim as its phenomenon asks: the focus, and little else but in a paraphrase."""
+    keep = [*([slot] if slot in claim else []), *NEEDS.get(name, ())]
+    claim = tell(claim, rng, 0.9 if name == "paraphrase" else 0.05, keep)
+    can_be_short = name not in (*STYLES, "roles") and slot.partition(".")[0] in SHORT
+    if can_be_short and rng.random() < 0.35:
+        claim = shorten(claim, slot)
+    if name == "negation":
+        claim = {**claim, "negated": "not"}
+    return claim if name in ("number", "roles") else lift(claim, rng, 0.1, (slot, "negated"))
 
 
 def shorten(claim: Event, slot: str) -> Event:

@@ -71,7 +71,10 @@ def hypothesis(
 
 
 def make_pairs(num_pairs: int, seed: int, exclude: Sequence[str] = ()) -> list[Pair]:
-    """Return pairs, three to a premise and one of each label; no premise is in `exclude`."""
+    """Return pairs, three to a premise and one of each label; no premise is in `exclude`.
+
+    The last premise may have fewer.
+    """
     rng, seen, pairs = random.Random(seed), set(exclude), []
     while len(pairs) < num_pairs:
         scene = draw_scene(rng)

@@ -7,7 +7,7 @@ pears are fruit; a name with a capital, such as `Top`, is a class that no senten
 import re
 from functools import cache
 
-# ---- Who and what: `~` has no plural (bread), `+` has no singular (jeans) ------------------------
+# ---- Who and what: `~` has no plural (soup), `+` has no singular (jeans) ------------------------
 
 PEOPLE = """
 person: adult child
@@ -204,7 +204,7 @@ b offering offered fruit jewel flower meal |
 b lending lent Cycle Text instrument |
 b bringing brought drink meal container |
 """
-ANIMALS_CAN = "chasing following leading guarding watching".split()
+ANIMALS_CAN = "chasing following leading guarding watching".split()  # of the dealings
 ANIMAL_POSTURES = "sitting standing lying".split()
 ANIMAL_MANNERS = "quickly slowly quietly loudly calmly nervously".split()
 PERSONS_DO = """
@@ -214,6 +214,7 @@ whispering laughing crying humming yodeling giggling sobbing waving clapping poi
 gardening typing stretching
 """.split()
 ANIMALS_DO = "running walking jumping crawling swimming sleeping napping hopping leaping".split()
+# Where these are done, if not anywhere: i or o
 SETTING = dict.fromkeys("swimming skating hiking marching gardening jogging".split(), "o")
 SETTING |= dict.fromkeys("typing waltzing snoring".split(), "i")
 ACTIONS = """
@@ -243,6 +244,7 @@ POSTURES = {  # with what one sits on, and so forth
 EASY = """
 holding carrying lifting filling watching guarding following chasing leading hiding photographing
 """.split()  # these can be done while doing something else to the same thing
+# What can be done while sitting, standing, kneeling or lying
 STATIONARY = """
 eating drinking reading writing playing sewing knitting drawing singing whispering laughing crying
 waving clapping holding wrapping
@@ -478,9 +480,7 @@ def below(*names: str) -> list[str]:
     for name in names:
         children = [word for word, above in PARENT.items() if above == name]
         for child in children:
-            words += ([] if child[0].isupper() else [child]) + (
-                below(child) if child in PARENT.values() else []
-            )
+            words += ([] if child[0].isupper() else [child]) + below(child)
         words += [] if children else [name]
     return list(dict.fromkeys(words))
 

@@ -21,7 +21,7 @@ DROPOUT = 0.0  # there is more text than this small model can learn by heart
 SEED, NUM_PASSAGES, NUM_EPOCHS, BATCH_SIZE = 4, 300_000, 10, 64
 LEARNING_RATE, WARMUP, WEIGHT_DECAY = 1e-3, 0.05, 0.01
 LOOKALIKE_RATE = 0.75
-MASK_RATE, MASKED, KEPT = 0.3, 0.8, 0.9  # of the chosen: 80 % masked, 10 % kept, 10 % random
+MASK_RATE, MASKED, MASKED_OR_KEPT = 0.3, 0.8, 0.9  # 80 % masked, 10 % kept, 10 % random
 
 
 def make_vocab() -> Vocab:
@@ -56,8 +56,8 @@ def next_sentence_batches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Yield (tokens, segments, valid_lens, is_next): half of the second sentences do not follow.
 
-    Half of those are about any other scene, half about one that differs in one thing only, so
-    that the sentences have to be compared. Pairs of like length share a batch.
+    A quarter of those are about any other scene, the rest about one that differs in one thing
+    only, so that the sentences have to be compared. Pairs of like length share a batch.
     """
     is_next, alike = rng.random(len(text)) < 0.5, rng.random(len(text)) < LOOKALIKE_RATE
     elsewhere = rng.integers(len(text), size=len(text))
@@ -86,7 +86,7 @@ def mask_words(tokens: Tensor, vocab: Vocab) -> tuple[Tensor, Tensor, Tensor, Te
     words = tokens.gather(1, order)
     dice = torch.rand(words.shape)
     random_words = torch.randint(len(SPECIAL_TOKENS), len(vocab), words.shape)
-    shown = torch.where(dice < KEPT, words, random_words)
+    shown = torch.where(dice < MASKED_OR_KEPT, words, random_words)
     shown = shown.masked_fill(dice < MASKED, vocab["<mask>"])
     shown = torch.where(weights > 0, shown, words)
     return tokens.scatter(1, order, shown), order, words, weights

@@ -164,7 +164,7 @@ def draw_agent(rng: random.Random) -> Event:
     event = {"agent": prefer(rng, family)}
     roll = rng.random()
     if roll < 0.25:
-        event["agent.count"] = prefer(rng, COUNTS) if rng.random() < 0.8 else "some"
+        event["agent.count"] = draw_count(rng)
     elif roll < 0.45:
         partners = [word for word in family if is_apart(event["agent"], word)]
         event["partner"] = prefer(rng, partners)
@@ -201,29 +201,43 @@ def draw_action(agent: Event, rng: random.Random) -> tuple[Event, str]:
 
 def draw_object(agent: Event, frame: Frame, rng: random.Random) -> Event | None:
     """Draw what a transitive verb is done to, with what and to whom; None if nothing is left."""
-    taken = {agent["agent"], agent.get("partner")}
-    things = [w for w in frame.objects if all(is_apart(t, w) for t in taken if t)]
+    taken = [agent[role] for role in ("agent", "partner") if role in agent]
+    things = apart_from(taken, frame.objects)
     if not things:
         return None
     action = {"verb": frame.verb, "object": prefer(rng, things)}
-    living = frame.verb in frames("DEALINGS")
     if frame.verb in frames("HANDOVERS"):
-        others = [w for w in people() + workers() if all(is_apart(t, w) for t in taken if t)]
-        if not others:
+        receivers = apart_from(taken, people() + workers())
+        if not receivers:
             return None
-        action["recipient"] = prefer(rng, others)
+        action["recipient"] = prefer(rng, receivers)
     if action["object"] not in MASS | PLURAL_ONLY:
-        roll = rng.random()
-        if roll < 0.25:
-            action["object.count"] = prefer(rng, COUNTS) if rng.random() < 0.8 else "some"
-        elif roll < 0.35 and not living:
-            others = [w for w in things if is_apart(w, action["object"])]
-            others = [w for w in others if w not in MASS | PLURAL_ONLY]
-            if others:
-                action["other"] = prefer(rng, others)
+        action |= draw_more(action, things, rng)
     if frame.tools:
         action["tool"] = pick(rng, frame.tools)
     return action
+
+
+def apart_from(taken: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Return the words that none of those taken could stand for."""
+    return [word for word in words if all(is_apart(name, word) for name in taken)]
+
+
+def draw_more(action: Event, things: Sequence[str], rng: random.Random) -> Event:
+    """Draw how many things something is done to, or another thing beside them, or neither."""
+    roll = rng.random()
+    if roll < 0.25:
+        return {"object.count": draw_count(rng)}
+    if roll >= 0.35 or action["verb"] in frames("DEALINGS"):
+        return {}
+    others = apart_from([action["object"]], things)
+    others = [word for word in others if word not in MASS | PLURAL_ONLY]
+    return {"other": prefer(rng, others)} if others else {}
+
+
+def draw_count(rng: random.Random) -> str:
+    """Draw a number, or `some`."""
+    return prefer(rng, COUNTS) if rng.random() < 0.8 else "some"
 
 
 def dimensions(word: str) -> list[str]:
@@ -292,7 +306,7 @@ def fitting_weather(event: Event) -> list[str]:
 
 def related(a: str, b: str) -> bool:
     """Tell whether two agents could be confused."""
-    return a == b or not is_apart(a, b)
+    return not is_apart(a, b)
 
 
 def draw_scene(rng: random.Random) -> list[Event]:
@@ -302,8 +316,8 @@ def draw_scene(rng: random.Random) -> list[Event]:
     events = [draw_event(rng)]
     while len(events) < size:
         event = draw_event(rng)
-        names = [n for n in living(event) for e in events for m in living(e) if related(n, m)]
-        if not names:
+        names = [name for e in events for name in living(e)]
+        if not any(related(a, b) for a in living(event) for b in names):
             shared = ("place", "time", "day", "season", "weather")
             events.append({slot: value for slot, value in event.items() if slot not in shared})
     return events

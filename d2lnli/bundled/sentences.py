@@ -108,31 +108,44 @@ def sentence(
     first, negated = events[0], "negated" in events[0]
     voice = [can_be_passive(e) and rng.random() < passive for e in events]
     there = not negated and not voice[0] and "posture" not in first and rng.random() < 0.12
-    front, back = "", ""
-    weather = lexicon.WEATHER_CLAUSES.get(first.get("weather", ""))
-    if not negated and weather and "verb" in first and rng.random() < 0.6:
-        first = {slot: value for slot, value in first.items() if slot != "weather"}
-        if rng.random() < 0.5:
-            front = f"{weather} {pick(rng, ('and', 'while'))} "
-        else:
-            back = f" while {weather}"
-    fronted = [s for s in ("time", "day", "season", "place") if s in first]
-    may_front = fronted and len(first) > 3 and not (negated or front or there)
-    if may_front and rng.random() < 0.15:
-        slot = pick(rng, fronted)
-        front = f"{first[slot]} , "
-        first = {s: value for s, value in first.items() if s != slot}
+    first, front, back = move_weather(first, rng)
+    if not (negated or front or there):
+        first, front = move_adverbial(first, rng)
     parts = [
         clause(e, rng, not there and rng.random() < definite, v, there and i == 0)
         for i, (e, v) in enumerate(zip([first, *events[1:]], voice, strict=True))
     ]
-    text = front + parts[0] + (back if len(parts) == 1 else "")
+    text = front + parts[0]
     for part in parts[1:]:
         text += f" {pick(rng, ('while', 'and', ', and', 'as', 'while'))} {part}"
-    text += back if len(parts) > 1 else ""
-    words = text.split()
+    return finish(text + back, rng)
+
+
+def move_weather(event: Event, rng: random.Random) -> tuple[Event, str, str]:
+    """Move the weather into a clause in front or at the back, or leave it; return all three."""
+    sky = lexicon.WEATHER_CLAUSES.get(event.get("weather", ""))
+    if not sky or "verb" not in event or "negated" in event or rng.random() >= 0.6:
+        return event, "", ""
+    rest = {slot: value for slot, value in event.items() if slot != "weather"}
+    if rng.random() < 0.5:
+        return rest, f"{sky} {pick(rng, ('and', 'while'))} ", ""
+    return rest, "", f" while {sky}"
+
+
+def move_adverbial(event: Event, rng: random.Random) -> tuple[Event, str]:
+    """Move where or when to the front, or leave it; return the rest and the front."""
+    slots = [s for s in ("time", "day", "season", "place") if s in event]
+    if not slots or len(event) <= 3 or rng.random() >= 0.15:
+        return event, ""
+    slot = pick(rng, slots)
+    return {s: value for s, value in event.items() if s != slot}, f"{event[slot]} , "
+
+
+def finish(text: str, rng: random.Random) -> str:
+    """Put in synonyms, and set articles, capitals and the stop right."""
     words = [
-        lexicon.SYNONYM[w] if w in lexicon.SYNONYM and rng.random() < 0.3 else w for w in words
+        lexicon.SYNONYM[w] if w in lexicon.SYNONYM and rng.random() < 0.3 else w
+        for w in text.split()
     ]
     for i, word in enumerate(words[:-1]):
         if word in ("a", "an"):

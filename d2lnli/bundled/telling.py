@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 
 from .lexicon import MASS, PLURAL_ONLY, generals
-from .scenes import COUNTS, FRAMES, OBJECT_OPTIONAL, Event, is_apart, pick
+from .scenes import COUNTS, FRAMES, MATES, OBJECT_OPTIONAL, Event, is_apart, pick
 
 LIFTABLE = "agent verb object wear place time season weather".split()
 """The slots that may be told in a more general word, besides the adjectives."""
@@ -15,9 +15,8 @@ MORE = {"object": 3, "partner": 2, "other": 2, "wear": 1.5, "posture": 1.5, "sea
 
 def tell(event: Event, rng: random.Random, odds: float, keep: Sequence[str] = ()) -> Event:
     """Tell each optional slot with the given odds, and those to keep, and what they rest on."""
-    keep = {*keep, *(slot.partition(".")[0] for slot in keep)}
+    keep = {*keep, *map(base, keep)}
     keep |= {"seat"} if "posture" in keep else set()
-    keep |= {base for slot, base in (("seat", "posture"), ("other", "object")) if slot in keep}
     told: Event = {}
     for slot, value in event.items():
         must = slot in ("agent", "agent.count", "verb", "recipient")
@@ -29,19 +28,16 @@ def tell(event: Event, rng: random.Random, odds: float, keep: Sequence[str] = ()
     return settle(told)
 
 
+def base(slot: str) -> str:
+    """Return the slot that a slot rests on: `agent` for `agent.mood`; most rest on themselves."""
+    return {"seat": "posture", "other": "object"}.get(slot, slot.partition(".")[0])
+
+
 def settle(told: Event) -> Event:
-    """Drop slots that rest on others that are not told."""
-    rests = {"seat": "posture", "other": "object"}
-    told = {s: v for s, v in told.items() if rests.get(s, s.partition(".")[0]) in told}
-    if "partner" in told or "other" in told:
-        bare = [role for role, mate in (("agent", "partner"), ("object", "other")) if mate in told]
-        told = {s: v for s, v in told.items() if "." not in s or s.partition(".")[0] not in bare}
-    if "verb" in told and "posture" in told and "seat" not in told:
-        told = {s: v for s, v in told.items() if s != "posture"}
-    if "partner" in told:
-        told = {s: v for s, v in told.items() if not s.startswith(("wear", "trait"))}
-        if "verb" in told:
-            told = {s: v for s, v in told.items() if s not in ("posture", "seat")}
+    """Drop slots that rest on others that are not told, and half of a posture beside a deed."""
+    told = {slot: value for slot, value in told.items() if base(slot) in told}
+    if "verb" in told and "seat" not in told:
+        told.pop("posture", None)
     return told
 
 
@@ -64,7 +60,7 @@ def general_words(event: Event, slot: str) -> list[str]:
     if slot == "verb" and event["verb"] in FRAMES and "object" not in event:
         return []
     if slot in ("agent", "object"):
-        mate = event.get("partner" if slot == "agent" else "other")
+        mate = event.get(MATES[slot])
         words = [w for w in generals(event[slot]) if not mate or is_apart(w, mate)]
         plain = [w for w in words if w not in MASS or f"{slot}.count" not in event]
         return [w for w in plain if w in MASS or event[slot] not in MASS | PLURAL_ONLY]
