@@ -110,7 +110,7 @@ IRREGULAR = {
     "man": "men", "woman": "women", "person": "people", "child": "children", "goose": "geese",
     "mouse": "mice", "sheep": "sheep", "deer": "deer", "policeman": "policemen", "calf": "calves",
     "shelf": "shelves", "scarf": "scarves", "potato": "potatoes", "tomato": "tomatoes",
-    "mango": "mangoes", "aircraft": "aircraft", "dress": "dresses", }  # fmt: skip
+    "wolf": "wolves", "mango": "mangoes", "aircraft": "aircraft", "dress": "dresses", }  # fmt: skip
 
 # ---- What is done --------------------------------------------------------------------------------
 
