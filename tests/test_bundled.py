@@ -136,6 +136,13 @@ def test_every_phenomenon_occurs_with_every_label_it_can_have(tables):
     assert min(found.values()) >= 40
 
 
+def test_the_data_card_counts_right(tables):
+    card = (BUNDLED / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| (\d+) \|", card, flags=re.MULTILINE)
+    found = Counter(phenomenon_of(row) for row in tables["test"][1:] if row[0] != "-")
+    assert {name: int(n) for name, n in rows} == found
+
+
 def test_negation_does_not_name_the_label(pairs):
     denied = Counter(label for _, h, label in pairs["train"] if "not" in h)
     assert min(denied.values()) > 0.2 * sum(denied.values()) and len(denied) == 3

@@ -114,9 +114,7 @@ def hypernym(whole: Event, told: Event, label: str, rng: random.Random) -> Claim
 
 
 def hyponym(whole: Event, told: Event, label: str, rng: random.Random) -> Claim | None:
-    """Say it in a more specific word: open."""
-    if label != NEUTRAL:
-        return None
+    """Say it in a more specific word, which is open; the menu asks for nothing else."""
     slots = [s for s in (*LIFTABLE, *adjective_slots(told, "agent", "object", "wear")) if s in told]
     narrower = {
         s: [w for w in below(told[s]) if w != told[s] and w in specific(told, s)] for s in slots
