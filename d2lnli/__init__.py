@@ -3,12 +3,15 @@
 from .bert import BERTClassifier, BERTEncoder, BERTModel
 from .classifiers import load_classifier, save_classifier
 from .devices import get_dataloader_workers, try_all_gpus
-from .evaluation import Evaluation, evaluate, predict_proba, predict_snli
+from .evaluation import Evaluation, evaluate, paired_difference, predict_proba, predict_snli
+from .finetuned import load_or_finetune
 from .history import History
 from .hub import DATA_HUB, DATA_URL, classifier_dir, data_dir, download, download_extract
-from .plotting import show_source
+from .plotting import bar_chart, heat_map, line_chart, padding_chart, show_source
 from .pretrained import load_pretrained_model
-from .snli import LABELS, SNLIBERTDataset, bucketed_loader, read_snli
+from .probing import attention, fill_mask, next_sentence_proba, word_changes
+from .snli import LABELS, SNLIBERTDataset, bucketed_loader, read_phenomena, read_snli
+from .strips import PairStrip, TruncationStrips
 from .text import Vocab, get_tokens_and_segments, tokenize
 from .training import finetune, recipe, train_ch13
 from .truncation import TRUNCATIONS
@@ -20,26 +23,41 @@ __all__ = [
     "DATA_URL",
     "LABELS",
     "TRUNCATIONS",
+    "AttentionExplorer",
     "BERTClassifier",
     "BERTEncoder",
     "BERTModel",
     "Evaluation",
     "History",
+    "PairStrip",
+    "Predictor",
     "SNLIBERTDataset",
+    "TruncationExplorer",
+    "TruncationStrips",
     "Vocab",
+    "attention",
+    "bar_chart",
     "bucketed_loader",
     "classifier_dir",
     "data_dir",
     "download",
     "download_extract",
     "evaluate",
+    "fill_mask",
     "finetune",
     "get_dataloader_workers",
     "get_tokens_and_segments",
+    "heat_map",
+    "line_chart",
     "load_classifier",
+    "load_or_finetune",
     "load_pretrained_model",
+    "next_sentence_proba",
+    "padding_chart",
+    "paired_difference",
     "predict_proba",
     "predict_snli",
+    "read_phenomena",
     "read_snli",
     "recipe",
     "save_classifier",
@@ -47,4 +65,14 @@ __all__ = [
     "tokenize",
     "train_ch13",
     "try_all_gpus",
+    "word_changes",
 ]
+
+
+def __getattr__(name: str) -> type:
+    """Import the widgets when one is first asked for: ipywidgets takes its time."""
+    if name in ("AttentionExplorer", "Predictor", "TruncationExplorer"):
+        from . import widgets
+
+        return getattr(widgets, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

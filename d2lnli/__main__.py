@@ -64,7 +64,7 @@ def finetune_command(arguments: argparse.Namespace) -> int:
     if history.interrupted:
         print(f"interrupted in epoch {history.num_epochs + 1}; what was learnt so far is kept")
     output = arguments.output or classifier_dir(arguments.model, arguments.data)
-    save_classifier(output, net, vocab)
+    save_classifier(output, net, vocab, history)
     if dev_set is not None:
         print(f"dev acc {history.last('dev_acc'):.3f}")
     print(f"trained in {history.precision}; the classifier is in {output}")

@@ -10,16 +10,20 @@ import safetensors.torch
 from torch import nn
 
 from .bert import BERTClassifier, BERTModel
+from .history import History
 from .pretrained import load_vocab, read_json
 from .text import Vocab
 
 _FILES = ("config.json", "vocab.json", "model.safetensors")
 
 
-def save_classifier(folder: str | os.PathLike, net: nn.Module, vocab: Vocab) -> None:
+def save_classifier(
+    folder: str | os.PathLike, net: nn.Module, vocab: Vocab, history: History | None = None
+) -> None:
     """Write a classifier and its vocabulary; files that are there are replaced once all are whole.
 
-    `net` is a `BERTClassifier`, or a class of the reader's own with the same three parts.
+    `net` is a `BERTClassifier`, or a class of the reader's own with the same three parts. The
+    `history` of its training is written beside them.
     """
     folder = Path(folder)
     config = {**net.encoder.config, "num_classes": net.output.out_features}
@@ -32,6 +36,9 @@ def save_classifier(folder: str | os.PathLike, net: nn.Module, vocab: Vocab) -> 
         safetensors.torch.save_file(tensors, new / "model.safetensors")
         for name in _FILES:
             (new / name).replace(folder / name)
+    (folder / "history.csv").unlink(missing_ok=True)
+    if history is not None:
+        history.save(folder / "history.csv")
 
 
 def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:

@@ -4,17 +4,19 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .bert import BERTEncoder
 from .devices import autocast, choose_precision
 from .snli import LABELS, LengthBuckets, SNLIBERTDataset, TokenPairs
-from .text import Vocab, space_words
+from .text import Vocab, typed_tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +35,14 @@ class Evaluation:
         return self.logits.argmax(dim=1).numpy()
 
     @property
+    def correct(self) -> np.ndarray:
+        """Whether each pair was classified correctly."""
+        return self.predictions == self.labels.numpy()
+
+    @property
     def accuracy(self) -> float:
         """The fraction of pairs that were classified correctly."""
-        return float((self.predictions == self.labels.numpy()).mean())
+        return float(self.correct.mean())
 
     @property
     def loss(self) -> float:
@@ -58,6 +65,13 @@ class Evaluation:
         half = z / (1 + z**2 / n) * math.sqrt(spread)
         return centre - half, centre + half
 
+    def by(self, groups: Sequence[str]) -> dict[str, "Evaluation"]:
+        """Return the evaluation of each group; `groups` names that of every pair."""
+        if len(groups) != len(self.labels):
+            raise ValueError(f"{len(groups)} groups for {len(self.labels)} pairs")
+        members = {name: np.array([group == name for group in groups]) for name in set(groups)}
+        return {name: Evaluation(self.logits[i], self.labels[i]) for name, i in members.items()}
+
     def __float__(self) -> float:
         return self.accuracy
 
@@ -67,6 +81,28 @@ class Evaluation:
             f"accuracy {self.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}), "
             f"loss {self.loss:.3f}, {len(self.labels)} pairs"
         )
+
+
+class Difference(NamedTuple):
+    """How much more often one model is right than another, and the 95 % interval of that."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
+    """Compare two models, or two ways to train one, on the same pairs.
+
+    `first` and `second` tell which pairs each got right: (pairs,), or (seeds, pairs) if each was
+    trained with several seeds. The interval is the paired bootstrap's; seeds and pairs are both
+    drawn anew, as in Sellam et al. (2022), "The MultiBERTs".
+    """
+    differences = np.atleast_2d(np.asarray(first, float) - np.asarray(second, float))
+    rng = np.random.default_rng(0)
+    seeds, pairs = (rng.multinomial(n, np.full(n, 1 / n), 2000) / n for n in differences.shape)
+    drawn = ((seeds @ differences) * pairs).sum(axis=1)
+    return Difference(differences.mean(), *np.quantile(drawn, [0.025, 0.975]))
 
 
 def evaluate(
@@ -82,12 +118,19 @@ def predict_proba(
     vocab: Vocab,
     premises: Sequence[str | list[str]],
     hypotheses: Sequence[str | list[str]],
+    max_len: int | None = None,
+    truncation: str = "longest_first",
 ) -> np.ndarray:
-    """Return the probabilities of `LABELS` for each pair of sentences or token lists, (n, 3)."""
+    """Return the probabilities of `LABELS` for each pair of sentences or token lists, (n, 3).
+
+    Pairs are cut to `max_len` tokens, or to what the model can take.
+    """
     for side in (premises, hypotheses):
         if isinstance(side, str):
             raise ValueError(f"expected a list of sentences, got the sentence {side!r}: use [ ]")
-    pairs = TokenPairs(_as_snli(premises), _as_snli(hypotheses), max_positions(net), vocab)
+    max_len = max_positions(net) if max_len is None else max_len
+    sides = ([typed_tokens(vocab, text) for text in side] for side in (premises, hypotheses))
+    pairs = TokenPairs(*sides, max_len, vocab, truncation)
     check_fits(net, pairs)
     return _logits(net, pairs).softmax(dim=1).numpy()
 
@@ -172,7 +215,3 @@ def _logits(
     in_order = torch.empty_like(logits, device="cpu")
     in_order[np.concatenate(batches)] = logits.cpu()
     return in_order
-
-
-def _as_snli(texts: Sequence[str | list[str]]) -> list[str | list[str]]:
-    return [space_words(text) if isinstance(text, str) else list(text) for text in texts]

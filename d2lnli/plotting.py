@@ -109,6 +109,121 @@ class LivePlot:
         return {"text/html": self.picture._repr_html_(), "text/plain": repr(self.picture)}
 
 
+def bar_chart(
+    values: Mapping[str, float],
+    xlabel: str,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    reference: tuple[str, float] | None = None,
+    number: str = ".2f",
+) -> Picture:
+    """Draw a bar for each name, the first on top, its number beside it.
+
+    `intervals` gives (low, high) by name, `reference` a named dotted line, `number` the format.
+    """
+    figure, axes = _still(0.34 * len(values) + 0.9)
+    names, lengths = list(values), list(values.values())
+    ends = [(intervals or {}).get(name, (value, value)) for name, value in values.items()]
+    spread = [[v - low for v, (low, _) in zip(lengths, ends, strict=True)],
+              [high - v for v, (_, high) in zip(lengths, ends, strict=True)]]  # fmt: skip
+    axes.barh(names, lengths, xerr=spread if intervals else None, color="C0", ecolor="0.2")
+    for row, (value, (_, high)) in enumerate(zip(lengths, ends, strict=True)):
+        axes.annotate(f"{value:{number}}", (high, row), (4, 0), va="center",
+                      textcoords="offset points")  # fmt: skip
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set(xlabel=xlabel)
+    if reference:
+        axes.axvline(reference[1], color="0.3", linestyle=":")
+        axes.set_title(f"dotted: {reference[0]}", loc="right", fontsize="small")
+    listed = ", ".join(f"{name} {value:{number}}" for name, value in values.items())
+    return Picture(figure, f"Bar chart of {xlabel}: {listed}.")
+
+
+def line_chart(
+    lines: Mapping[str, Mapping[float, float | tuple[float, float, float]]],
+    xlabel: str,
+    ylabel: str,
+    reference: tuple[str, float] | None = None,
+) -> Picture:
+    """Draw a line for each name through its points `{x: y}`, or `{x: (y, low, high)}`.
+
+    Lines differ in colour, dashes and markers; `reference` is a named dotted horizontal line.
+    """
+    figure, axes = _still(3.4)
+    many = max(map(len, lines.values())) > 40
+    said = []
+    for i, (name, points) in enumerate(lines.items()):
+        xs = list(points)
+        ys, lows, highs = zip(*(_with_interval(y) for y in points.values()), strict=True)
+        style = {"linestyle": ("-", "--", "-.", ":", (0, (5, 1)))[i % 5], "color": f"C{i}"}
+        axes.plot(xs, ys, marker="" if many else "os^Dv"[i % 5], label=name, **style)
+        if lows != highs:
+            axes.fill_between(xs, lows, highs, color=f"C{i}", alpha=0.15, linewidth=0)
+        said.append(f"{name} from {ys[0]:.3g} at {xs[0]:g} to {ys[-1]:.3g} at {xs[-1]:g}")
+    if reference:
+        axes.axhline(reference[1], color="0.3", linestyle=":", label=reference[0])
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    return Picture(figure, f"Lines of {ylabel} against {xlabel}: {'; '.join(said)}.")
+
+
+def heat_map(
+    matrix: Sequence[Sequence[float]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    ylabel: str,
+    xlabel: str,
+    numbers: bool = False,
+) -> Picture:
+    """Draw a matrix of numbers from 0 (white) to 1 (dark), with a name for each row and column."""
+    figure, axes = _still(1.2 + (0.5 if numbers else 0.26) * max(len(rows), 3))
+    stretch = "auto" if numbers else "equal"
+    image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, aspect=stretch)
+    axes.set_xticks(range(len(columns)), columns, rotation=0 if numbers else 90)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    figure.colorbar(image)
+    cells = {(i, j): float(x) for i, row in enumerate(matrix) for j, x in enumerate(row)}
+    for (i, j), value in cells.items() if numbers else ():
+        shade = "white" if value > 0.6 else "black"
+        axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=shade)
+    (i, j), most = max(cells.items(), key=lambda cell: cell[1])
+    said = f"the largest, {most:.2f}, at {rows[i]} and {columns[j]}"
+    return Picture(figure, f"Heat map, {ylabel} against {xlabel}: {said}.")
+
+
+def padding_chart(batches: Mapping[str, tuple[Sequence[int], int]]) -> Picture:
+    """Draw minibatches side by side, a bar for each pair: its tokens, then its padding.
+
+    `batches` gives for each name the number of tokens of every pair and the width padded to.
+    """
+    figure, axes = _still(3.2)
+    axes.remove()
+    shares = {}
+    panels = figure.subplots(1, len(batches), sharex=True, squeeze=False)[0]
+    for axes, (name, (lens, width)) in zip(panels, batches.items(), strict=True):
+        rows, padding = range(len(lens)), [width - length for length in lens]
+        axes.barh(rows, lens, height=1, color="C0", label="tokens")
+        axes.barh(rows, padding, left=lens, height=1, color="0.85", hatch="///", label="padding")
+        shares[name] = f"{name}: {sum(padding) / (width * len(lens)):.0%} padding"
+        axes.set(title=shares[name], xlabel="position", ylabel="pair of the minibatch")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return Picture(figure, f"Minibatches drawn pair by pair; {'; '.join(shares.values())}.")
+
+
+def _still(height: float):
+    """Return a white figure of the notebooks' width and its axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, height), facecolor="white", layout="constrained")
+    return figure, figure.subplots()
+
+
+def _with_interval(y: float | tuple[float, float, float]) -> tuple[float, float, float]:
+    return y if isinstance(y, tuple) else (y, y, y)
+
+
 def show_source(obj: Callable | type) -> None:
     """Show the source code of a function or class of the package, straight from its module."""
     from IPython.display import Markdown, display

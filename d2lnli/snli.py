@@ -1,11 +1,9 @@
 """SNLI: reading its files, and the fine-tuning dataset that BERT learns from."""
 
+import re
 import zlib
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from itertools import repeat
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from .encoding import encode_all, ranges
 from .text import Vocab
-from .truncation import TRUNCATIONS
+from .truncation import cut
 
 LABELS = ("entailment", "contradiction", "neutral")
 """The classes; a label id is an index into them."""
-
-_SENTENCES_PER_WORKER = 50_000  # fewer are encoded sooner than a process starts
 
 
 def read_snli(
@@ -35,10 +32,8 @@ def read_snli(
     if max_examples is not None and max_examples < 1:
         raise ValueError(f"max_examples={max_examples}: ask for at least one pair")
     premises, hypotheses, labels = [], [], []
-    for where, row in _rows(path):
+    for where, row in _labelled_rows(path):
         label, premise, hypothesis = row[0], _words(row[1]), _words(row[2])
-        if label == "-":
-            continue
         if label not in LABELS:
             raise ValueError(f"{where}: unknown label {label!r}: use {', '.join(LABELS)} or -")
         if not premise or not hypothesis:
@@ -67,8 +62,21 @@ def snli_file(data_dir: str | Path, is_train: bool | str) -> Path:
     return path
 
 
-def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield ("path, line n", columns) of each line below the header."""
+def read_phenomena(
+    data_dir: str | Path, is_train: bool | str, max_examples: int | None = None
+) -> list[str]:
+    """Return what each pair that `read_snli` reads turns on, such as 'negation'.
+
+    `SNLI-sample` tells it in the pairID, after a dot; SNLI does not, which gives 'not told'.
+    """
+    rows = islice(_labelled_rows(snli_file(data_dir, is_train)), max_examples)
+    pair_ids = (row[8] if len(row) > 8 else "" for _, row in rows)
+    found = (re.search(r"\.([a-z]+)$", pair_id) for pair_id in pair_ids)
+    return [match[1] if match else "not told" for match in found]
+
+
+def _labelled_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield ("path, line n", columns) of each line below the header that has a gold label."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
@@ -82,7 +90,8 @@ def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
                         f"{where}: {len(row)} column(s), but a label and two parses are needed, "
                         "separated by tabs"
                     )
-                yield where, row
+                if row[0] != "-":
+                    yield where, row
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
 
@@ -108,21 +117,15 @@ class TokenPairs:
         truncation: str = "longest_first",
         num_workers: int = 0,
     ):
-        if max_len < 5:
-            raise ValueError(f"max_len={max_len}: it takes 5 or more to hold a word of each side")
-        if truncation not in TRUNCATIONS:
-            raise ValueError(
-                f"unknown truncation {truncation!r}: use one of {', '.join(TRUNCATIONS)}"
-            )
         if len(premises) != len(hypotheses):
             raise ValueError(f"{len(premises)} premises, but {len(hypotheses)} hypotheses")
         if not len(premises):
             raise ValueError("there are no pairs: give at least one premise and one hypothesis")
         self.max_len, self.vocab = max_len, vocab
-        words, lens = _encode_all(vocab, [*premises, *hypotheses], num_workers)
+        words, lens = encode_all(vocab, [*premises, *hypotheses], num_workers)
         self.premise_lens, self.hypothesis_lens = lens.reshape(2, -1)
         _check_not_empty(self.premise_lens, self.hypothesis_lens)
-        kept = TRUNCATIONS[truncation](self.premise_lens, self.hypothesis_lens, max_len - 3)
+        kept = cut(self.premise_lens, self.hypothesis_lens, max_len, truncation)
         self._premise_kept = kept.premise_head + kept.premise_tail
         valid_lens = self._premise_kept + kept.hypothesis_head + kept.hypothesis_tail + 3
         self._offsets = np.concatenate([[0], np.cumsum(valid_lens)])
@@ -146,7 +149,7 @@ class TokenPairs:
         ]
         starts, lens = (np.stack(column, axis=1).ravel() for column in zip(*pieces, strict=True))
         source = np.append(words, np.array(self.vocab[["<cls>", "<sep>"]], np.int32))
-        return source[_ranges(starts, lens)]
+        return source[ranges(starts, lens)]
 
     def __len__(self) -> int:
         return len(self.valid_lens)
@@ -161,7 +164,7 @@ class TokenPairs:
         positions = np.arange(length or lens.max())
         filled = positions < lens[:, None]
         token_ids = np.full(filled.shape, self.vocab["<pad>"], np.int64)
-        token_ids[filled] = self._ids[_ranges(starts, lens)]
+        token_ids[filled] = self._ids[ranges(starts, lens)]
         segments = filled & (positions > self._premise_kept[indices, None] + 1)
         return [torch.from_numpy(array) for array in (token_ids, segments.astype(np.int64), lens)]
 
@@ -255,45 +258,9 @@ def bucketed_loader(
     return DataLoader(range(len(dataset)), batch_sampler=sampler, collate_fn=dataset.minibatch)
 
 
-def _encode(vocab: Vocab, texts: Iterable[str | list[str]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ids of all texts, one after another (int32), and their lengths."""
-    ids, lens = array("i"), array("q")
-    for text in texts:
-        text_ids = vocab[text if isinstance(text, list) else vocab.tokenize(text)]
-        ids.extend(text_ids)
-        lens.append(len(text_ids))
-    return np.frombuffer(ids, np.int32) if ids else np.empty(0, np.int32), np.array(lens)
-
-
-def _encode_all(vocab: Vocab, texts: list, num_workers: int) -> tuple[np.ndarray, np.ndarray]:
-    """`_encode` in at most `num_workers` processes, none of which outlives the call."""
-    if num_workers < 0:
-        raise ValueError(f"num_workers={num_workers}: use 0 for none")
-    num_workers = min(num_workers, len(texts) // _SENTENCES_PER_WORKER)
-    if num_workers < 2:
-        return _encode(vocab, texts)
-    step = -(-len(texts) // num_workers)
-    parts = [texts[i : i + step] for i in range(0, len(texts), step)]
-    try:
-        with ProcessPoolExecutor(num_workers) as pool:
-            ids, lens = zip(*pool.map(_encode, repeat(vocab), parts), strict=True)
-    except BrokenProcessPool as error:
-        raise OSError(
-            "a worker process ended early: in a script, build the dataset below "
-            "`if __name__ == '__main__':`, or pass num_workers=0"
-        ) from error
-    return np.concatenate(ids), np.concatenate(lens)
-
-
 def _check_not_empty(premise_lens: np.ndarray, hypothesis_lens: np.ndarray) -> None:
     for side, lens in (("premise", premise_lens), ("hypothesis", hypothesis_lens)):
         if not lens.all():
             raise ValueError(
                 f"the {side} of pair {int(np.argmin(lens))} has no words: give it some"
             )
-
-
-def _ranges(starts: np.ndarray, lens: np.ndarray) -> np.ndarray:
-    """Return `start, start + 1, …` for each start, `len` numbers each, one after another."""
-    ends = np.cumsum(lens)
-    return np.repeat(starts - ends + lens, lens) + np.arange(ends[-1])

@@ -81,3 +81,8 @@ def space_words(sentence: str) -> str:
     """Set spaces as SNLI's parses do: `"It's a dog."` becomes `"It 's a dog ."`."""
     sentence = _CLITIC.sub(r" \1", sentence.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
     return " ".join(_PUNCTUATION.sub(r" \1 ", sentence).split())
+
+
+def typed_tokens(vocab: Vocab, text: str | list[str]) -> list[str]:
+    """Return the tokens of a sentence that a person typed; a list of tokens stays as it is."""
+    return list(text) if isinstance(text, (list, tuple)) else vocab.tokenize(space_words(text))

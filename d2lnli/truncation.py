@@ -75,6 +75,29 @@ TRUNCATIONS = {
 }
 
 
+def cut(premise_len: ArrayLike, hypothesis_len: ArrayLike, max_len: int, truncation: str) -> Kept:
+    """Apply the named strategy so that pairs fit into `max_len` with their special tokens."""
+    if max_len < 5:
+        raise ValueError(f"max_len={max_len}: it takes 5 or more to hold a word of each side")
+    if truncation not in TRUNCATIONS:
+        raise ValueError(f"unknown truncation {truncation!r}: use one of {', '.join(TRUNCATIONS)}")
+    return TRUNCATIONS[truncation](premise_len, hypothesis_len, max_len - 3)
+
+
+def cut_tokens(
+    premise: list[str], hypothesis: list[str], max_len: int, truncation: str
+) -> tuple[list[str], list[str]]:
+    """Return the tokens of one pair that the named strategy keeps."""
+    kept = cut(len(premise), len(hypothesis), max_len, truncation)
+    tail, hypothesis_tail = (
+        len(side) - n for side, n in ((premise, kept[1]), (hypothesis, kept[3]))
+    )
+    return (
+        premise[: kept.premise_head] + premise[tail:],
+        hypothesis[: kept.hypothesis_head] + hypothesis[hypothesis_tail:],
+    )
+
+
 def _lengths(*values: ArrayLike) -> tuple[np.ndarray, ...]:
     return tuple(np.asarray(value, dtype=np.int64) for value in values)
 

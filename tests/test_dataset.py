@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import d2lnli as d2l
-from d2lnli import snli
+from d2lnli import encoding
 from d2lnli.pretrained import load_vocab
 from d2lnli.snli import LengthBuckets
 
@@ -88,23 +88,23 @@ def test_memory_follows_the_words_and_not_max_len():
 BUILD = """
 import json, multiprocessing, sys, zlib
 import d2lnli as d2l
-from d2lnli import snli
+from d2lnli import encoding
 from d2lnli.pretrained import load_vocab
 
 def build(method, num_workers):
     multiprocessing.set_start_method(method, force=True)
-    snli._SENTENCES_PER_WORKER = 5
+    encoding._SENTENCES_PER_WORKER = 5
     pairs = json.load(open({golden!r} + "/dataset.json", encoding="utf-8"))
     vocab = load_vocab(__import__("pathlib").Path({golden!r}) / "tiny-4x2" / "vocab.json")
     pairs = pairs["premises"], pairs["hypotheses"], pairs["labels"]
     started = []
-    executor = snli.ProcessPoolExecutor
+    executor = encoding.ProcessPoolExecutor
     def counting(n):
         started.append(n)
         return executor(n)
-    snli.ProcessPoolExecutor = counting
+    encoding.ProcessPoolExecutor = counting
     dataset = d2l.SNLIBERTDataset(pairs, 16, vocab, num_workers=num_workers)
-    snli.ProcessPoolExecutor = executor
+    encoding.ProcessPoolExecutor = executor
     assert not multiprocessing.active_children(), "a worker outlived the call"
     return dataset.fingerprint(), sum(started)
 """
@@ -227,5 +227,5 @@ def test_a_fingerprint_tells_datasets_apart():
 
 
 def test_small_corpora_start_no_process(monkeypatch):
-    monkeypatch.setattr(snli, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(encoding, "ProcessPoolExecutor", None)
     assert len(d2l.SNLIBERTDataset(PAIRS, 16, WORDS, num_workers=4)) == 60

@@ -174,9 +174,11 @@ def test_the_conda_environment_is_well_formed_and_admits_the_tested_set():
 def test_modules_stay_short_and_import_one_way():
     layers = [
         {"text", "truncation", "hub", "bert", "devices", "plotting"},
-        {"snli", "pretrained", "history"},
-        {"classifiers", "evaluation"},
-        {"training", "checkup", "notebooks"},
+        {"encoding", "pretrained", "history", "strips"},
+        {"snli", "classifiers"},
+        {"evaluation", "checkup", "notebooks"},
+        {"training", "probing"},
+        {"finetuned", "widgets"},
     ]
     level = {name: i for i, layer in enumerate(layers) for name in layer}
     total = 0
@@ -189,7 +191,7 @@ def test_modules_stay_short_and_import_one_way():
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.ImportFrom) and node.level == 1:
                 assert level[node.module] < level[path.stem], f"{path.stem} imports {node.module}"
-    assert total <= 2500
+    assert total <= 3100
 
 
 def test_style():

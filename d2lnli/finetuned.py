@@ -1,0 +1,53 @@
+"""The fine-tuned classifier of a model and a corpus: loaded, or made the first time."""
+
+import contextlib
+import io
+
+import torch
+
+from .bert import BERTClassifier
+from .classifiers import load_classifier, save_classifier
+from .history import History
+from .hub import classifier_dir, find_folder
+from .plotting import in_notebook
+from .pretrained import load_pretrained_model
+from .snli import SNLIBERTDataset, read_snli
+from .text import Vocab
+from .training import finetune, recipe
+
+
+def load_or_finetune(
+    model: str = "bert.tiny",
+    corpus: str = "SNLI-sample",
+    num_pairs: int | None = None,
+    max_len: int = 128,
+) -> tuple[BERTClassifier, Vocab]:
+    """Load the classifier that was fine-tuned from `model` on `corpus`, or fine-tune it first.
+
+    It lives in the data folder, where the command line and notebook 03 keep theirs. A notebook
+    shows the curves of the run, old or new. `num_pairs` and `max_len` count for a new run only; one
+    that is interrupted is not kept.
+    """
+    folder = classifier_dir(model, corpus)
+    if (folder / "model.safetensors").is_file():
+        _show(folder)
+        return load_classifier(folder)
+    data_dir, (bert, vocab) = find_folder(corpus), load_pretrained_model(model)
+    torch.manual_seed(0)
+    net = BERTClassifier(bert)
+    with contextlib.redirect_stdout(io.StringIO()):
+        train_set, dev_set = (
+            SNLIBERTDataset(read_snli(data_dir, split, most), max_len, vocab)
+            for split, most in (("train", num_pairs), ("dev", None))
+        )
+        history = finetune(net, train_set, dev_set, **recipe(model))
+    if not history.interrupted:
+        save_classifier(folder, net, vocab, history)
+    return net, vocab
+
+
+def _show(folder) -> None:
+    if in_notebook() and (folder / "history.csv").is_file():
+        from IPython.display import display
+
+        display(History.load(folder).plot())

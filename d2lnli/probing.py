@@ -1,0 +1,90 @@
+"""Looking inside: what the pretraining heads say, where attention goes, which words matter."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .bert import BERTClassifier, BERTModel
+from .evaluation import evaluating, max_positions, predict_proba, to_device
+from .snli import TokenPairs
+from .text import Vocab, get_tokens_and_segments, typed_tokens
+from .truncation import cut_tokens
+
+
+def fill_mask(
+    bert: BERTModel, vocab: Vocab, sentence: str | list[str], k: int = 5
+) -> list[tuple[str, float]]:
+    """Return the `k` most probable words for the first `<mask>` of a sentence, best first."""
+    tokens, segments = get_tokens_and_segments(typed_tokens(vocab, sentence))
+    if "<mask>" not in tokens:
+        raise ValueError(f"{sentence!r} has no <mask>: put one where a word is to be guessed")
+    rows = (vocab[tokens], segments, [tokens.index("<mask>")])
+    ids, segment_ids, where = to_device([torch.tensor([row]) for row in rows], _device(bert))
+    with evaluating(bert):
+        logits = bert(ids, segment_ids, pred_positions=where)[1][0, 0]
+    probs, ids = logits.softmax(dim=0).topk(min(k, len(vocab)))
+    return list(zip(vocab.to_tokens(ids.tolist()), probs.tolist(), strict=True))
+
+
+def next_sentence_proba(
+    bert: BERTModel, vocab: Vocab, first: str | list[str], second: str | list[str]
+) -> float:
+    """Return the probability that the second sentence follows the first."""
+    with evaluating(bert):
+        logits = bert(*_inputs(bert, vocab, first, second))[2]
+    return logits.softmax(dim=1)[0, 1].item()
+
+
+def attention(
+    bert: BERTModel | BERTClassifier,
+    vocab: Vocab,
+    premise: str | list[str],
+    hypothesis: str | list[str],
+) -> tuple[list[str], np.ndarray]:
+    """Return a pair's tokens and the attention of each to each, (blocks, heads, length, length).
+
+    Row i of the last two axes says where token i looks; it sums to 1.
+    """
+    inputs = _inputs(bert, vocab, premise, hypothesis)
+    with evaluating(bert):
+        weights = bert.encoder.attention_weights(*inputs)
+    return vocab.to_tokens(inputs[0][0].tolist()), weights[:, 0].cpu().numpy()
+
+
+def word_changes(
+    net: BERTClassifier,
+    vocab: Vocab,
+    premise: str | list[str],
+    hypothesis: str | list[str],
+    max_len: int | None = None,
+    truncation: str = "longest_first",
+) -> list[float]:
+    """Return how much of the answer's probability goes when each kept word is hidden in turn.
+
+    A hidden word is replaced by `<mask>`. Positive: the word speaks for the answer. The order is
+    that of the tokens, premise first, as `PairStrip` takes them.
+    """
+    sides = (typed_tokens(vocab, text) for text in (premise, hypothesis))
+    premise, hypothesis = cut_tokens(*sides, max_len or max_positions(net), truncation)
+    without = [
+        *((words, hypothesis) for words in _hide_each(premise)),
+        *((premise, words) for words in _hide_each(hypothesis)),
+    ]
+    probs = predict_proba(net, vocab, *zip((premise, hypothesis), *without, strict=True))
+    answer = probs[0].argmax()
+    return (probs[0, answer] - probs[1:, answer]).tolist()
+
+
+def _hide_each(words: list[str]) -> list[list[str]]:
+    return [[*words[:i], "<mask>", *words[i + 1 :]] for i in range(len(words))]
+
+
+def _inputs(
+    bert: BERTModel | BERTClassifier, vocab: Vocab, first: str | list[str], second: str | list[str]
+) -> list[Tensor]:
+    sides = ([typed_tokens(vocab, text)] for text in (first, second))
+    return to_device(TokenPairs(*sides, max_positions(bert), vocab).inputs([0]), _device(bert))
+
+
+def _device(bert: BERTModel | BERTClassifier) -> torch.device:
+    return next(bert.parameters()).device
