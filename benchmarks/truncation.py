@@ -85,10 +85,9 @@ def main() -> None:
                     print(seed, trained, max_len, strategy, result, flush=True)
         uncut = d2l.evaluate(whole, cut_pairs(test, FULL_LENGTH))
         correct["at full length", FULL_LENGTH, "longest_first"].append(uncut.correct)
+        table = [COLUMNS, *rows(correct, args.seeds[:number])]
         with args.output.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows(rows(correct, args.seeds[:number]))
+            csv.writer(file, lineterminator="\n").writerows(table)
 
 
 if __name__ == "__main__":

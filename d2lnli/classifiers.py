@@ -34,9 +34,9 @@ def save_classifier(
         (new / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (new / "vocab.json").write_text(json.dumps(vocab.idx_to_token), encoding="utf-8")
         safetensors.torch.save_file(tensors, new / "model.safetensors")
+        (folder / "history.csv").unlink(missing_ok=True)
         for name in _FILES:
             (new / name).replace(folder / name)
-    (folder / "history.csv").unlink(missing_ok=True)
     if history is not None:
         history.save(folder / "history.csv")
 

@@ -69,7 +69,8 @@ class Evaluation:
         """Return the evaluation of each group; `groups` names that of every pair."""
         if len(groups) != len(self.labels):
             raise ValueError(f"{len(groups)} groups for {len(self.labels)} pairs")
-        members = {name: np.array([group == name for group in groups]) for name in set(groups)}
+        names = dict.fromkeys(groups)
+        members = {name: np.array([group == name for group in groups]) for name in names}
         return {name: Evaluation(self.logits[i], self.labels[i]) for name, i in members.items()}
 
     def __float__(self) -> float:
@@ -98,10 +99,20 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
     trained with several seeds. The interval is the paired bootstrap's; seeds and pairs are both
     drawn anew, as in Sellam et al. (2022), "The MultiBERTs".
     """
-    differences = np.atleast_2d(np.asarray(first, float) - np.asarray(second, float))
-    rng = np.random.default_rng(0)
-    seeds, pairs = (rng.multinomial(n, np.full(n, 1 / n), 2000) / n for n in differences.shape)
-    drawn = ((seeds @ differences) * pairs).sum(axis=1)
+    first, second = (
+        np.atleast_2d(np.asarray(first, float)),
+        np.atleast_2d(np.asarray(second, float)),
+    )
+    if first.shape != second.shape:
+        raise ValueError(
+            f"shapes {first.shape} and {second.shape}: compare the same seeds and pairs"
+        )
+    differences, rng = first - second, np.random.default_rng(0)
+    seeds, pairs = (np.full(n, 1 / n) for n in differences.shape)
+    drawn = [
+        rng.multinomial(len(pairs), pairs) @ (times @ differences) / differences.size
+        for times in rng.multinomial(len(seeds), seeds, 2000)
+    ]
     return Difference(differences.mean(), *np.quantile(drawn, [0.025, 0.975]))
 
 

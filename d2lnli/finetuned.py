@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import os
+from pathlib import Path
 
 import torch
 
@@ -33,8 +35,9 @@ def load_or_finetune(
         _show(folder)
         return load_classifier(folder)
     data_dir, (bert, vocab) = find_folder(corpus), load_pretrained_model(model)
-    torch.manual_seed(0)
-    net = BERTClassifier(bert)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = BERTClassifier(bert)
     with contextlib.redirect_stdout(io.StringIO()):
         train_set, dev_set = (
             SNLIBERTDataset(read_snli(data_dir, split, most), max_len, vocab)
@@ -46,8 +49,9 @@ def load_or_finetune(
     return net, vocab
 
 
-def _show(folder) -> None:
-    if in_notebook() and (folder / "history.csv").is_file():
+def _show(folder: Path) -> None:
+    on_a_page = os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
+    if in_notebook() and not on_a_page and (folder / "history.csv").is_file():
         from IPython.display import display
 
         display(History.load(folder).plot())

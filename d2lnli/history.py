@@ -41,6 +41,11 @@ class History:
         """Return every quantity by name."""
         return {name: self.column(name) for name in _COLUMNS}
 
+    def curve(self, name: str) -> dict[float, float]:
+        """Return one quantity by epoch, where it was measured, as `line_chart` takes it."""
+        points = zip(self.column("epoch"), self.column(name), strict=True)
+        return {epoch: value for epoch, value in points if not math.isnan(value)}
+
     @property
     def num_epochs(self) -> int:
         """How many whole epochs are done."""

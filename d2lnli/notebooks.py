@@ -1,7 +1,8 @@
 """Execute the course's notebooks again, in place: `python -m d2lnli.notebooks [FILE …]`.
 
 The outputs that are committed are the ones that this writes: from an empty data folder, so that
-they hold nothing of the author's machine.
+they hold nothing of the author's machine. A widget does not outlive its kernel, so what is kept of
+it is the still picture.
 """
 
 import argparse
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
+
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,6 +48,9 @@ def execute(path: Path) -> None:
             record_timing=False,
         ).execute(env={**os.environ, "D2LNLI_DATA_DIR": data_dir})
     notebook, _ = CoalesceStreamsPreprocessor(enabled=True)(notebook, {})
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop(_WIDGET, None)
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

@@ -123,11 +123,17 @@ def bar_chart(
     figure, axes = _still(0.34 * len(values) + 0.9)
     names, lengths = list(values), list(values.values())
     ends = [(intervals or {}).get(name, (value, value)) for name, value in values.items()]
-    spread = [[v - low for v, (low, _) in zip(lengths, ends, strict=True)],
-              [high - v for v, (_, high) in zip(lengths, ends, strict=True)]]  # fmt: skip
-    axes.barh(names, lengths, xerr=spread if intervals else None, color="C0", ecolor="0.2")
+    spread = [[max(0.0, v - low), max(0.0, high - v)]
+              for v, (low, high) in zip(lengths, ends, strict=True)]  # fmt: skip
+    axes.barh(
+        names,
+        lengths,
+        xerr=list(zip(*spread, strict=True)) if intervals else None,
+        color="C0",
+        ecolor="0.2",
+    )
     for row, (value, (_, high)) in enumerate(zip(lengths, ends, strict=True)):
-        axes.annotate(f"{value:{number}}", (high, row), (4, 0), va="center",
+        axes.annotate(f"{value:{number}}", (max(high, 0), row), (4, 0), va="center",
                       textcoords="offset points")  # fmt: skip
     axes.invert_yaxis()
     axes.margins(x=0.12)
@@ -150,8 +156,8 @@ def line_chart(
     Lines differ in colour, dashes and markers; `reference` is a named dotted horizontal line.
     """
     figure, axes = _still(3.4)
-    many = max(map(len, lines.values())) > 40
-    said = []
+    lines, said = {name: points for name, points in lines.items() if points}, []
+    many = max(map(len, lines.values()), default=0) > 40
     for i, (name, points) in enumerate(lines.items()):
         xs = list(points)
         ys, lows, highs = zip(*(_with_interval(y) for y in points.values()), strict=True)
@@ -182,11 +188,13 @@ def heat_map(
     image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, aspect=stretch)
     axes.set_xticks(range(len(columns)), columns, rotation=0 if numbers else 90)
     axes.set_yticks(range(len(rows)), rows)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     figure.colorbar(image)
     cells = {(i, j): float(x) for i, row in enumerate(matrix) for j, x in enumerate(row)}
     for (i, j), value in cells.items() if numbers else ():
-        shade = "white" if value > 0.6 else "black"
+        shade = "white" if value > 0.72 else "black"
         axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=shade)
     (i, j), most = max(cells.items(), key=lambda cell: cell[1])
     said = f"the largest, {most:.2f}, at {rows[i]} and {columns[j]}"

@@ -65,7 +65,8 @@ def word_changes(
     that of the tokens, premise first, as `PairStrip` takes them.
     """
     sides = (typed_tokens(vocab, text) for text in (premise, hypothesis))
-    premise, hypothesis = cut_tokens(*sides, max_len or max_positions(net), truncation)
+    max_len = max_positions(net) if max_len is None else max_len
+    premise, hypothesis = cut_tokens(*sides, max_len, truncation)
     without = [
         *((words, hypothesis) for words in _hide_each(premise)),
         *((premise, words) for words in _hide_each(hypothesis)),

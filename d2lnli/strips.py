@@ -20,7 +20,7 @@ _SEGMENTS = (  # the line below a token is solid or dashed
 )
 _CUT = _BOX + "color:#6b1f1f;background:#eeeeee;border-bottom:3px dotted #777777;"
 _PAD = _BOX + "color:#555555;background:#ffffff;border:1px dotted #888888;font-size:60%;"
-_SUPPORTS, _OPPOSES = (232, 168, 0), (150, 90, 220)  # amber and violet, mixed with white
+_SUPPORTS, _OPPOSES = (232, 168, 0), (178, 132, 235)  # amber and violet, mixed with white
 _LONGEST = 40  # letters drawn of a token
 _MOST_CUT = 60  # tokens drawn of a stretch that is cut; the others are counted
 
@@ -83,12 +83,14 @@ class PairStrip:
         names = ("premise, solid line", "hypothesis, dashed line")
         sides = zip(names, self.kept, self.lens, strict=True)
         signs = [f"{name}: {kept} of {length} tokens" for name, kept, length in sides]
-        for kind, sign in (
-            ("cut", "struck out: cut"),
-            ("unknown", "?: not in the vocabulary, read as &lt;unk&gt;"),
-            ("pad", f"dotted: {self.count('pad')} times &lt;pad&gt;"),
+        shaded = sum(not math.isnan(piece.change) for piece in self.pieces)
+        for number, sign in (
+            (shaded, "number: the probability lost without the word, amber; won, violet"),
+            (self.count("cut"), "struck out: cut"),
+            (self.count("unknown"), "?: not in the vocabulary, read as &lt;unk&gt;"),
+            (self.count("pad"), f"dotted: {self.count('pad')} times &lt;pad&gt;"),
         ):
-            signs += [sign] if self.count(kind) else []
+            signs += [sign] if number else []
         return f"<small>{' · '.join(signs)}</small>"
 
     def _repr_html_(self) -> str:
@@ -126,7 +128,7 @@ class TruncationStrips:
 def _draw(piece: Piece) -> str:
     """Return one token as HTML; `<bdi>` keeps text that runs right to left to itself."""
     shown = piece.text if len(piece.text) <= _LONGEST else f"{piece.text[:_LONGEST]}…"
-    text = f"<bdi>{html.escape(shown)}</bdi>"
+    text = f"<bdi>{html.escape(shown.encode('utf-8', 'replace').decode('utf-8'))}</bdi>"
     if piece.kind == "cut":
         return f'<del style="{_CUT}">{text}</del>'
     if piece.kind == "pad":
@@ -134,7 +136,7 @@ def _draw(piece: Piece) -> str:
     style = _BOX + _SEGMENTS[piece.segment]
     if not math.isnan(piece.change):
         style += f"background:{_shade(piece.change)};"
-        text += f" <small>{piece.change:+.2f}</small>"
+        text += f" <small>{round(piece.change, 2) + 0.0:+.2f}</small>"
     if piece.kind == "unknown":
         return f'<span style="{style}" title="not in the vocabulary">{text}<sup>?</sup></span>'
     return f'<span style="{style}">{text}</span>'
@@ -145,7 +147,7 @@ def _draw_cut(run: list[Piece]) -> list[str]:
     if len(run) <= _MOST_CUT:
         return list(map(_draw, run))
     half = _MOST_CUT // 2
-    between = f"<del>… {len(run) - _MOST_CUT:,} more …</del>"
+    between = f'<del style="{_CUT}">… {len(run) - _MOST_CUT:,} more …</del>'
     return [*map(_draw, run[:half]), between, *map(_draw, run[-half:])]
 
 

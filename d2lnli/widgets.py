@@ -41,7 +41,7 @@ class _PairWidget(widgets.VBox):
     def __init__(self, premise: str, hypothesis: str, *controls: widgets.Widget):
         self.premise, self.hypothesis = _field("premise", premise), _field("hypothesis", hypothesis)
         examples = [
-            ("choose one to fill the fields", None),
+            ("choose one to fill the fields", ()),
             *((" / ".join(p), p) for p in EXAMPLES),
         ]
         self.examples = widgets.Dropdown(
@@ -69,7 +69,7 @@ class _PairWidget(widgets.VBox):
         self.message.value = f'<div role="status">{html.escape(message)}</div>'
 
     def pair(self) -> list[str]:
-        """Return the two texts; half of a surrogate pair, which nothing can encode, becomes `?`."""
+        """Return the two texts; half of a surrogate pair, which nothing can send, becomes `?`."""
         fields = self.premise, self.hypothesis
         return [field.value.encode("utf-8", "replace").decode("utf-8") for field in fields]
 
@@ -83,6 +83,7 @@ class _PairWidget(widgets.VBox):
     def _take_example(self, change: dict) -> None:
         if change["new"]:
             self.premise.value, self.hypothesis.value = change["new"]
+            self.examples.value = ()
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
         """Add a still picture: a notebook that is saved does not keep the widget."""
@@ -170,6 +171,8 @@ class Predictor(_PairWidget):
 
     def still(self) -> str:
         """Return the pair without the trained numbers, which differ between machines."""
+        if self.answer is None:
+            return self.message.value
         strip = PairStrip(*self.pair(), self.vocab, self.max_len.value, self.strategy.value)
         return f"<p>The model answers: <b>{self.answer}</b>.</p>{strip._repr_html_()}"
 
@@ -212,11 +215,13 @@ class AttentionExplorer(_PairWidget):
         vocab: Vocab,
         premise: str = EXAMPLES[3][0],
         hypothesis: str = EXAMPLES[3][1],
+        block: int = 0,
+        head: int = 0,
     ):
         self.bert, self.vocab = bert, vocab
         config = bert.encoder.config
-        self.block = widgets.IntSlider(max=config["num_blks"] - 1, description="block", style=_WIDE)
-        self.head = widgets.IntSlider(max=config["num_heads"] - 1, description="head", style=_WIDE)
+        self.block = widgets.IntSlider(block, max=config["num_blks"] - 1, description="block")
+        self.head = widgets.IntSlider(head, max=config["num_heads"] - 1, description="head")
         super().__init__(premise, hypothesis, self.block, self.head)
         for control in (self.block, self.head):
             control.observe(self.update, "value")

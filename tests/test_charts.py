@@ -1,0 +1,200 @@
+"""Still figures: the plotted numbers are the numbers given, and words say them too."""
+
+import base64
+import io
+import re
+
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+import d2lnli as d2l
+
+VALUES = {"first": 0.25, "second": 0.75, "third": 0.5}
+LINES = {
+    name: {x: (x + i) / 10 for x in range(1, 5)}
+    for i, name in enumerate(("one", "two", "three", "four", "five"))
+}
+
+
+def charts():
+    return {
+        "bars": d2l.bar_chart(VALUES, "accuracy"),
+        "lines": d2l.line_chart(LINES, "epoch", "loss"),
+        "heat": d2l.heat_map([[0.1, 0.9]], ["r"], ["c", "d"], "from", "to"),
+        "padding": d2l.padding_chart({"mixed": ([3, 5], 8)}),
+    }
+
+
+@pytest.fixture(params=charts().items(), ids=lambda chart: chart[0])
+def chart(request):
+    return request.param[1]
+
+
+def test_a_chart_is_a_white_image_with_a_description(chart):
+    found = re.fullmatch(
+        r'<img alt="([^"]{20,})" src="data:image/png;base64,([^"]*)">', chart._repr_html_()
+    )
+    assert found[1] == chart.description
+    pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(found[2])))
+    assert pixels.shape[1] == 800
+    for corner in (pixels[0, 0], pixels[-1, 0], pixels[0, -1], pixels[-1, -1]):
+        assert (corner == 1).all(), "the background must be white, also in the dark theme"
+    assert pixels.min() < 0.5
+    assert repr(chart) == "<Picture>"
+
+
+def test_names_in_a_description_are_escaped():
+    html = d2l.bar_chart({'"><script>': 1.0}, "<b>")._repr_html_()
+    assert "<script>" not in html
+    assert "<b>" not in html
+    assert html.count('"') == 4
+
+
+def test_bars_are_as_long_as_their_numbers_the_first_on_top():
+    axes = d2l.bar_chart(VALUES, "accuracy").figure.axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [0.25, 0.75, 0.5]
+    assert [bar.get_x() for bar in axes.patches] == [0, 0, 0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(VALUES)
+    heights = [axes.transData.transform((0, bar.get_y()))[1] for bar in axes.patches]
+    assert heights == sorted(heights, reverse=True)
+    assert [text.get_text() for text in axes.texts] == ["0.25", "0.75", "0.50"]
+    assert axes.get_xlabel() == "accuracy"
+    assert not axes.lines and not axes.collections
+
+
+def test_bars_have_the_intervals_given():
+    intervals = {"first": (0.2, 0.4), "second": (0.7, 0.8), "third": (0.5, 0.6)}
+    axes = d2l.bar_chart(VALUES, "accuracy", intervals).figure.axes[0]
+    (whiskers,) = axes.collections
+    ends = [segment[:, 0] for segment in whiskers.get_segments()]
+    np.testing.assert_allclose(ends, list(intervals.values()))
+    rows = [segment[:, 1] for segment in whiskers.get_segments()]
+    np.testing.assert_allclose(rows, [[0, 0], [1, 1], [2, 2]])
+    assert [text.xy[0] for text in axes.texts] == pytest.approx([0.4, 0.8, 0.6])
+
+
+def test_a_bar_without_an_interval_may_stand_beside_one_with():
+    axes = d2l.bar_chart(VALUES, "accuracy", {"second": (0.7, 0.8)}).figure.axes[0]
+    ends = [segment[:, 0] for segment in axes.collections[0].get_segments()]
+    np.testing.assert_allclose(ends, [[0.25, 0.25], [0.7, 0.8], [0.5, 0.5]])
+
+
+def test_bars_are_told_in_words_in_the_format_asked_for():
+    picture = d2l.bar_chart({"fp32": 1234.5, "bf16": 99.4}, "pairs/sec", number=",.0f")
+    assert "pairs/sec" in picture.description
+    assert "fp32 1,234" in picture.description
+    assert "bf16 99" in picture.description
+    assert [text.get_text() for text in picture.figure.axes[0].texts] == ["1,234", "99"]
+
+
+def test_a_reference_is_dotted_and_named():
+    axes = d2l.bar_chart(VALUES, "accuracy", reference=("chance", 1 / 3)).figure.axes[0]
+    (line,) = axes.lines
+    assert list(line.get_xdata()) == [1 / 3, 1 / 3]
+    assert line.get_linestyle() == ":"
+    assert "chance" in axes.get_title("right")
+    axes = d2l.line_chart(LINES, "epoch", "loss", ("chance", 0.4)).figure.axes[0]
+    assert list(axes.lines[-1].get_ydata()) == [0.4, 0.4]
+    assert axes.lines[-1].get_label() == "chance"
+
+
+def test_lines_go_through_the_points_given():
+    picture = d2l.line_chart(LINES, "epoch", "loss")
+    axes = picture.figure.axes[0]
+    found = {
+        line.get_label(): dict(zip(*map(list, line.get_data()), strict=True)) for line in axes.lines
+    }
+    assert found == LINES
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss")
+    named = [text.get_text() for text in picture.figure.legends[0].get_texts()]
+    assert named == list(LINES)
+
+
+def test_lines_are_told_in_words():
+    words = d2l.line_chart({"dev": {1: 0.4567, 9: (0.75, 0.7, 0.8)}}, "epoch", "acc").description
+    for part in ("dev", "epoch", "acc", "0.457 at 1", "0.75 at 9"):
+        assert part in words
+
+
+def test_lines_differ_in_more_than_colour():
+    lines = d2l.line_chart(LINES, "epoch", "loss").figure.axes[0].lines
+    assert len({line.get_marker() for line in lines}) == 5
+    assert len({line.get_linestyle() for line in lines}) >= 4
+    assert len({to_rgb(line.get_color()) for line in lines}) == 5
+    long = {name: dict(enumerate(np.linspace(0, 1, 41))) for name in list(LINES)[:4]}
+    lines = d2l.line_chart(long, "step", "loss").figure.axes[0].lines
+    assert {line.get_marker() for line in lines} == {""}
+    assert len({line.get_linestyle() for line in lines}) == 4
+
+
+def test_lines_have_the_bands_given():
+    points = {1: (0.5, 0.4, 0.7), 2: (0.6, 0.5, 0.65)}
+    axes = d2l.line_chart({"dev": points, "train": {1: 0.1, 2: 0.2}}, "x", "y").figure.axes[0]
+    (band,) = axes.collections
+    corners = {tuple(point) for point in band.get_paths()[0].vertices.round(6).tolist()}
+    assert corners == {(1, 0.4), (1, 0.7), (2, 0.5), (2, 0.65)}
+    assert list(axes.lines[0].get_ydata()) == [0.5, 0.6]
+
+
+MATRIX = [[0.1, 0.25, 0.05], [0.5, 0.9, 0.95]]
+
+
+def test_a_heat_map_shows_the_matrix_with_a_name_for_each_row_and_column():
+    picture = d2l.heat_map(MATRIX, ["r0", "r1"], ["c0", "c1", "c2"], "true", "predicted")
+    axes = picture.figure.axes[0]
+    np.testing.assert_array_equal(axes.images[0].get_array(), MATRIX)
+    assert axes.images[0].get_clim() == (0, 1)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["r0", "r1"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["c0", "c1", "c2"]
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("true", "predicted")
+    for part in ("true", "predicted", "0.95", "r1", "c2"):
+        assert part in picture.description
+    assert len(axes.texts) == 0
+
+
+def test_a_heat_map_writes_each_number_into_its_cell():
+    picture = d2l.heat_map(
+        np.array(MATRIX), ["r0", "r1"], ["c0", "c1", "c2"], "y", "x", numbers=True
+    )
+    axes = picture.figure.axes[0]
+    found = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
+    assert found == {(i, j): f"{MATRIX[i][j]:.2f}" for i in range(2) for j in range(3)}
+    colours = {text.get_text(): text.get_color() for text in axes.texts}
+    assert (colours["0.05"], colours["0.95"]) == ("black", "white")
+
+
+def test_a_heat_map_is_white_at_zero_and_darker_at_more():
+    (image,) = d2l.heat_map(MATRIX, ["a", "b"], ["c", "d", "e"], "y", "x").figure.axes[0].images
+    light = [sum(image.cmap(image.norm(value))[:3]) for value in np.linspace(0, 1, 11)]
+    assert light == sorted(light, reverse=True)
+    assert light[0] > 2.9
+
+
+def test_padding_is_drawn_behind_the_tokens_and_its_share_is_said():
+    batches = {"mixed": ([3, 5, 10], 10), "sorted": ([7, 8], 8)}
+    picture = d2l.padding_chart(batches)
+    assert [axes.get_title() for axes in picture.figure.axes] == [
+        "mixed: 40% padding",
+        "sorted: 6% padding",
+    ]
+    for title in ("mixed: 40% padding", "sorted: 6% padding"):
+        assert title in picture.description
+    for axes, (lens, width) in zip(picture.figure.axes, batches.values(), strict=True):
+        tokens, padding = axes.containers
+        assert [bar.get_width() for bar in tokens] == lens
+        assert [bar.get_x() for bar in padding] == lens
+        assert [bar.get_x() + bar.get_width() for bar in padding] == [width] * len(lens)
+        assert {bar.get_hatch() for bar in padding} == {"///"}
+        assert {bar.get_hatch() for bar in tokens} == {None}
+    named = [text.get_text() for text in picture.figure.legends[0].get_texts()]
+    assert named == ["tokens", "padding"]
+
+
+def test_padding_of_real_minibatches(toy_pairs, vocab):
+    data = d2l.SNLIBERTDataset(toy_pairs, 32, vocab)
+    lens = data.valid_lens[:16].tolist()
+    share = 1 - sum(lens) / (16 * max(lens))
+    picture = d2l.padding_chart({"batch": (lens, max(lens))})
+    assert f"batch: {share:.0%} padding" in picture.description

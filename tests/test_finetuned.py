@@ -1,0 +1,337 @@
+"""The fine-tuned classifier that is made once, and what compares and explains classifiers."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SIZES, SPECIALS
+from hypothesis import given
+from hypothesis import strategies as st
+
+import d2lnli as d2l
+from d2lnli import finetuned, plotting, training
+from d2lnli.history import Record
+from d2lnli.plotting import Picture
+from d2lnli.truncation import cut_tokens
+
+VOCAB = d2l.Vocab("a b c d e f g h".split(), reserved_tokens=SPECIALS)
+WORDS = st.lists(st.sampled_from("a b c d e f g h".split()), min_size=1, max_size=25)
+STRATEGIES = st.sampled_from(sorted(d2l.TRUNCATIONS))
+HISTORY = d2l.History([Record(0.5, 1.0, 0.4, np.nan, 9.0), Record(1.0, 0.8, 0.5, 0.6, 9.0)])
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A folder with the first pairs of the bundled corpus."""
+    folder = tmp_path / "mini"
+    folder.mkdir()
+    for split, most in (("train", 130), ("dev", 40)):
+        name = f"snli_1.0_{split}.txt"
+        with (Path(d2l.download_extract("SNLI-sample")) / name).open(encoding="utf-8") as file:
+            lines = [next(file) for _ in range(most + 1)]
+        (folder / name).write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+def must_not_run(*args, **kwargs):
+    raise AssertionError("it must not be called")
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def same(net, other):
+    first, second = net.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
+
+
+def test_the_bundled_classifier_is_made_once_and_then_loaded(data_dir, monkeypatch, capsys):
+    made, vocab = d2l.load_or_finetune(num_pairs=60)
+    said = capsys.readouterr()
+    assert list(data_dir.rglob("*.safetensors")) == [
+        d2l.classifier_dir("bert.tiny", "SNLI-sample") / "model.safetensors"
+    ]
+    monkeypatch.setattr(finetuned, "finetune", must_not_run)
+    loaded, words = d2l.load_or_finetune(num_pairs=60)
+    assert said == capsys.readouterr() == ("", "")
+    assert same(made, loaded)
+    assert words.idx_to_token == vocab.idx_to_token
+    assert not made.training and not loaded.training
+
+
+def test_it_trains_the_pretrained_model_by_its_recipe(data_dir, corpus, monkeypatch):
+    calls = []
+
+    def record(net, train_set, dev_set, **settings):
+        calls.append((len(train_set), len(dev_set), train_set.max_len, settings))
+        return HISTORY
+
+    monkeypatch.setattr(finetuned, "finetune", record)
+    net, _ = d2l.load_or_finetune("bert.tiny", corpus, num_pairs=60, max_len=32)
+    bert, _ = d2l.load_pretrained_model("bert.tiny")
+    assert same(net.encoder, bert.encoder)
+    assert calls == [(60, 40, 32, d2l.recipe("bert.tiny"))]
+    assert d2l.History.load(d2l.classifier_dir("bert.tiny", corpus)).num_epochs == 1
+    d2l.load_or_finetune("bert.tiny", corpus)
+    assert len(calls) == 1
+
+
+def test_a_new_run_is_the_same_run_again(tmp_path, corpus, monkeypatch):
+    nets = []
+    for name in ("one", "two"):
+        monkeypatch.setenv("D2LNLI_DATA_DIR", str(tmp_path / name))
+        torch.manual_seed(len(name) + len(nets))
+        nets.append(d2l.load_or_finetune(corpus=corpus, num_pairs=60)[0])
+    assert same(*nets)
+
+
+def test_an_interrupted_run_is_not_kept(data_dir, corpus, monkeypatch):
+    calls = []
+
+    def interrupt(*args, **kwargs):
+        calls.append(1)
+        return d2l.History(HISTORY.records, interrupted=True)
+
+    monkeypatch.setattr(finetuned, "finetune", interrupt)
+    for _ in range(2):
+        net, vocab = d2l.load_or_finetune(corpus=corpus, num_pairs=60)
+        assert d2l.predict_snli(net, vocab, "a dog", "a cat") in d2l.LABELS
+    assert len(calls) == 2
+    assert not list(data_dir.rglob("*.safetensors"))
+
+
+def test_a_run_that_fails_is_not_kept(data_dir, corpus, monkeypatch):
+    monkeypatch.setattr(finetuned, "finetune", must_not_run)
+    with pytest.raises(AssertionError):
+        d2l.load_or_finetune(corpus=corpus, num_pairs=60)
+    assert not list(data_dir.rglob("*.safetensors"))
+    with pytest.raises(ValueError, match="'no such corpus' is neither"):
+        d2l.load_or_finetune(corpus="no such corpus")
+
+
+class Shown(list):
+    """Stands in for IPython's display: keeps what is shown, and what it is updated to."""
+
+    def __call__(self, thing, **how):
+        self.append(thing)
+        return self
+
+    def update(self, thing, **how):
+        self.append(thing)
+
+
+def test_a_notebook_shows_the_curves_of_the_run_old_or_new(data_dir, corpus, monkeypatch, capsys):
+    shown = Shown()
+    for module in (finetuned, plotting, training):
+        monkeypatch.setattr(module, "in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", shown)
+    d2l.load_or_finetune(corpus=corpus, num_pairs=60)
+    last_of_the_run = shown[-1]["text/html"]
+    shown.clear()
+    d2l.load_or_finetune(corpus=corpus, num_pairs=60)
+    (picture,) = shown
+    assert isinstance(picture, Picture)
+    assert picture.description in last_of_the_run
+    history = d2l.History.load(d2l.classifier_dir("bert.tiny", corpus))
+    assert f"dev acc {history.last('dev_acc'):.3f}" in picture.description
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_loaded_classifier_without_a_history_shows_nothing(
+    data_dir, corpus, net, vocab, monkeypatch
+):
+    monkeypatch.setattr(finetuned, "in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", must_not_run)
+    d2l.save_classifier(d2l.classifier_dir("bert.tiny", corpus), net, vocab)
+    assert same(d2l.load_or_finetune(corpus=corpus)[0], net)
+
+
+def test_a_history_lies_beside_its_classifier_and_goes_with_it(net, vocab, tmp_path):
+    d2l.save_classifier(tmp_path, net, vocab, HISTORY)
+    assert files(tmp_path) == ["config.json", "history.csv", "model.safetensors", "vocab.json"]
+    loaded = d2l.History.load(tmp_path)
+    for name, column in HISTORY.columns().items():
+        np.testing.assert_array_equal(loaded.column(name), column)
+    d2l.save_classifier(tmp_path, net, vocab)
+    assert files(tmp_path) == ["config.json", "model.safetensors", "vocab.json"]
+
+
+def test_there_is_no_difference_between_equals():
+    right = np.random.default_rng(0).random(100) < 0.7
+    assert d2l.paired_difference(right, right) == (0, 0, 0)
+    assert d2l.paired_difference(np.tile(right, (3, 1)), np.tile(right, (3, 1))) == (0, 0, 0)
+
+
+def test_a_difference_has_the_right_sign_and_size():
+    first, second = np.array([1] * 80 + [0] * 20), np.array([1] * 50 + [0] * 50)
+    found = d2l.paired_difference(first, second)
+    assert found.difference == pytest.approx(0.3)
+    assert found.low < 0.3 < found.high
+    assert found.low > 0.15 and found.high < 0.45
+    swapped = d2l.paired_difference(second, first)
+    np.testing.assert_allclose(swapped, [-0.3, -found.high, -found.low], atol=1e-9)
+    lists = d2l.paired_difference(list(first), [bool(x) for x in second])
+    assert lists == found
+
+
+def test_pairs_are_compared_with_each_other():
+    rng = np.random.default_rng(1)
+    second = rng.random(400) < 0.6
+    better = second.copy()
+    better[np.flatnonzero(~second)[:12]] = True
+    paired = d2l.paired_difference(better, second)
+    assert paired.difference == pytest.approx(12 / 400)
+    assert paired.low > 0
+    shuffled = d2l.paired_difference(rng.permutation(better), second)
+    assert shuffled.high - shuffled.low > 2 * (paired.high - paired.low)
+
+
+def test_the_interval_is_that_of_seeds_and_pairs_drawn_anew():
+    rng = np.random.default_rng(2)
+    first = rng.random((4, 50)) < np.array([[0.9], [0.8], [0.6], [0.5]])
+    second = rng.random((4, 50)) < 0.5
+    differences = first.astype(float) - second
+    drawn = []
+    for _ in range(4000):
+        seeds, pairs = rng.integers(0, 4, 4), rng.integers(0, 50, 50)
+        drawn.append(differences[seeds][:, pairs].mean())
+    found = d2l.paired_difference(first, second)
+    assert found.difference == pytest.approx(differences.mean())
+    np.testing.assert_allclose(found[1:], np.quantile(drawn, [0.025, 0.975]), atol=0.015)
+    alone = d2l.paired_difference(first[0], second[0])
+    assert alone == d2l.paired_difference(first[:1], second[:1])
+
+
+def test_the_interval_covers_the_truth_in_95_of_100_samples():
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(200):
+        hard = rng.random(60)
+        first, second = hard + rng.normal(0, 0.3, 60) < 0.7, hard + rng.normal(0, 0.3, 60) < 0.5
+        found = d2l.paired_difference(first, second)
+        covered += found.low <= TRUE_DIFFERENCE <= found.high
+    assert 0.90 <= covered / 200 <= 0.99
+
+
+def _true_difference():
+    rng = np.random.default_rng(4)
+    hard = rng.random(1_000_000)
+    first, second = (hard + rng.normal(0, 0.3, len(hard)) < limit for limit in (0.7, 0.5))
+    return first.mean() - second.mean()
+
+
+TRUE_DIFFERENCE = _true_difference()
+
+
+def test_the_evaluation_of_a_group_is_that_of_its_pairs():
+    rng = np.random.default_rng(0)
+    logits, labels = torch.randn(60, 3), torch.from_numpy(rng.integers(0, 3, 60))
+    evaluation = d2l.Evaluation(logits, labels)
+    groups = rng.choice(["negation", "number", "time"], 60).tolist()
+    parts = evaluation.by(groups)
+    assert set(parts) == set(groups)
+    for name, part in parts.items():
+        members = [i for i in range(60) if groups[i] == name]
+        assert len(part.labels) == len(members)
+        right = sum(int(logits[i].argmax() == labels[i]) for i in members)
+        assert part.accuracy == pytest.approx(right / len(members))
+        np.testing.assert_array_equal(part.correct, evaluation.correct[members])
+    assert sum(part.confusion for part in parts.values()).tolist() == evaluation.confusion.tolist()
+    (whole,) = evaluation.by(["all"] * 60).values()
+    assert float(whole) == evaluation.accuracy
+    for wrong in (groups[:-1], [*groups, "time"], []):
+        with pytest.raises(ValueError, match=f"{len(wrong)} groups for 60 pairs"):
+            evaluation.by(wrong)
+
+
+def test_correct_tells_which_pairs_were_right(net, toy_pairs, vocab):
+    evaluation = d2l.evaluate(net, d2l.SNLIBERTDataset(toy_pairs, 32, vocab))
+    expected = [
+        prediction == label
+        for prediction, label in zip(evaluation.predictions, toy_pairs[2], strict=True)
+    ]
+    assert evaluation.correct.tolist() == expected
+    assert 0 < sum(expected) < 240
+    assert evaluation.accuracy == pytest.approx(sum(expected) / 240)
+
+
+@given(WORDS, WORDS, st.integers(5, 30), STRATEGIES)
+def test_cut_tokens_keeps_what_the_dataset_holds(premise, hypothesis, max_len, strategy):
+    dataset = d2l.SNLIBERTDataset(([premise], [hypothesis], [0]), max_len, VOCAB, strategy)
+    (token_ids, segments, valid_len), _ = dataset[0]
+    tokens = VOCAB.to_tokens(token_ids[:valid_len].tolist())
+    first, second = cut_tokens(premise, hypothesis, max_len, strategy)
+    assert tokens == ["<cls>", *first, "<sep>", *second, "<sep>"]
+    assert segments.sum() == len(second) + 1
+
+
+@pytest.mark.parametrize("strategy", d2l.TRUNCATIONS)
+def test_predict_proba_cuts_as_the_named_strategy_does(net, vocab, strategy):
+    rng = np.random.default_rng(0)
+    premises, hypotheses = ([list(rng.choice(list("abcdefgh"), n)) for n in rng.integers(1, 40, 20)]
+                            for _ in range(2))  # fmt: skip
+    for max_len in (5, 12, None):
+        found = d2l.predict_proba(net, vocab, premises, hypotheses, max_len, strategy)
+        most = SIZES["max_len"] if max_len is None else max_len
+        both = zip(premises, hypotheses, strict=True)
+        cut = [cut_tokens(p, h, most, strategy) for p, h in both]
+        expected = d2l.predict_proba(net, vocab, *map(list, zip(*cut, strict=True)))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_predict_proba_names_a_length_or_strategy_that_it_cannot_use(net, vocab):
+    for max_len, truncation, message in (
+        (4, "longest_first", "max_len=4"),
+        (33, "longest_first", "max_len=32 or less"),
+        (None, "middle", "'middle'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            d2l.predict_proba(net, vocab, ["a"], ["b"], max_len, truncation)
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_the_phenomena_are_those_of_the_pairs(split):
+    folder = Path(d2l.download_extract("SNLI-sample"))
+    phenomena = d2l.read_phenomena(folder, split)
+    premises, _, labels = d2l.read_snli(folder, split)
+    with (folder / f"snli_1.0_{split}.txt").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["gold_label"] != "-"]
+    assert len(phenomena) == len(premises) == len(rows)
+    assert phenomena == [row["pairID"].split(".")[1] for row in rows]
+    assert [d2l.LABELS[label] for label in labels] == [row["gold_label"] for row in rows]
+    assert {"negation", "roles"} < set(phenomena)
+    assert d2l.read_phenomena(folder, split, 17) == phenomena[:17]
+
+
+def write_snli(folder, *pairs):
+    """Write (label, premise, pairID) in SNLI's columns."""
+    lines = ["gold_label\tp\th\tp\th\tp\th\tcaptionID\tpairID\tlabel1"]
+    lines += [
+        f"{label}\t{premise}\th\tp\th\tp\th\tc.jpg#0\t{pair_id}\t{label}"
+        for label, premise, pair_id in pairs
+    ]
+    (folder / "snli_1.0_train.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_snli_itself_does_not_tell_its_phenomena(tmp_path):
+    write_snli(
+        tmp_path,
+        ("neutral", "a", "4705552913.jpg#2r1n"),
+        ("-", "b", "4705552913.jpg#2r1e"),
+        ("entailment", "c", "train0r0.negation"),
+        ("contradiction", "d", "vg_syn_12r3c"),
+    )
+    with (tmp_path / "snli_1.0_train.txt").open("a", encoding="utf-8") as file:
+        file.write("\nneutral\te\tfewer columns\n")
+    assert d2l.read_phenomena(tmp_path, True) == ["not told", "negation", "not told", "not told"]
+    assert d2l.read_snli(tmp_path, True)[0] == ["a", "c", "d", "e"]
+    assert d2l.read_phenomena(tmp_path, "train", 2) == ["not told", "negation"]
+    assert d2l.read_snli(tmp_path, "train", 2)[0] == ["a", "c"]
+    with pytest.raises(FileNotFoundError, match=r"snli_1.0_dev.txt is missing"):
+        d2l.read_phenomena(tmp_path, "dev")

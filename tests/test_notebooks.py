@@ -1,0 +1,195 @@
+"""The notebooks' form: executed, short, explained, and true to what they name."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import d2lnli as d2l
+from d2lnli import notebooks
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))
+COURSE = [
+    "01_pretrained_bert", "02_snli_dataset", "03_fine_tuning", "04_truncation", "05_prediction",
+]  # fmt: skip
+OTHER_PROCESSOR = {
+    "OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
+}  # fmt: skip
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def prose(notebook):
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def html_outputs(notebook):
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            yield output.get("data", {}).get("text/html", "")
+
+
+def test_the_course_is_whole():
+    assert [path.stem for path in NOTEBOOKS] == COURSE
+
+
+def test_a_notebook_is_committed_executed_and_clean(notebook):
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert "widgets" not in notebook.metadata
+    for cell in cells:
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr"
+            assert not any("widget" in kind for kind in output.get("data", {}))
+            assert not re.search(r"/tmp|/home|/root|ipykernel_|Warning", json.dumps(output))
+
+
+def test_a_notebooks_cells_are_short_and_explained(notebook):
+    cells = code_cells(notebook)
+    lengths = sorted(len(cell.source.splitlines()) for cell in cells)
+    assert 20 <= len(notebook.cells) <= 35
+    assert lengths[-1] <= 25
+    assert lengths[len(lengths) // 2] <= 6
+    assert 60 <= len(prose(notebook).split()) / len(cells) <= 110
+
+
+def test_a_notebook_begins_with_its_parameters_and_ends_with_exercises(notebook):
+    first = code_cells(notebook)[0]
+    assert first.metadata.tags == ["parameters"]
+    assert first.source.startswith('model, corpus = "bert.tiny", "SNLI-sample"')
+    assert "num_pairs" in first.source
+    head, tail = notebook.cells[0].source, notebook.cells[-1].source
+    assert head.startswith("# ")
+    for part in ("You will be able to", "You need first", "**Time:**", "**Hardware:**"):
+        assert part in head
+    assert "## What we did" in tail
+    assert 2 <= len(re.findall(r"^\d\. ", tail.partition("## Exercises")[2], re.M)) <= 3
+
+
+def test_each_notebook_leads_to_the_next():
+    for path, following in pairwise(NOTEBOOKS):
+        last = nbformat.read(path, as_version=4).cells[-1].source
+        assert last.splitlines()[-1].startswith(f"Next: [{following.name}]({following.name})")
+
+
+def test_every_picture_has_a_description(notebook):
+    for page in html_outputs(notebook):
+        for tag in re.findall(r"<img [^>]*>", page):
+            assert re.search(r'alt="[^"]{20,}"', tag)
+    for cell in code_cells(notebook):
+        assert not any("image/" in kind for out in cell.outputs for kind in out.get("data", {}))
+    for description in re.findall(r"!\[([^\]]*)\]\(", prose(notebook)):
+        assert len(description) > 20
+
+
+def test_every_name_of_the_package_in_a_notebook_exists(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells)
+    for name in re.findall(r"\bd2l\.([A-Za-z_]\w*)", text):
+        assert hasattr(d2l, name), name
+
+
+def test_every_link_and_path_in_a_notebook_exists(notebook):
+    text = prose(notebook)
+    for target in re.findall(r"\]\((?!https?://)([^)]+)\)", text):
+        path, _, anchor = target.partition("#")
+        assert (ROOT / "notebooks" / path).exists(), target
+        headings = re.findall(r"^#+ (.*)$", text, re.M)
+        assert not anchor or anchor in [heading.replace(" ", "-") for heading in headings]
+    for path in re.findall(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|csv|md|ipynb))`", text):
+        assert (ROOT / path).exists(), path
+
+
+def test_every_command_in_a_notebook_exists(notebook):
+    for module in re.findall(r"python -m ([\w.]+)", prose(notebook)):
+        assert find_spec(module), module
+    for command in re.findall(r"python -m d2lnli (\w+)", prose(notebook)):
+        assert command in ("finetune", "predict", "download", "check")
+
+
+def test_words_in_backticks_are_words_of_the_notebook_or_of_the_package(notebook):
+    code = "\n".join(cell.source + str(cell.outputs) for cell in code_cells(notebook))
+    source = "\n".join(path.read_text() for path in (ROOT / "d2lnli").rglob("*.py"))
+    for name in re.findall(r"`([A-Za-z_]\w+)`", prose(notebook)):
+        assert re.search(rf"\b{name}\b", code + source), name
+
+
+def test_other_numbers_than_those_that_vary_are_compared(notebook):
+    for cell in code_cells(notebook):
+        assert set(cell.metadata.get("tags", [])) <= {
+            "parameters", "nbval-ignore-output", "notebook-only",
+        }  # fmt: skip
+    ignored = sum("nbval-ignore-output" in c.metadata.get("tags", []) for c in code_cells(notebook))
+    assert ignored <= 2
+
+
+def test_the_live_plot_is_in_the_committed_output():
+    notebook = nbformat.read(ROOT / "notebooks" / "03_fine_tuning.ipynb", as_version=4)
+    pages = "".join(html_outputs(notebook))
+    assert len(re.findall(r'alt="Loss and accuracy[^"]*dev acc 0\.\d+', pages)) == 3
+
+
+def test_under_voila_the_notebook_is_the_predictor_alone():
+    notebook = nbformat.read(ROOT / "notebooks" / "05_prediction.ipynb", as_version=4)
+    (tag,) = re.findall(r"remove_cell_tags=([\w-]+)", prose(notebook))
+    shown = [cell for cell in notebook.cells if tag not in cell.metadata.get("tags", [])]
+    assert [cell.cell_type for cell in shown] == ["code", "code", "markdown", "code"]
+    page = "\n".join(cell.source for cell in shown if cell.cell_type == "code")
+    assert page.endswith("d2l.Predictor(net, vocab)")
+    compile(page, "the page", "exec")
+
+
+def run_nbval(tmp_path, names, **environment):
+    """Compare notebooks with a pytest, and so an empty data folder, of their own."""
+    report = tmp_path / "report.txt"
+    with report.open("w") as file:
+        status = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", *(f"notebooks/{name}.ipynb" for name in names)],
+            cwd=ROOT, env={**os.environ, **environment}, stdout=file, stderr=file, check=False,
+        ).returncode  # fmt: skip
+    assert status == 0, report.read_text()[-4000:]
+
+
+def test_prediction_alone_makes_the_classifier_and_prints_the_same(tmp_path):
+    run_nbval(tmp_path, ["05_prediction"])
+
+
+def test_fine_tuning_prints_the_same_on_another_processor(tmp_path):
+    run_nbval(tmp_path, ["03_fine_tuning"], **OTHER_PROCESSOR)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [[name] for name in COURSE] + [COURSE[::-1]], ids=str)
+def test_each_notebook_passes_alone_and_in_any_order_on_another_processor(tmp_path, names):
+    run_nbval(tmp_path, names, **OTHER_PROCESSOR)
+
+
+def test_notebooks_are_executed_again_in_place(tmp_path, capsys):
+    cells = [
+        nbformat.v4.new_code_cell("import os; print(os.listdir(os.environ['D2LNLI_DATA_DIR']))"),
+        nbformat.v4.new_code_cell("import ipywidgets; ipywidgets.IntSlider()"),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"widgets": {"state": {}}})
+    nbformat.write(notebook, tmp_path / "01_new.ipynb")
+    assert notebooks.main([str(tmp_path / "01_new.ipynb")]) == 0
+    again = nbformat.read(tmp_path / "01_new.ipynb", as_version=4)
+    assert again.cells[0].execution_count == 1
+    assert again.cells[0].outputs[0].text == "[]\n"
+    assert list(again.cells[1].outputs[0].data) == ["text/plain"]
+    assert "widgets" not in again.metadata
+    assert "01_new.ipynb: " in capsys.readouterr().out

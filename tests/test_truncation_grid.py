@@ -1,0 +1,74 @@
+"""The table that notebook 04 reads: whole, consistent, and made by the program that is named."""
+
+import csv
+from collections import defaultdict
+from itertools import product
+
+import numpy as np
+import pytest
+
+import d2lnli as d2l
+from benchmarks import truncation
+
+with truncation.CSV.open(encoding="utf-8") as file:
+    ROWS = list(csv.DictReader(file))
+CELLS = defaultdict(dict)
+for row in ROWS:
+    key = row["trained"], int(row["max_len"]), row["strategy"]
+    CELLS[key][row["seed"]] = {name: float(row[name]) for name in truncation.COLUMNS[4:]}
+
+
+def test_the_table_has_every_cell_with_five_seeds():
+    grid = product(("at full length", "at this max_len"), (10, 12, 16, 20, 24, 32), d2l.TRUNCATIONS)
+    uncut = ("at full length", truncation.FULL_LENGTH, "longest_first")
+    assert set(CELLS) == {*grid, uncut}
+    assert {tuple(seeds) for seeds in CELLS.values()} == {("0", "1", "2", "3", "4", "all")}
+
+
+def test_means_and_differences_follow_from_the_seeds():
+    for (trained, max_len, strategy), by_seed in CELLS.items():
+        book = CELLS[trained, max_len, "longest_first"]
+        for seed, cell in by_seed.items():
+            difference = cell["accuracy"] - book[seed]["accuracy"]
+            assert cell["difference"] == pytest.approx(difference, abs=2e-4)
+            assert cell["low"] <= cell["difference"] <= cell["high"], (strategy, seed)
+        seeds = [cell["accuracy"] for seed, cell in by_seed.items() if seed != "all"]
+        assert by_seed["all"]["accuracy"] == pytest.approx(np.mean(seeds), abs=1e-4)
+
+
+def test_a_cell_of_the_table_can_be_made_again():
+    cell = 16, "head_tail"
+    train_set, test_set = (
+        truncation.cut_pairs(truncation.load(split), *cell) for split in ("train", "test")
+    )
+    again = d2l.evaluate(truncation.fine_tune(train_set, seed=0), test_set)
+    kept = CELLS["at this max_len", *cell]["0"]
+    assert again.accuracy == pytest.approx(kept["accuracy"], abs=0.03)
+    assert again.accuracy > CELLS["at this max_len", 16, "longest_first"]["all"]["accuracy"]
+
+
+def difference(trained, max_len, strategy):
+    cell = CELLS[trained, max_len, strategy]["all"]
+    return cell["low"], cell["difference"], cell["high"]
+
+
+def test_what_the_notebook_concludes_follows_from_the_table():
+    here, full = "at this max_len", "at full length"
+    for max_len in (12, 16, 20):
+        low, gain, _ = difference(here, max_len, "head_tail")
+        assert low > 0 and 0.03 < gain < 0.08
+    for max_len in (10, 12, 16, 20):
+        low, gain, _ = difference(here, max_len, "premise_only")
+        assert low > 0 and 0.02 < gain < 0.035
+    assert difference(here, 10, "proportional")[0] > 0
+    for trained in (here, full):
+        assert difference(trained, 32, "proportional")[2] < 0
+        assert difference(trained, 10, "head_tail")[2] < 0
+        for max_len in (10, 12, 16, 20, 24, 32):
+            assert difference(trained, max_len, "hypothesis_only")[2] < 0
+    assert difference(full, 24, "head_tail")[2] < 0
+    for name in ("proportional", "premise_only", "head_tail"):
+        low, _, high = difference(here, 24, name)
+        assert low < 0 < high
+    for max_len in (10, 12, 16, 20, 24):
+        assert difference(full, max_len, "proportional")[0] < 0

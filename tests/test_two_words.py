@@ -1,0 +1,70 @@
+"""Notebooks with two words changed: the book's model and SNLI, from a server on loopback."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import torch
+from conftest import SPECIALS, write_checkpoint, zip_folder
+
+import d2lnli as d2l
+from d2lnli.hub import ARCHITECTURES
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+SLICE = Path(__file__).parents[2] / "shared" / "snli_slice"
+STARTUP = """
+import d2lnli as d2l
+d2l.DATA_HUB.update({entries!r})
+"""
+
+
+def snli_rows() -> list[str]:
+    """Rows of the real SNLI, or of the sample where the slice is not at hand."""
+    folder = SLICE if SLICE.is_dir() else Path(d2l.download_extract("SNLI-sample"))
+    return (folder / "snli_1.0_train.txt").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """An archive each for bert.small and SNLI, of the published layout, and what is in them."""
+    folder = tmp_path_factory.mktemp("published")
+    header, *rows = snli_rows()
+    (folder / "snli_1.0").mkdir()
+    for split, first, last in (("train", 0, 700), ("dev", 700, 900), ("test", 900, 1100)):
+        text = "\n".join([header, *rows[first:last]]) + "\n"
+        (folder / "snli_1.0" / f"snli_1.0_{split}.txt").write_text(text, encoding="utf-8")
+    premises, hypotheses, _ = d2l.read_snli(folder / "snli_1.0", "train")
+    words = sorted({word for text in premises + hypotheses for word in text.lower().split()})
+    torch.manual_seed(0)
+    sizes = ARCHITECTURES["bert.small"]
+    write_checkpoint(folder / "bert.small.torch", [*SPECIALS, *words], config=False, **sizes)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["02_snli_dataset", "03_fine_tuning"])
+def test_two_words_take_a_notebook_to_the_books_model_and_corpus(
+    name, course, server, data_dir, tmp_path, monkeypatch
+):
+    entries = {}
+    for entry, archive in (("bert.small", "bert.small.torch"), ("SNLI", "snli_1.0")):
+        sha1 = zip_folder(course / archive, server.folder / f"{archive}.zip")
+        entries[entry] = (f"{server.url}{archive}.zip", sha1)
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "hub.py").write_text(STARTUP.format(entries=entries))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    papermill.execute_notebook(
+        NOTEBOOKS / f"{name}.ipynb",
+        tmp_path / "out.ipynb",
+        parameters={"model": "bert.small", "corpus": "SNLI", "num_pairs": 500},
+        cwd=NOTEBOOKS,
+        progress_bar=False,
+    )
+    assert sorted(server.requests) == ["/bert.small.torch.zip", "/snli_1.0.zip"]
+    text = json.dumps(nbformat.read(tmp_path / "out.ipynb", as_version=4).cells)
+    assert "read 500 examples" in text
+    if name == "03_fine_tuning":
+        assert "'batch_size': 512" in text, "the book's settings"
+        assert (data_dir / "classifiers" / "bert.small-SNLI" / "model.safetensors").is_file()

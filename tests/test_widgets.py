@@ -1,0 +1,335 @@
+"""Widgets, their callbacks called as the browser calls them: by setting the values of fields."""
+
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+from conftest import SIZES
+from matplotlib.figure import Figure
+from test_strips import TAGS, Page
+
+import d2lnli as d2l
+from d2lnli.widgets import EXAMPLES
+
+PAIR = "a b c d e", "a b zebra"
+VIEW = "application/vnd.jupyter.widget-view+json"
+HOSTILE = {
+    "a script": "<script>alert(1)</script>",
+    "an image": "<img src=x onerror=alert(1)>",
+    "a quote": '"><b onclick="alert(1)">',
+    "a way out": "</bdi></span></div></td></table><h1>",
+    "emoji": "👩‍🚀 🐕",
+    "Arabic": "مرحبا بالعالم",
+    "NUL": "a \0 b",
+    "half a pair": "a \ud800 b",
+    "many words": "a " * 10_000,
+    "many letters": "x" * 100_000,
+    "white space": "\ta\n\n b\r\n\v c",
+    "special tokens": "<sep> <cls> <pad> <mask>",
+    "a formula": "$x^$ \\frac{",
+    "punctuation": "...!?,;:()''\"",
+}
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    bert, vocab = d2l.load_pretrained_model("bert.tiny")
+    torch.manual_seed(0)
+    return d2l.BERTClassifier(bert), vocab
+
+
+@pytest.fixture(params=["Predictor", "TruncationExplorer", "AttentionExplorer"])
+def widget(request, net, vocab):
+    model = () if request.param == "TruncationExplorer" else (net,)
+    return getattr(d2l, request.param)(*model, vocab, *PAIR)
+
+
+@pytest.fixture
+def predictor(net, vocab):
+    return d2l.Predictor(net, vocab, *PAIR)
+
+
+def shown(predictor):
+    return [bar.value for bar in predictor.bars]
+
+
+def expected(predictor):
+    pair = [predictor.premise.value], [predictor.hypothesis.value]
+    cut = predictor.max_len.value, predictor.strategy.value
+    return d2l.predict_proba(predictor.net, predictor.vocab, *pair, *cut)[0]
+
+
+def drawn(widget):
+    return Page(widget.drawing.value).texts["bdi"]
+
+
+def all_widgets(widget):
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from all_widgets(child)
+
+
+def check_html(widget):
+    for part in (w for w in all_widgets(widget) if isinstance(w, ipywidgets.HTML)):
+        part.value.encode("utf-8")
+        page = Page(part.value)
+        assert page.tags <= TAGS | {"table", "thead", "tbody", "tr", "th", "td", "img"}
+        assert page.attributes <= {"style", "title", "role", "scope", "alt", "src"}
+        images = [attributes for tag, attributes in page.elements if tag == "img"]
+        assert all(image["src"].startswith("data:image/png;base64,") for image in images)
+
+
+def test_the_bars_show_what_predict_proba_gives(predictor):
+    np.testing.assert_allclose(shown(predictor), expected(predictor), rtol=1e-6)
+    assert [bar.description for bar in predictor.bars] == list(d2l.LABELS)
+    assert [label.value for label in predictor.numbers] == [
+        f"{prob:.3f}" for prob in expected(predictor)
+    ]
+    assert d2l.LABELS[np.argmax(shown(predictor))] in predictor.message.value
+
+
+def test_the_bars_follow_every_field(predictor):
+    seen = [shown(predictor)]
+    for control, value in (
+        (predictor.premise, "h g f e d c b a " * 3),
+        (predictor.hypothesis, "c d e f"),
+        (predictor.max_len, 9),
+        (predictor.strategy, "premise_only"),
+    ):
+        control.value = value
+        np.testing.assert_allclose(shown(predictor), expected(predictor), rtol=1e-6)
+        seen.append(shown(predictor))
+    assert len(set(map(tuple, seen))) == 5
+
+
+def test_after_quick_edits_the_last_one_counts(predictor, net, vocab):
+    for length in range(1, 11):
+        predictor.hypothesis.value = " ".join("abcdefghab"[:length])
+    last = d2l.predict_proba(net, vocab, [PAIR[0]], ["a b c d e f g h a b"])[0]
+    np.testing.assert_allclose(shown(predictor), last, rtol=1e-6)
+    assert drawn(predictor)[-12:] == ["<sep>", *"abcdefghab", "<sep>"]
+
+
+def test_the_words_carry_their_changes(predictor, net, vocab):
+    predictor.max_len.value = 9
+    changes = d2l.word_changes(net, vocab, *PAIR, 9)
+    strip = d2l.PairStrip(*PAIR, vocab, 9, changes=changes)
+    assert predictor.drawing.value == strip._repr_html_()
+
+
+def test_the_button_keeps_a_row_and_an_empty_field_adds_none(predictor):
+    for number, hypothesis in enumerate(("a", "b c", "d"), start=1):
+        predictor.hypothesis.value = hypothesis
+        predictor.button.click()
+        assert len(re.findall("<tr>", predictor.tries.value)) == 1 + number
+    table = predictor.tries.value
+    row = predictor.rows[-1]
+    assert row[:2] == (PAIR[0], "d")
+    assert row[2] == d2l.LABELS[expected(predictor).argmax()]
+    assert row[3] == f"{expected(predictor).max():.3f}"
+    assert all(text in row[4] for text in ("longest_first", str(SIZES["max_len"])))
+    assert all(text in Page(table).text for text in row)
+    predictor.hypothesis.value = " \n"
+    predictor.button.click()
+    assert predictor.tries.value == table
+    assert len(predictor.rows) == 3
+
+
+def test_an_example_fills_both_fields(widget):
+    before = widget.drawing.value
+    for pair in (EXAMPLES[0], EXAMPLES[3]):
+        widget.examples.value = pair
+        assert (widget.premise.value, widget.hypothesis.value) == pair
+        assert widget.drawing.value != before
+        before = widget.drawing.value
+    widget.examples.index = 0
+    assert (widget.premise.value, widget.hypothesis.value) == EXAMPLES[3]
+
+
+@pytest.mark.parametrize("strategy", d2l.TRUNCATIONS)
+def test_the_strip_follows_strategy_and_length(predictor, vocab, strategy):
+    predictor.premise.value, predictor.hypothesis.value = "a b c d e f g h", "c d e f"
+    predictor.strategy.value, predictor.max_len.value = strategy, 10
+    strip = d2l.PairStrip("a b c d e f g h", "c d e f", vocab, 10, strategy)
+    assert drawn(predictor) == [piece.text for piece in strip.pieces]
+    kept = [tag for tag, _ in Page(predictor.drawing.value).elements if tag == "del"]
+    assert len(kept) == strip.count("cut") == 5
+    assert "5 words are cut" in predictor.message.value
+
+
+@pytest.mark.parametrize("name", ["premise", "hypothesis"])
+def test_an_empty_field_gives_a_message_and_empty_bars(widget, name):
+    field, before = getattr(widget, name), (widget.message.value, widget.drawing.value)
+    typed = field.value
+    for nothing in ("", " ", "\n\t ", "\u00a0\u3000"):
+        field.value = nothing
+        assert "Type a premise and a hypothesis" in widget.message.value
+        assert widget.drawing.value == ""
+        if isinstance(widget, d2l.Predictor):
+            assert shown(widget) == [0, 0, 0]
+            assert {label.value for label in widget.numbers} == {"0.000"}
+    field.value = typed
+    assert (widget.message.value, widget.drawing.value) == before
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_text_does_no_harm(widget, text, monkeypatch):
+    if "$" not in text:  # which matplotlib reads as a formula; other text it draws as it is
+        monkeypatch.setattr(Figure, "savefig", lambda self, png, **how: png.write(b"png"))
+    for field in (widget.premise, widget.hypothesis):
+        field.value = text
+        if isinstance(widget, d2l.Predictor):
+            widget.button.click()
+            assert sum(shown(widget)) == pytest.approx(1, abs=1e-5)
+        check_html(widget)
+        assert widget.message.value
+        for part in widget._repr_mimebundle_().values():
+            str(part).encode("utf-8")
+    if isinstance(widget, d2l.Predictor):
+        assert len(widget.rows) == 2
+        assert len(widget.tries.value) < 5000
+
+
+def test_an_error_of_the_model_becomes_a_message(widget, monkeypatch):
+    def fail(*pair):
+        raise ValueError("<b>no</b>")
+
+    monkeypatch.setattr(type(widget), "show", fail)
+    widget.update()
+    assert "&lt;b&gt;no&lt;/b&gt;" in widget.message.value
+    assert widget.drawing.value == ""
+
+
+def test_typed_text_is_split_as_in_snli(tiny):
+    predictor = d2l.Predictor(*tiny, "It's a dog.", "A man isn't (really) here!")
+    assert drawn(predictor) == [
+        "<cls>", "it", "'s", "a", "dog", ".", "<sep>",
+        "a", "man", "is", "n't", "(", "really", ")", "here", "!", "<sep>",
+    ]  # fmt: skip
+
+
+def test_unknown_words_are_counted(predictor):
+    assert "1 of 8 words" in predictor.message.value
+    predictor.premise.value = "zebra a quokka"
+    assert "3 of 6 words" in predictor.message.value
+    predictor.premise.value, predictor.hypothesis.value = "a b", "c"
+    assert "vocabulary" not in predictor.message.value
+
+
+def test_many_words_are_not_shaded_but_answered(tiny):
+    predictor = d2l.Predictor(*tiny, "a dog is running " * 20, "a dog is running")
+    assert "More than 64 words" in predictor.message.value
+    np.testing.assert_allclose(shown(predictor), expected(predictor), rtol=1e-6)
+    assert not re.search(r"[+-]\d\.\d\d", predictor.drawing.value)
+    predictor.max_len.value = 64
+    assert "More than 64 words" not in predictor.message.value
+    assert re.search(r"[+-]\d\.\d\d", predictor.drawing.value)
+
+
+def test_the_bundled_model_answers_at_once(tiny):
+    predictor = d2l.Predictor(*tiny)
+    seconds = []
+    for hypothesis in [hypothesis for _, hypothesis in EXAMPLES * 3][:15]:
+        start = time.perf_counter()
+        predictor.hypothesis.value = hypothesis
+        seconds.append(time.perf_counter() - start)
+    assert statistics.median(seconds) < 0.1
+
+
+def test_every_control_says_what_it_is(widget):
+    kinds = (
+        ipywidgets.Textarea, ipywidgets.Dropdown, ipywidgets.IntSlider, ipywidgets.Button,
+        ipywidgets.FloatProgress,
+    )  # fmt: skip
+    controls = [part for part in all_widgets(widget) if isinstance(part, kinds)]
+    assert {widget.premise, widget.hypothesis, widget.examples} < set(controls)
+    names = [part.description for part in controls]
+    assert all(names)
+    assert len(set(names)) == len(names)
+
+
+def test_a_saved_notebook_keeps_a_picture(widget):
+    bundle = widget._repr_mimebundle_()
+    assert type(widget).__name__ in bundle["text/plain"]
+    assert not re.search(r"\d", bundle["text/plain"])
+    assert bundle[VIEW]["model_id"] == widget.model_id
+    assert Page(bundle["text/html"]).tags & {"img", "span"}
+    assert widget.drawing.value in bundle["text/html"] or isinstance(widget, d2l.Predictor)
+
+
+def test_the_saved_picture_of_a_predictor_has_no_trained_numbers(predictor):
+    saved = predictor._repr_mimebundle_()["text/html"]
+    text = Page(saved).text
+    assert predictor.answer in text
+    assert not re.search(r"\d\.\d", text)
+    assert Page(saved).texts["bdi"] == drawn(predictor)
+    assert re.search(r"[+-]\d\.\d\d", predictor.drawing.value)
+
+
+def test_the_sliders_of_attention_reach_every_block_and_head(net, vocab):
+    explorer = d2l.AttentionExplorer(net, vocab, *PAIR)
+    assert explorer.block.max == SIZES["num_blks"] - 1
+    assert explorer.head.max == SIZES["num_heads"] - 1
+    assert explorer.block.min == explorer.head.min == 0
+    pictures = {explorer.drawing.value}
+    explorer.head.value = explorer.head.max
+    pictures.add(explorer.drawing.value)
+    explorer.block.value = explorer.block.max
+    pictures.add(explorer.drawing.value)
+    assert len(pictures) == 3
+    assert "Block 1, head 3" in explorer.message.value
+
+
+def test_the_picture_of_attention_holds_the_chosen_head(net, vocab, monkeypatch):
+    seen = []
+    real = d2l.heat_map
+    monkeypatch.setattr("d2lnli.widgets.heat_map", lambda *a: seen.append(a) or real(*a))
+    explorer = d2l.AttentionExplorer(net, vocab, *PAIR)
+    explorer.head.value, explorer.block.value = 2, 1
+    tokens, weights = d2l.attention(net, vocab, *PAIR)
+    matrix, rows, columns, *_ = seen[-1]
+    np.testing.assert_array_equal(matrix, weights[1, 2])
+    assert rows == columns == tokens
+
+
+def test_too_many_tokens_for_the_heat_map_give_a_message(tiny):
+    explorer = d2l.AttentionExplorer(*tiny)
+    for number, drawn_at_all in ((36, True), (37, False), (500, False)):
+        explorer.premise.value, explorer.hypothesis.value = "a " * number, "dog"
+        assert bool(explorer.drawing.value) == drawn_at_all
+        assert ("cannot be drawn" in explorer.message.value) != drawn_at_all
+
+
+def test_the_strips_of_the_explorer_follow_max_len(vocab):
+    explorer = d2l.TruncationExplorer(vocab, "a b c d e f g h a b", "c d e f")
+    seen = set()
+    for max_len in (17, 12, 5):
+        explorer.max_len.value = max_len
+        strips = d2l.TruncationStrips("a b c d e f g h a b", "c d e f", vocab, max_len)
+        assert explorer.drawing.value == strips._repr_html_()
+        assert f"{17 - max_len} too many for {max_len}" in explorer.message.value
+        seen.add(explorer.drawing.value)
+    assert len(seen) == 3
+    assert all(f"<b>{name}</b>" in explorer.drawing.value for name in d2l.TRUNCATIONS)
+
+
+def test_ipywidgets_is_imported_with_the_first_widget():
+    code = (
+        "import sys, d2lnli; before = 'ipywidgets' in sys.modules; d2lnli.Predictor; "
+        "print(before, 'ipywidgets' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "False True\n"
+
+
+def test_the_package_has_the_names_that_it_lists_and_no_others():
+    assert all(getattr(d2l, name) is not None for name in d2l.__all__)
+    assert len(set(d2l.__all__)) == len(d2l.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        d2l.nonsense  # noqa: B018
