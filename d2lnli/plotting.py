@@ -136,7 +136,7 @@ def bar_chart(
         axes.annotate(f"{value:{number}}", (max(high, 0), row), (4, 0), va="center",
                       textcoords="offset points")  # fmt: skip
     axes.invert_yaxis()
-    axes.margins(x=0.12)
+    axes.margins(x=0.12, y=0.3 / len(values))
     axes.set(xlabel=xlabel)
     if reference:
         axes.axvline(reference[1], color="0.3", linestyle=":")
@@ -215,7 +215,9 @@ def padding_chart(batches: Mapping[str, tuple[Sequence[int], int]]) -> Picture:
         axes.barh(rows, lens, height=1, color="C0", label="tokens")
         axes.barh(rows, padding, left=lens, height=1, color="0.85", hatch="///", label="padding")
         shares[name] = f"{name}: {sum(padding) / (width * len(lens)):.0%} padding"
-        axes.set(title=shares[name], xlabel="position", ylabel="pair of the minibatch")
+        axes.set_title(shares[name].replace(": ", "\n"), fontsize="medium")
+        axes.set_xlabel("position")
+    panels[0].set_ylabel("pair of the minibatch")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return Picture(figure, f"Minibatches drawn pair by pair; {'; '.join(shares.values())}.")
 
