@@ -5,7 +5,7 @@ and for each strategy and max_len one is trained and tested on pairs that are cu
 bert.tiny's recipe on the whole of SNLI-sample. The CSV is written anew after each seed: a row for
 each seed and one for all of them, each with its difference from longest_first on the same pairs.
 
-    python -m benchmarks.truncation [--seeds 0 1 2 3 4] [--max-lens 10 12 16 20 24 32]
+    python -m benchmarks.truncation [--seeds 0 1 …] [--max-lens 10 12 …] [--output FILE]
 """
 
 import argparse

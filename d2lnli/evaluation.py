@@ -103,7 +103,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
         np.atleast_2d(np.asarray(first, float)),
         np.atleast_2d(np.asarray(second, float)),
     )
-    if first.shape != second.shape:
+    if first.shape != second.shape or not first.size:
         raise ValueError(
             f"shapes {first.shape} and {second.shape}: compare the same seeds and pairs"
         )

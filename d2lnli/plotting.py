@@ -10,7 +10,7 @@ import io
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 
 Columns = Mapping[str, Sequence[float]]
 
@@ -120,6 +120,7 @@ def bar_chart(
 
     `intervals` gives (low, high) by name, `reference` a named dotted line, `number` the format.
     """
+    _check_something(values)
     figure, axes = _still(0.34 * len(values) + 0.9)
     names, lengths = list(values), list(values.values())
     ends = [(intervals or {}).get(name, (value, value)) for name, value in values.items()]
@@ -155,6 +156,7 @@ def line_chart(
 
     Lines differ in colour, dashes and markers; `reference` is a named dotted horizontal line.
     """
+    _check_something(lines)
     figure, axes = _still(3.4)
     lines, said = {name: points for name, points in lines.items() if points}, []
     many = max(map(len, lines.values()), default=0) > 40
@@ -165,7 +167,8 @@ def line_chart(
         axes.plot(xs, ys, marker="" if many else "os^Dv"[i % 5], label=name, **style)
         if lows != highs:
             axes.fill_between(xs, lows, highs, color=f"C{i}", alpha=0.15, linewidth=0)
-        said.append(f"{name} from {ys[0]:.3g} at {xs[0]:g} to {ys[-1]:.3g} at {xs[-1]:g}")
+        told = [0, -1] if many else range(len(xs))
+        said.append(f"{name} {', '.join(f'{ys[j]:.3g} at {xs[j]:g}' for j in told)}")
     if reference:
         axes.axhline(reference[1], color="0.3", linestyle=":", label=reference[0])
     axes.set(xlabel=xlabel, ylabel=ylabel)
@@ -183,6 +186,7 @@ def heat_map(
     numbers: bool = False,
 ) -> Picture:
     """Draw a matrix of numbers from 0 (white) to 1 (dark), with a name for each row and column."""
+    _check_something(matrix)
     figure, axes = _still(1.2 + (0.5 if numbers else 0.26) * max(len(rows), 3))
     stretch = "auto" if numbers else "equal"
     image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, aspect=stretch)
@@ -196,9 +200,10 @@ def heat_map(
     for (i, j), value in cells.items() if numbers else ():
         shade = "white" if value > 0.72 else "black"
         axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=shade)
-    (i, j), most = max(cells.items(), key=lambda cell: cell[1])
-    said = f"the largest, {most:.2f}, at {rows[i]} and {columns[j]}"
-    return Picture(figure, f"Heat map, {ylabel} against {xlabel}: {said}.")
+    told = cells if numbers else [max(cells, key=cells.get)]
+    said = ", ".join(f"{rows[i]} and {columns[j]} {cells[i, j]:.2f}" for i, j in told)
+    most = "" if numbers else "the largest, "
+    return Picture(figure, f"Heat map, {ylabel} against {xlabel}: {most}{said}.")
 
 
 def padding_chart(batches: Mapping[str, tuple[Sequence[int], int]]) -> Picture:
@@ -206,6 +211,7 @@ def padding_chart(batches: Mapping[str, tuple[Sequence[int], int]]) -> Picture:
 
     `batches` gives for each name the number of tokens of every pair and the width padded to.
     """
+    _check_something(batches)
     figure, axes = _still(3.2)
     axes.remove()
     shares = {}
@@ -220,6 +226,11 @@ def padding_chart(batches: Mapping[str, tuple[Sequence[int], int]]) -> Picture:
     panels[0].set_ylabel("pair of the minibatch")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return Picture(figure, f"Minibatches drawn pair by pair; {'; '.join(shares.values())}.")
+
+
+def _check_something(given: Sized) -> None:
+    if not len(given):
+        raise ValueError("there is nothing to draw: give at least one name and number")
 
 
 def _still(height: float):

@@ -18,6 +18,8 @@ def fill_mask(
     tokens, segments = get_tokens_and_segments(typed_tokens(vocab, sentence))
     if "<mask>" not in tokens:
         raise ValueError(f"{sentence!r} has no <mask>: put one where a word is to be guessed")
+    if k < 1:
+        raise ValueError(f"k={k}: ask for at least one word")
     rows = (vocab[tokens], segments, [tokens.index("<mask>")])
     ids, segment_ids, where = to_device([torch.tensor([row]) for row in rows], _device(bert))
     with evaluating(bert):

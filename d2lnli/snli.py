@@ -69,7 +69,8 @@ def read_phenomena(
 
     `SNLI-sample` tells it in the pairID, after a dot; SNLI does not, which gives 'not told'.
     """
-    rows = islice(_labelled_rows(snli_file(data_dir, is_train)), max_examples)
+    num_pairs = len(read_snli(data_dir, is_train, max_examples)[2])
+    rows = islice(_labelled_rows(snli_file(data_dir, is_train)), num_pairs)
     pair_ids = (row[8] if len(row) > 8 else "" for _, row in rows)
     found = (re.search(r"\.([a-z]+)$", pair_id) for pair_id in pair_ids)
     return [match[1] if match else "not told" for match in found]

@@ -66,6 +66,8 @@ class PairStrip:
             self.pieces.append(Piece("<sep>", segment, "special"))
         if padded:
             self.pieces += [Piece("<pad>", 0, "pad")] * (max_len - sum(self.kept) - 3)
+        if len(changes) not in (0, sum(self.kept)):
+            raise ValueError(f"{len(changes)} changes for {sum(self.kept)} words: give each one")
 
     def count(self, kind: str) -> int:
         """Return how many tokens are of one kind."""

@@ -59,6 +59,8 @@ class _PairWidget(widgets.VBox):
     def update(self, change: object = None) -> None:
         """Show what stands in the fields, or say what is wrong with it."""
         pair = self.pair()
+        if self.examples.value not in ((), tuple(pair)):
+            self.examples.value = ()  # it is no longer the example, which can be chosen again
         try:
             if not all(text.strip() for text in pair):
                 raise ValueError("Type a premise and a hypothesis.")
@@ -81,9 +83,9 @@ class _PairWidget(widgets.VBox):
         """Empty what `show` fills besides: there is nothing to show."""
 
     def _take_example(self, change: dict) -> None:
-        if change["new"]:
-            self.premise.value, self.hypothesis.value = change["new"]
-            self.examples.value = ()
+        if example := change["new"]:
+            self.premise.value, self.hypothesis.value = example
+            self.examples.value = example
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
         """Add a still picture: a notebook that is saved does not keep the widget."""
@@ -133,13 +135,13 @@ class Predictor(_PairWidget):
 
     def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
         """Fill the bars; return the answer, with what to know about it, and the strip."""
-        pair, cut = (premise, hypothesis), (self.max_len.value, self.strategy.value)
+        pair, limits = (premise, hypothesis), (self.max_len.value, self.strategy.value)
         self.answer, notes = None, []
-        probs = predict_proba(self.net, self.vocab, [premise], [hypothesis], *cut)[0]
-        strip = PairStrip(*pair, self.vocab, *cut)
+        probs = predict_proba(self.net, self.vocab, [premise], [hypothesis], *limits)[0]
+        strip = PairStrip(*pair, self.vocab, *limits)
         if sum(strip.kept) <= _MOST_SHADED:
-            changes = word_changes(self.net, self.vocab, *pair, *cut)
-            strip = PairStrip(*pair, self.vocab, *cut, changes=changes)
+            changes = word_changes(self.net, self.vocab, *pair, *limits)
+            strip = PairStrip(*pair, self.vocab, *limits, changes=changes)
         else:
             notes.append(f"More than {_MOST_SHADED} words: which of them matter is not computed.")
         if strip.count("unknown"):

@@ -176,8 +176,8 @@ def test_padding_is_drawn_behind_the_tokens_and_its_share_is_said():
     batches = {"mixed": ([3, 5, 10], 10), "sorted": ([7, 8], 8)}
     picture = d2l.padding_chart(batches)
     assert [axes.get_title() for axes in picture.figure.axes] == [
-        "mixed: 40% padding",
-        "sorted: 6% padding",
+        "mixed\n40% padding",
+        "sorted\n6% padding",
     ]
     for title in ("mixed: 40% padding", "sorted: 6% padding"):
         assert title in picture.description
@@ -190,6 +190,20 @@ def test_padding_is_drawn_behind_the_tokens_and_its_share_is_said():
         assert {bar.get_hatch() for bar in tokens} == {None}
     named = [text.get_text() for text in picture.figure.legends[0].get_texts()]
     assert named == ["tokens", "padding"]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: d2l.bar_chart({}, "x"),
+        lambda: d2l.line_chart({}, "x", "y"),
+        lambda: d2l.heat_map([], [], [], "y", "x"),
+        lambda: d2l.padding_chart({}),
+    ],
+)
+def test_nothing_to_draw_is_an_error_that_says_so(draw):
+    with pytest.raises(ValueError, match="nothing to draw"):
+        draw()
 
 
 def test_padding_of_real_minibatches(toy_pairs, vocab):

@@ -179,6 +179,12 @@ def test_a_difference_has_the_right_sign_and_size():
     assert lists == found
 
 
+@pytest.mark.parametrize("first, second", [([], []), ([1], [0, 1, 1])])
+def test_what_cannot_be_compared_is_an_error(first, second):
+    with pytest.raises(ValueError, match="the same seeds and pairs"):
+        d2l.paired_difference(first, second)
+
+
 def test_pairs_are_compared_with_each_other():
     rng = np.random.default_rng(1)
     second = rng.random(400) < 0.6

@@ -171,13 +171,15 @@ def test_changes_land_on_the_kept_words_in_order(premise, hypothesis, max_len, s
     landed = [(piece.kind, piece.change) for piece in strip.pieces if piece.change == piece.change]
     assert landed == [("word", change) for change in changes]
     shown = [text for text in Page(strip.row()).texts["small"] if text]
-    assert shown == [f"{change:+.2f}" for change in changes]
+    assert shown == [f"{round(change, 2) + 0.0:+.2f}" for change in changes]
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_text_stays_text(text):
     words = text.split(" ")
-    strip = d2l.PairStrip([*words, *words], words, VOCAB, 12, changes=[0.5, -0.5])
+    pair = [*words, *words], words
+    changes = [0.5] * sum(d2l.PairStrip(*pair, VOCAB, 12).kept)
+    strip = d2l.PairStrip(*pair, VOCAB, 12, changes=changes)
     every = d2l.TruncationStrips([*words, *words], words, VOCAB, 8)
     for drawn in (strip, every):
         page = Page(drawn._repr_html_())
@@ -268,9 +270,14 @@ def test_shaded_words_can_be_read(change):
     assert (styles[0]["background"] == "#ffffff") == (change == 0)
 
 
+def test_there_must_be_a_change_for_every_kept_word():
+    with pytest.raises(ValueError, match="1 changes for 2 words"):
+        d2l.PairStrip(["a"], ["b"], VOCAB, changes=[0.5])
+
+
 def test_the_shade_tells_the_sign_and_grows_with_the_change():
     changes = [-0.6, -0.3, 0.0, 0.3, 0.6]
-    strip = d2l.PairStrip(list("abcde"), ["f"], VOCAB, changes=changes)
+    strip = d2l.PairStrip(list("abcd"), ["f"], VOCAB, changes=changes)
     pages = [style for style in Page(strip.row()).styles if style.count("background") == 2]
     shades = [re.findall("background:(#.{6})", style)[1] for style in pages]
     lights = [luminance(shade) for shade in shades]

@@ -1,15 +1,19 @@
 """The table that notebook 04 reads: whole, consistent, and made by the program that is named."""
 
 import csv
+import re
 from collections import defaultdict
 from itertools import product
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 
 import d2lnli as d2l
 from benchmarks import truncation
 
+ROOT = Path(__file__).parents[1]
 with truncation.CSV.open(encoding="utf-8") as file:
     ROWS = list(csv.DictReader(file))
 CELLS = defaultdict(dict)
@@ -47,6 +51,21 @@ def test_a_cell_of_the_table_can_be_made_again():
     assert again.accuracy > CELLS["at this max_len", 16, "longest_first"]["all"]["accuracy"]
 
 
+def test_every_difference_that_the_notebook_quotes_is_in_the_table():
+    notebook = nbformat.read(ROOT / "notebooks" / "04_truncation.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if "## Pros and cons" in cell.source)
+    rows = re.findall(r"^\| `(\w+)` \|(.*)$", text, re.M)
+    assert [name for name, _ in rows] and {name for name, _ in rows} == set(d2l.TRUNCATIONS)
+    for name, row in rows:
+        known = {
+            f"{by_seed['all']['difference']:+.3f}"
+            for (_, _, strategy), by_seed in CELLS.items()
+            if strategy == name
+        }
+        quoted = re.findall(r"[+\N{MINUS SIGN}]0\.\d{3}", row)
+        assert {number.replace("\N{MINUS SIGN}", "-") for number in quoted} <= known, name
+
+
 def difference(trained, max_len, strategy):
     cell = CELLS[trained, max_len, strategy]["all"]
     return cell["low"], cell["difference"], cell["high"]
@@ -61,6 +80,8 @@ def test_what_the_notebook_concludes_follows_from_the_table():
         low, gain, _ = difference(here, max_len, "premise_only")
         assert low > 0 and 0.02 < gain < 0.035
     assert difference(here, 10, "proportional")[0] > 0
+    means = {name: CELLS[here, 10, name]["all"]["accuracy"] for name in d2l.TRUNCATIONS}
+    assert max(means, key=means.get) == "proportional"
     for trained in (here, full):
         assert difference(trained, 32, "proportional")[2] < 0
         assert difference(trained, 10, "head_tail")[2] < 0

@@ -152,6 +152,22 @@ def test_an_example_fills_both_fields(widget):
     assert (widget.premise.value, widget.hypothesis.value) == EXAMPLES[3]
 
 
+def test_an_example_that_was_edited_can_be_chosen_again(predictor):
+    _, (_, example), *_ = predictor.examples.options
+    predictor.examples.value = example
+    assert predictor.examples.value == example
+    predictor.hypothesis.value = "a dog"
+    assert predictor.examples.value == ()
+    predictor.examples.value = example
+    assert predictor.hypothesis.value == example[1]
+
+
+def test_the_saved_picture_of_an_empty_predictor_is_its_message(predictor):
+    predictor.premise.value = " "
+    saved = predictor._repr_mimebundle_()["text/html"]
+    assert "None" not in saved and "Type a premise" in saved
+
+
 @pytest.mark.parametrize("strategy", d2l.TRUNCATIONS)
 def test_the_strip_follows_strategy_and_length(predictor, vocab, strategy):
     predictor.premise.value, predictor.hypothesis.value = "a b c d e f g h", "c d e f"
