@@ -144,11 +144,11 @@ class Predictor(_PairWidget):
             strip = PairStrip(*pair, self.vocab, *limits, changes=changes)
         else:
             notes.append(f"More than {_MOST_SHADED} words: which of them matter is not computed.")
-        if strip.count("unknown"):
-            notes.append(f"{strip.count('unknown')} of {sum(strip.kept)} words are not in the "
-                         "model's vocabulary, so it has to guess.")  # fmt: skip
-        if strip.count("cut"):
-            notes.append(f"{strip.count('cut')} words are cut off.")
+        unknown, cut_off = strip.count("unknown"), strip.count("cut")
+        if unknown:
+            notes.append(f"Unknown to it: {unknown} of {sum(strip.kept)} words; it has to guess.")
+        if cut_off:
+            notes.append(f"Cut off: {cut_off} of {sum(strip.lens)} words.")
         self.answer = LABELS[probs.argmax()]
         self._fill_bars(probs)
         return " ".join([f"The model answers: {self.answer}.", *notes]), strip._repr_html_()
