@@ -29,10 +29,8 @@ def read_snli(
     file cannot be read and ValueError, with the line, if it is not SNLI's layout.
     """
     path = snli_file(data_dir, is_train)
-    if max_examples is not None and max_examples < 1:
-        raise ValueError(f"max_examples={max_examples}: ask for at least one pair")
     premises, hypotheses, labels = [], [], []
-    for where, row in _labelled_rows(path):
+    for where, row in _labelled_rows(path, max_examples):
         label, premise, hypothesis = row[0], _words(row[1]), _words(row[2])
         if label not in LABELS:
             raise ValueError(f"{where}: unknown label {label!r}: use {', '.join(LABELS)} or -")
@@ -41,8 +39,6 @@ def read_snli(
         premises.append(premise)
         hypotheses.append(hypothesis)
         labels.append(LABELS.index(label))
-        if len(labels) == max_examples:
-            break
     if not labels:
         raise ValueError(f"{path} holds no labelled pairs: is it the right file?")
     return premises, hypotheses, labels
@@ -69,15 +65,21 @@ def read_phenomena(
 
     `SNLI-sample` tells it in the pairID, after a dot; SNLI does not, which gives 'not told'.
     """
-    num_pairs = len(read_snli(data_dir, is_train, max_examples)[2])
-    rows = islice(_labelled_rows(snli_file(data_dir, is_train)), num_pairs)
+    rows = _labelled_rows(snli_file(data_dir, is_train), max_examples)
     pair_ids = (row[8] if len(row) > 8 else "" for _, row in rows)
     found = (re.search(r"\.([a-z]+)$", pair_id) for pair_id in pair_ids)
     return [match[1] if match else "not told" for match in found]
 
 
-def _labelled_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield ("path, line n", columns) of each line below the header that has a gold label."""
+def _labelled_rows(path: Path, most: int | None) -> Iterator[tuple[str, list[str]]]:
+    """Return the first `most` of ("path, line n", columns) for lines with a gold label."""
+    if most is not None and most < 1:
+        raise ValueError(f"max_examples={most}: ask for at least one pair")
+    return islice(((where, row) for where, row in _rows(path) if row[0] != "-"), most)
+
+
+def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield ("path, line n", columns) of each line below the header."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
@@ -91,8 +93,7 @@ def _labelled_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
                         f"{where}: {len(row)} column(s), but a label and two parses are needed, "
                         "separated by tabs"
                     )
-                if row[0] != "-":
-                    yield where, row
+                yield where, row
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
 

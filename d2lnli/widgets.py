@@ -89,7 +89,8 @@ class _PairWidget(widgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
         """Add a still picture: a notebook that is saved does not keep the widget."""
-        return {**super()._repr_mimebundle_(**kwargs), "text/html": self.still()}
+        note = "<p><small>This is a picture: run the cell to use the widget.</small></p>"
+        return {**super()._repr_mimebundle_(**kwargs), "text/html": self.still() + note}
 
     def still(self) -> str:
         """Return what a saved notebook shows in place of the widget, as HTML."""
