@@ -122,20 +122,14 @@ def bar_chart(
     """
     _check_something(values)
     figure, axes = _still(0.34 * len(values) + 0.9)
-    names, lengths = list(values), list(values.values())
+    axes.barh(list(values), list(values.values()), color="C0")
     ends = [(intervals or {}).get(name, (value, value)) for name, value in values.items()]
-    spread = [[max(0.0, v - low), max(0.0, high - v)]
-              for v, (low, high) in zip(lengths, ends, strict=True)]  # fmt: skip
-    axes.barh(
-        names,
-        lengths,
-        xerr=list(zip(*spread, strict=True)) if intervals else None,
-        color="C0",
-        ecolor="0.2",
-    )
-    for row, (value, (_, high)) in enumerate(zip(lengths, ends, strict=True)):
-        axes.annotate(f"{value:{number}}", (max(high, 0), row), (4, 0), va="center",
-                      textcoords="offset points")  # fmt: skip
+    lows, highs = zip(*ends, strict=True)
+    if intervals:
+        axes.hlines(range(len(values)), lows, highs, color="0.2")
+    for row, (value, high) in enumerate(zip(values.values(), highs, strict=True)):
+        beside = max(value, high, 0), row
+        axes.annotate(f"{value:{number}}", beside, (4, 0), textcoords="offset points", va="center")
     axes.invert_yaxis()
     axes.margins(x=0.12, y=0.3 / len(values))
     axes.set(xlabel=xlabel)
