@@ -99,10 +99,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
     trained with several seeds. The interval is the paired bootstrap's; seeds and pairs are both
     drawn anew, as in Sellam et al. (2022), "The MultiBERTs".
     """
-    first, second = (
-        np.atleast_2d(np.asarray(first, float)),
-        np.atleast_2d(np.asarray(second, float)),
-    )
+    first, second = (np.atleast_2d(np.asarray(given, float)) for given in (first, second))
     if first.shape != second.shape or not first.size:
         raise ValueError(
             f"shapes {first.shape} and {second.shape}: compare the same seeds and pairs"
