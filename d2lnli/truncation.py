@@ -89,12 +89,9 @@ def cut_tokens(
 ) -> tuple[list[str], list[str]]:
     """Return the tokens of one pair that the named strategy keeps."""
     kept = cut(len(premise), len(hypothesis), max_len, truncation)
-    tail, hypothesis_tail = (
-        len(side) - n for side, n in ((premise, kept[1]), (hypothesis, kept[3]))
-    )
     return (
-        premise[: kept.premise_head] + premise[tail:],
-        hypothesis[: kept.hypothesis_head] + hypothesis[hypothesis_tail:],
+        premise[: kept.premise_head] + premise[len(premise) - kept.premise_tail :],
+        hypothesis[: kept.hypothesis_head] + hypothesis[len(hypothesis) - kept.hypothesis_tail :],
     )
 
 

@@ -166,8 +166,8 @@ class Predictor(_PairWidget):
             return
         pair = map(_shorten, self.pair())
         prob = f"{max(bar.value for bar in self.bars):.3f}"
-        cut = f"{self.strategy.value}, {self.max_len.value}"
-        self.rows.append((*pair, self.answer, prob, cut))
+        limits = f"{self.strategy.value}, {self.max_len.value}"
+        self.rows.append((*pair, self.answer, prob, limits))
         self.tries.value = _table(
             ("premise", "hypothesis", "answer", "probability", "truncation"), self.rows
         )
