@@ -4,46 +4,11 @@ Post-norm blocks, ReLU, learnable positions. The names of the parameters are the
 published checkpoints load into these modules.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class MultiHeadAttention(nn.Module):
-    """Self-attention in `num_heads` heads; (batch, length, hiddens) in and out."""
-
-    def __init__(self, num_hiddens: int, num_heads: int, dropout: float):
-        super().__init__()
-        if num_heads < 1 or num_hiddens % num_heads:
-            raise ValueError(
-                f"num_hiddens={num_hiddens} cannot be split into num_heads={num_heads} equal heads"
-            )
-        self.num_heads, self.dropout = num_heads, dropout
-        self.W_q = nn.Linear(num_hiddens, num_hiddens)
-        self.W_k = nn.Linear(num_hiddens, num_hiddens)
-        self.W_v = nn.Linear(num_hiddens, num_hiddens)
-        self.W_o = nn.Linear(num_hiddens, num_hiddens)
-
-    def split_heads(self, X: Tensor) -> Tensor:
-        """(batch, length, hiddens) -> (batch, heads, length, hiddens / heads)."""
-        return X.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-
-    def forward(self, X: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attend from every position to those where `mask` is True."""
-        queries, keys, values = (self.split_heads(W(X)) for W in (self.W_q, self.W_k, self.W_v))
-        dropout = self.dropout if self.training else 0.0
-        Y = F.scaled_dot_product_attention(queries, keys, values, mask, dropout)
-        return self.W_o(Y.transpose(1, 2).flatten(2))
-
-    def weights(self, X: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attention of each query to each key, (batch, heads, length, length); rows sum to 1."""
-        queries, keys = self.split_heads(self.W_q(X)), self.split_heads(self.W_k(X))
-        scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
-        return scores.softmax(dim=-1)
+from .self_attention import Dropout, MultiHeadAttention
 
 
 class PositionWiseFFN(nn.Module):
@@ -64,7 +29,7 @@ class AddNorm(nn.Module):
 
     def __init__(self, num_hiddens: int, dropout: float):
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.ln = nn.LayerNorm(num_hiddens)
 
     def forward(self, X: Tensor, Y: Tensor) -> Tensor:
@@ -85,6 +50,11 @@ class TransformerEncoderBlock(nn.Module):
     def forward(self, X: Tensor, mask: Tensor | None = None) -> Tensor:
         """(batch, length, hiddens) in and out."""
         Y = self.addnorm1(X, self.attention(X, mask))
+        return self.addnorm2(Y, self.ffn(Y))
+
+    def first(self, X: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`forward(X, mask)[:, 0]`, (batch, hiddens), without the work for other positions."""
+        Y = self.addnorm1(X[:, 0], self.attention.from_first(X, mask))
         return self.addnorm2(Y, self.ffn(Y))
 
 
@@ -131,6 +101,17 @@ class BERTEncoder(nn.Module):
             X = blk(X, mask)
         return X
 
+    def encode_cls(
+        self, tokens: Tensor, segments: Tensor, valid_lens: Tensor | None = None
+    ) -> Tensor:
+        """`forward(…)[:, 0]`, (batch, hiddens): what a classifier reads, in half the work of two
+        blocks, for the last block need not be computed at any other position.
+        """
+        X, mask = self.embed(tokens, segments), self.key_mask(tokens, valid_lens)
+        for blk in self.blks[:-1]:
+            X = blk(X, mask)
+        return self.blks[-1].first(X, mask)
+
     def attention_weights(
         self, tokens: Tensor, segments: Tensor, valid_lens: Tensor | None = None
     ) -> Tensor:
@@ -156,9 +137,10 @@ class BERTEncoder(nn.Module):
     @staticmethod
     def key_mask(tokens: Tensor, valid_lens: Tensor | None) -> Tensor | None:
         """True where a key may be attended to, (batch, 1, 1, length); None: everywhere."""
-        if valid_lens is None:
-            return None
-        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        length = tokens.shape[1]
+        if valid_lens is None or (valid_lens.is_cpu and bool((valid_lens >= length).all())):
+            return None  # a GPU is not asked, for that would wait for it
+        positions = torch.arange(length, device=tokens.device)
         return (positions < valid_lens[:, None])[:, None, None, :]
 
 
@@ -238,6 +220,4 @@ class BERTClassifier(nn.Module):
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
         """Logits (batch, classes) for `[tokens, segments, valid_lens]`."""
-        tokens, segments, valid_lens = inputs
-        encoded = self.encoder(tokens, segments, valid_lens)
-        return self.output(self.hidden(encoded[:, 0]))
+        return self.output(self.hidden(self.encoder.encode_cls(*inputs)))

@@ -253,11 +253,22 @@ class LengthBuckets(Sampler):
 
 
 def bucketed_loader(
-    dataset: SNLIBERTDataset, batch_size: int, shuffle: bool = False, seed: int = 0
+    dataset: SNLIBERTDataset,
+    batch_size: int,
+    shuffle: bool = False,
+    seed: int = 0,
+    pin_memory: bool = False,
 ) -> DataLoader:
-    """Return minibatches `([token_ids, segments, valid_lens], labels)` of pairs of like length."""
-    sampler = LengthBuckets(dataset.valid_lens, batch_size, shuffle, seed)
-    return DataLoader(range(len(dataset)), batch_sampler=sampler, collate_fn=dataset.minibatch)
+    """Return minibatches `([token_ids, segments, valid_lens], labels)` of pairs of like length.
+
+    Within each the pairs stand in order of length. `pin_memory` is for what goes to a GPU.
+    """
+    return DataLoader(
+        range(len(dataset)),
+        batch_sampler=LengthBuckets(dataset.valid_lens, batch_size, shuffle, seed),
+        collate_fn=dataset.minibatch,
+        pin_memory=pin_memory,
+    )
 
 
 def _check_not_empty(premise_lens: np.ndarray, hypothesis_lens: np.ndarray) -> None:

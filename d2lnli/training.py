@@ -2,26 +2,27 @@
 
 import dataclasses
 import math
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from .devices import autocast, choose_precision, first_device
 from .evaluation import accuracy_on, check_fits, evaluate, to_device
 from .history import History, Record, replace_file
-from .plotting import LivePlot, in_notebook
+from .optimizer import adam, clip_gradients
+from .plotting import LivePlot
 from .pretrained import read_torch
+from .progress import Meter, Progress
 from .snli import SNLIBERTDataset, bucketed_loader
 
 SCHEDULES = ("constant", "linear")
 BOOK_RECIPE = dict(lr=1e-4, num_epochs=5, batch_size=512, schedule="constant", warmup=0.0)
 TINY_RECIPE = dict(lr=1e-3, num_epochs=4, batch_size=64, schedule="linear", warmup=0.1)
+MOST_TOKENS = {"fp32": 2048, "bf16": 8192, "fp16": 8192}
+"""How many tokens go through a network at once on a CPU: what its caches hold."""
 
 
 def recipe(model: str) -> dict:
@@ -46,7 +47,7 @@ def train_ch13(
     device = first_device(devices)
     net.to(device)
     history = History(device=str([device]))
-    training = _Training(net, train_iter, loss, trainer, reduce=torch.sum)
+    training = _Training(net, train_iter, loss, trainer)
     training.run(num_epochs, history, score=lambda: accuracy_on(net, test_iter), split="test")
     print(history.closing_lines("test"))
 
@@ -82,38 +83,38 @@ def finetune(
     device = first_device(devices)
     precision = choose_precision(precision, device)
     net.to(device)
-    batches = bucketed_loader(train_set, batch_size, shuffle=True, seed=seed)
+    batches = bucketed_loader(train_set, batch_size, True, seed, pin_memory=device.type == "cuda")
     num_steps = num_epochs * len(batches)
-    training = _Training(
-        net,
-        batches,
-        nn.CrossEntropyLoss(reduction="none"),
-        torch.optim.Adam(net.parameters(), lr=lr),
-        reduce=torch.mean,
-        lr_at=lambda step: lr * lr_factor(step, num_steps, schedule, warmup),
-        clip=clip,
-        precision=precision,
-        seed=seed,
-    )
     history = History(device=str([device]), precision=precision)
-    run = None
-    if run_dir is not None:
-        settings = {
-            "lr": lr,
-            "num_epochs": num_epochs,
-            "batch_size": batch_size,
-            "schedule": schedule,
-            "warmup": warmup,
-            "clip": clip,
-            "precision": precision,
-            "seed": seed,
-            "train_set": train_set.fingerprint(),
-            "dev_set": dev_set.fingerprint() if dev_set is not None else None,
-        }
-        run = _Run(Path(run_dir), settings, training)
-        batches.batch_sampler.epoch = run.resume(history)
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(cuda):
+    with torch.random.fork_rng(cuda), adam(net, lr) as trainer:
+        training = _Training(
+            net,
+            batches,
+            nn.CrossEntropyLoss(reduction="none"),
+            trainer,
+            mean=True,
+            lr_at=lambda step: lr * lr_factor(step, num_steps, schedule, warmup),
+            clip=clip,
+            precision=precision,
+            seed=seed,
+        )
+        run = None
+        if run_dir is not None:
+            settings = {
+                "lr": lr,
+                "num_epochs": num_epochs,
+                "batch_size": batch_size,
+                "schedule": schedule,
+                "warmup": warmup,
+                "clip": clip,
+                "precision": precision,
+                "seed": seed,
+                "train_set": train_set.fingerprint(),
+                "dev_set": dev_set.fingerprint() if dev_set is not None else None,
+            }
+            run = _Run(Path(run_dir), settings, training)
+            batches.batch_sampler.epoch = run.resume(history)
         score = None if dev_set is None else lambda: evaluate(net, dev_set).accuracy
         training.run(num_epochs, history, score, run=run)
     return history
@@ -127,6 +128,19 @@ def lr_factor(step: int, num_steps: int, schedule: str, warmup: float) -> float:
     return 1.0 if schedule == "constant" else (num_steps - step) / (num_steps - num_warmup)
 
 
+def micro_batches(X: list[Tensor], y: Tensor, most_tokens: int) -> Iterator[tuple]:
+    """Cut a minibatch whose pairs stand in order of length into parts of at most so many tokens.
+
+    Each part is padded to its own longest pair only.
+    """
+    lens, first = X[2].tolist(), 0
+    for i, length in enumerate([*lens[1:], math.inf], start=1):
+        if (i + 1 - first) * length > most_tokens:
+            ids, segments, valid_lens = (x[first:i] for x in X)
+            yield [ids[:, : lens[i - 1]], segments[:, : lens[i - 1]], valid_lens], y[first:i]
+            first = i
+
+
 class _Training:
     """A network, its minibatches, and what a training step does."""
 
@@ -136,14 +150,14 @@ class _Training:
         batches: DataLoader,
         loss: Callable[[Tensor, Tensor], Tensor],
         trainer: torch.optim.Optimizer,
-        reduce: Callable[[Tensor], Tensor],
+        mean: bool = False,
         lr_at: Callable[[int], float] | None = None,
         clip: float | None = None,
         precision: str = "fp32",
         seed: int | None = None,
     ):
         self.net, self.batches, self.loss, self.trainer = net, batches, loss, trainer
-        self.reduce, self.lr_at, self.clip = reduce, lr_at, clip
+        self.mean, self.lr_at, self.clip = mean, lr_at, clip
         self.precision, self.seed = precision, seed
         self.device = next(net.parameters()).device
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
@@ -161,7 +175,8 @@ class _Training:
         `score` measures the accuracy on the named split after each epoch.
         """
         num_steps = (num_epochs - history.num_epochs) * len(self.batches)
-        with _Progress(LivePlot(num_epochs, split), num_steps, history, run) as progress:
+        file = run.folder / "history.csv" if run else None
+        with Progress(LivePlot(num_epochs, split), num_steps, history, file) as progress:
             try:
                 for epoch in range(history.num_epochs, num_epochs):
                     record = self.run_epoch(epoch, progress)
@@ -174,14 +189,14 @@ class _Training:
             finally:
                 self.net.eval()
 
-    def run_epoch(self, epoch: int, progress: "_Progress") -> Record:
+    def run_epoch(self, epoch: int, progress: Progress) -> Record:
         """Train on every minibatch once and return the epoch's means."""
         if self.seed is not None:
             torch.manual_seed(1000 * self.seed + epoch)
         self.net.train()
         num_batches = len(self.batches)
         report_every = max(1, num_batches // 20)
-        meter = _Meter(self.device)
+        meter = Meter(self.device)
         for i, (X, y) in enumerate(self.batches, start=1):
             losses, y_hat = self.step(epoch * num_batches + i - 1, X, y)
             meter.add(losses, y_hat, y)
@@ -192,70 +207,32 @@ class _Training:
 
     def step(self, number: int, X: Tensor | list[Tensor], y: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step on a minibatch; return each example's loss and outputs."""
-        X, y = to_device(X, self.device), y.to(self.device, non_blocking=True)
         if self.lr_at:
             for group in self.trainer.param_groups:
                 group["lr"] = self.lr_at(number)
         self.trainer.zero_grad()
+        scale = 1 / len(y) if self.mean else 1.0
+        in_parts = self.mean and self.device.type == "cpu"
+        parts = micro_batches(X, y, MOST_TOKENS[self.precision]) if in_parts else [(X, y)]
+        outputs = [self.add_gradients(*part, scale) for part in parts]
+        if self.clip is not None:
+            self.scaler.unscale_(self.trainer)
+            clip_gradients(self.net.parameters(), self.clip)
+        self.scaler.step(self.trainer)
+        self.scaler.update()
+        losses, y_hats = zip(*outputs, strict=True)
+        return torch.cat(losses), torch.cat(y_hats)
+
+    def add_gradients(
+        self, X: Tensor | list[Tensor], y: Tensor, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        """Add the gradients of the scaled sum of losses; return each example's loss and outputs."""
+        X, y = to_device(X, self.device), y.to(self.device, non_blocking=True)
         with autocast(self.precision, self.device):
             y_hat = self.net(X)
         losses = self.loss(y_hat.float(), y)
-        self.scaler.scale(self.reduce(losses)).backward()
-        if self.clip is not None:
-            self.scaler.unscale_(self.trainer)
-            nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
-        self.scaler.step(self.trainer)
-        self.scaler.update()
+        self.scaler.scale(scale * losses.sum()).backward()
         return losses.detach(), y_hat.detach()
-
-
-class _Meter:
-    """Means since an epoch began; the sums stay on the device, so that no step waits for them."""
-
-    def __init__(self, device: torch.device):
-        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
-        self.num_pairs, self.start = 0, time.perf_counter()
-
-    def add(self, losses: Tensor, y_hat: Tensor, y: Tensor) -> None:
-        correct = y_hat.argmax(dim=1) == y.to(y_hat.device, non_blocking=True)
-        self.sums += torch.stack([losses.double().sum(), correct.double().sum()])
-        self.num_pairs += len(y)
-
-    def record(self, epoch: float) -> Record:
-        loss, train_acc = (self.sums / self.num_pairs).tolist()
-        pairs_per_sec = self.num_pairs / (time.perf_counter() - self.start)
-        return Record(float(epoch), loss, train_acc, math.nan, pairs_per_sec)
-
-
-class _Progress:
-    """What a person sees of a run: a bar, a live plot, and `history.csv` in its run folder."""
-
-    def __init__(self, plot: LivePlot, num_steps: int, history: History, run: "_Run | None"):
-        self.plot, self.history, self.run = plot, history, run
-        self.bar = tqdm(
-            total=num_steps,
-            unit=" minibatches",
-            file=sys.stdout if in_notebook() else sys.stderr,
-            disable=False if in_notebook() else None,
-            ncols=100,
-        )
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.plot.update(self.history.columns(), force=True)
-        self.bar.close()
-
-    def advance(self) -> None:
-        self.bar.update()
-
-    def report(self, record: Record) -> None:
-        self.history.records.append(record)
-        self.bar.set_postfix_str(f"loss {record.loss:.3f}, train acc {record.train_acc:.3f}", False)
-        self.plot.update(self.history.columns())
-        if self.run:
-            self.history.save(self.run.folder / "history.csv")
 
 
 class _Run:

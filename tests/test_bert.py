@@ -91,7 +91,7 @@ def test_attention_weights_are_those_that_the_forward_pass_uses(net):
     assert (weights[:, 1, :, :, 3:] == 0).all()
     block = net.encoder.blks[0]
     X = net.encoder.embed(tokens, segments)
-    values = block.attention.split_heads(block.attention.W_v(X))
+    _, _, values = block.attention.project(X)
     by_hand = block.attention.W_o((weights[0] @ values).transpose(1, 2).flatten(2))
     mask = net.encoder.key_mask(tokens, valid_lens)
     torch.testing.assert_close(block.attention(X, mask), by_hand)

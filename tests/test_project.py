@@ -93,10 +93,10 @@ def test_the_conda_environment_is_well_formed_and_admits_the_tested_set():
 
 def test_modules_stay_short_and_import_one_way():
     layers = [
-        {"text", "truncation", "hub", "bert", "devices", "plotting"},
-        {"encoding", "pretrained", "history", "strips"},
-        {"snli", "classifiers"},
-        {"evaluation", "checkup", "notebooks"},
+        {"text", "truncation", "hub", "self_attention", "optimizer", "devices", "plotting"},
+        {"encoding", "bert", "history", "strips"},
+        {"snli", "pretrained", "progress"},
+        {"classifiers", "evaluation", "checkup", "notebooks"},
         {"training", "probing"},
         {"finetuned", "widgets"},
     ]
@@ -111,7 +111,7 @@ def test_modules_stay_short_and_import_one_way():
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.ImportFrom) and node.level == 1:
                 assert level[node.module] < level[path.stem], f"{path.stem} imports {node.module}"
-    assert total <= 3150
+    assert total <= 3400
 
 
 def test_style():

@@ -32,8 +32,6 @@ def without_dropout(net):
     for module in net.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        if hasattr(module, "num_heads"):
-            module.dropout = 0.0
     return net
 
 

@@ -1,0 +1,131 @@
+"""Adam for a large embedding on a CPU: a row waits until a minibatch reads it.
+
+A minibatch holds some thousand of a vocabulary's 60,000 words. The gradient of the other rows is
+zero, yet Adam's momentum moves a row on after its word was seen, each step by less. `RowAdam` makes
+those moves good all at once when the row is next read, so that the numbers stay Adam's and a step
+costs what its own words cost.
+"""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+_MEMORY = 400  # steps after which momentum, at 0.9 a step, moves a float no more
+
+
+def adam(net: nn.Module, lr: float) -> AbstractContextManager[torch.optim.Adam]:
+    """Return torch's Adam in its fastest form for a network that has an `encoder`."""
+    embedding = net.encoder.token_embedding
+    if embedding.weight.is_cpu and embedding.weight.requires_grad:
+        return RowAdam(net.parameters(), embedding, lr)
+    return nullcontext(torch.optim.Adam(net.parameters(), lr, fused=True))
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], largest_norm: float) -> None:
+    """Scale all gradients so that their common norm is at most this; sparse ones count too."""
+    gradients = []
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+            gradients.append(parameter.grad.values())
+        elif parameter.grad is not None:
+            gradients.append(parameter.grad)
+    norm = nn.utils.get_total_norm(gradients)
+    factor = (largest_norm / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factor)
+
+
+class RowAdam(torch.optim.Adam):
+    """torch's Adam with its default betas and eps, lazy about the rows of one embedding.
+
+    Inside its `with` block the embedding's gradient is sparse, and its rows are brought up to date
+    as it reads them. Whoever reads `embedding.weight` itself there calls `catch_up()` before.
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], embedding: nn.Embedding, lr: float):
+        super().__init__(params, lr=lr, fused=True)
+        self._step_supports_amp_scaling = False  # so that a GradScaler skips steps as a whole
+        self.embedding, weight = embedding, embedding.weight
+        self.state[weight] = {
+            "step": torch.zeros(()),
+            "exp_avg": torch.zeros_like(weight),
+            "exp_avg_sq": torch.zeros_like(weight),
+        }
+        self._all_caught_up()
+
+    def __enter__(self) -> "RowAdam":
+        self.embedding.sparse = True
+        self.hook = self.embedding.register_forward_pre_hook(lambda _, ids: self.catch_up(*ids))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.catch_up()
+        self.hook.remove()
+        self.embedding.sparse = False
+        self.zero_grad()
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Take the state of any Adam of the same parameters."""
+        super().load_state_dict(state_dict)
+        self._all_caught_up()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update all parameters; of the embedding, the rows that this minibatch read."""
+        weight, state = self.embedding.weight, self.state[self.embedding.weight]
+        gradient, weight.grad = weight.grad.coalesce(), None
+        super().step()
+        rows, gradient = gradient.indices()[0], gradient.values()
+        lr, (beta1, beta2), eps = (self.param_groups[0][key] for key in ("lr", "betas", "eps"))
+        state["step"] += 1
+        step = int(state["step"])
+        rate, root = lr / (1 - beta1**step), (1 - beta2**step) ** 0.5
+        m = state["exp_avg"][rows].lerp_(gradient, 1 - beta1)
+        v = state["exp_avg_sq"][rows].lerp_(gradient.square(), 1 - beta2)
+        state["exp_avg"][rows], state["exp_avg_sq"][rows] = m, v
+        weight.index_add_(0, rows, m / (v.sqrt() / root + eps), alpha=-rate)
+        self._note_step(rate, root)
+        self.last[rows] = self.now
+
+    def _all_caught_up(self) -> None:
+        self.now, self.last = 0, torch.zeros(len(self.embedding.weight), dtype=torch.int64)
+        self.missed = torch.zeros(2, 1, dtype=torch.float64)
+
+    def _note_step(self, rate: float, root: float) -> None:
+        """Add this step to what rows have missed, by the step at which they were last updated.
+
+        Step k moves a row, left at step s with averages m and v, by -w m / (a sqrt(v) + eps),
+        where w = rate_k beta1^(k-s) and a = beta2^((k-s)/2) / root_k.
+        """
+        beta1, beta2 = self.param_groups[0]["betas"]
+        recent = self.missed[:, -_MEMORY:]
+        gap = torch.arange(recent.shape[1], 0, -1, dtype=torch.float64)
+        w, a = rate * beta1**gap, beta2 ** (gap / 2) / root
+        recent += torch.stack([w / a, w / a**2])
+        self.missed = nn.functional.pad(self.missed, (0, 1))
+        self.now += 1
+
+    @torch.no_grad()
+    def catch_up(self, ids: Tensor | None = None) -> None:
+        """Make good what the rows of these ids, or of all, have missed.
+
+        a hardly changes while momentum lasts, so sums of w / a and w / a^2 tell the whole move, to
+        the second order in eps / sqrt(v).
+        """
+        if ids is None:
+            rows = (self.last < self.now).nonzero()[:, 0]
+        else:
+            rows = ids[self.last[ids] < self.now].unique()
+        weight, state = self.embedding.weight, self.state[self.embedding.weight]
+        (beta1, beta2), eps = (self.param_groups[0][key] for key in ("betas", "eps"))
+        for part in rows.split(4096):
+            m, v = state["exp_avg"][part], state["exp_avg_sq"][part]
+            first, second = self.missed[:, self.last[part], None]
+            move = m * first.float() / (v.sqrt() + (eps * second / first).float())
+            weight.index_add_(0, part, move, alpha=-1)
+            gap = (self.now - self.last[part])[:, None]
+            state["exp_avg"][part], state["exp_avg_sq"][part] = m * beta1**gap, v * beta2**gap
+        self.last[rows] = self.now

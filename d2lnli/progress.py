@@ -1,0 +1,70 @@
+"""What a training run shows while it lasts: its means, a progress bar, and the live plot."""
+
+import math
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .history import History, Record
+from .plotting import LivePlot, in_notebook
+
+
+class Meter:
+    """Means since an epoch began; the sums stay on the device, so that no step waits for them."""
+
+    def __init__(self, device: torch.device):
+        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
+        self.num_pairs, self.start = 0, time.perf_counter()
+
+    def add(self, losses: Tensor, y_hat: Tensor, y: Tensor) -> None:
+        """Count a minibatch: each example's loss, outputs (classes) and label."""
+        correct = y_hat.argmax(dim=1) == y.to(y_hat.device, non_blocking=True)
+        self.sums += torch.stack([losses.double().sum(), correct.double().sum()])
+        self.num_pairs += len(y)
+
+    def record(self, epoch: float) -> Record:
+        """Return the means so far as the record of this point of the run."""
+        loss, train_acc = (self.sums / self.num_pairs).tolist()
+        pairs_per_sec = self.num_pairs / (time.perf_counter() - self.start)
+        return Record(float(epoch), loss, train_acc, math.nan, pairs_per_sec)
+
+
+class Progress:
+    """What a person sees of a run: a bar, a live plot, and its history in `file`, if there is one.
+
+    It is a context: what was reported before an error or an interrupt stays visible.
+    """
+
+    def __init__(self, plot: LivePlot, num_steps: int, history: History, file: Path | None = None):
+        self.plot, self.history, self.file = plot, history, file
+        self.bar = tqdm(
+            total=num_steps,
+            unit=" minibatches",
+            file=sys.stdout if in_notebook() else sys.stderr,
+            disable=False if in_notebook() else None,
+            ncols=100,
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.plot.update(self.history.columns(), force=True)
+        self.bar.close()
+
+    def advance(self) -> None:
+        """Move the bar by one minibatch."""
+        self.bar.update()
+
+    def report(self, record: Record) -> None:
+        """Show a new point of the run."""
+        self.history.records.append(record)
+        numbers = f"loss {record.loss:.3f}, train acc {record.train_acc:.3f}"
+        self.bar.set_postfix_str(f"{self.history.precision}, {numbers}", refresh=False)
+        self.plot.update(self.history.columns())
+        if self.file:
+            self.history.save(self.file)
