@@ -21,7 +21,7 @@ class PositionWiseFFN(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """(…, hiddens) in and out."""
-        return self.dense2(F.relu(self.dense1(X)))
+        return self.dense2(F.relu(self.dense1(X), inplace=True))
 
 
 class AddNorm(nn.Module):
@@ -54,7 +54,8 @@ class TransformerEncoderBlock(nn.Module):
 
     def first(self, X: Tensor, mask: Tensor | None = None) -> Tensor:
         """`forward(X, mask)[:, 0]`, (batch, hiddens), without the work for other positions."""
-        Y = self.addnorm1(X[:, 0], self.attention.from_first(X, mask))
+        x = X[:, 0]
+        Y = self.addnorm1(x, self.attention.attend(x, X, mask))
         return self.addnorm2(Y, self.ffn(Y))
 
 

@@ -18,7 +18,8 @@ class Dropout(nn.Dropout):
     def forward(self, X: Tensor) -> Tensor:
         """Zero each number of X with chance `p` and scale the others, in training only."""
         dropped = round(self.p * 2**16)
-        if not self.training or not X.is_cpu or dropped in (0, 2**16):
+        ours = self.training and X.is_cpu and not torch.compiler.is_compiling()
+        if not ours or dropped in (0, 2**16):
             return super().forward(X)
         kept = random_int16(X.shape) >= dropped - 2**15
         return X * kept.to(X.dtype).mul_(2**16 / (2**16 - dropped))
@@ -65,13 +66,13 @@ class MultiHeadAttention(nn.Module):
             Y = F.scaled_dot_product_attention(queries, keys, values, mask, dropout)
         return self.W_o(Y.transpose(1, 2).flatten(2))
 
-    def from_first(self, X: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attend from position 0 alone: `forward(X, mask)[:, 0]`, (batch, hiddens).
+    def attend(self, x: Tensor, X: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attend from one position, x (batch, hiddens), to X: `forward(X, mask)` there.
 
         One query needs no keys and values of its own for every position: its score with a key,
         q (W_k x + b_k), is (q W_k) x + q b_k, and W_v can wait for the weighted mean of X.
         """
-        queries = scale(self.W_q(X[:, 0]).unflatten(-1, (self.num_heads, -1)))
+        queries = scale(self.W_q(x).unflatten(-1, (self.num_heads, -1)))
         W_k, b_k, W_v, b_v = (
             parameter.unflatten(0, (self.num_heads, -1))
             for W in (self.W_k, self.W_v)

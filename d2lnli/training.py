@@ -21,7 +21,7 @@ from .snli import SNLIBERTDataset, bucketed_loader
 SCHEDULES = ("constant", "linear")
 BOOK_RECIPE = dict(lr=1e-4, num_epochs=5, batch_size=512, schedule="constant", warmup=0.0)
 TINY_RECIPE = dict(lr=1e-3, num_epochs=4, batch_size=64, schedule="linear", warmup=0.1)
-MOST_TOKENS = {"fp32": 2048, "bf16": 8192, "fp16": 8192}
+MOST_TOKENS = 4096
 """How many tokens go through a network at once on a CPU: what its caches hold."""
 
 
@@ -213,7 +213,7 @@ class _Training:
         self.trainer.zero_grad()
         scale = 1 / len(y) if self.mean else 1.0
         in_parts = self.mean and self.device.type == "cpu"
-        parts = micro_batches(X, y, MOST_TOKENS[self.precision]) if in_parts else [(X, y)]
+        parts = micro_batches(X, y, MOST_TOKENS) if in_parts else [(X, y)]
         outputs = [self.add_gradients(*part, scale) for part in parts]
         if self.clip is not None:
             self.scaler.unscale_(self.trainer)
