@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from .encoding import encode_all, ranges
+from .encoding import encode_pairs, ranges
 from .text import Vocab
-from .truncation import cut
 
 LABELS = ("entailment", "contradiction", "neutral")
 """The classes; a label id is an index into them."""
@@ -29,16 +28,23 @@ def read_snli(
     file cannot be read and ValueError, with the line, if it is not SNLI's layout.
     """
     path = snli_file(data_dir, is_train)
+    label_ids = {label: i for i, label in enumerate(LABELS)}
     premises, hypotheses, labels = [], [], []
-    for where, row in _labelled_rows(path, max_examples):
-        label, premise, hypothesis = row[0], _words(row[1]), _words(row[2])
-        if label not in LABELS:
-            raise ValueError(f"{where}: unknown label {label!r}: use {', '.join(LABELS)} or -")
+    last_parse = premise = ""
+    for number, (label, parse, hypothesis_parse, *_) in _labelled_rows(path, max_examples, 3):
+        if parse != last_parse:  # a premise stands three times in a row, and is kept once
+            last_parse, premise = parse, _words(parse)
+        hypothesis = _words(hypothesis_parse)
+        if label not in label_ids:
+            names = ", ".join(LABELS)
+            raise ValueError(f"{path}, line {number}: unknown label {label!r}: use {names} or -")
         if not premise or not hypothesis:
-            raise ValueError(f"{where}: the premise or the hypothesis is empty: mend that line")
+            raise ValueError(
+                f"{path}, line {number}: the premise or the hypothesis is empty: mend that line"
+            )
         premises.append(premise)
         hypotheses.append(hypothesis)
-        labels.append(LABELS.index(label))
+        labels.append(label_ids[label])
     if not labels:
         raise ValueError(f"{path} holds no labelled pairs: is it the right file?")
     return premises, hypotheses, labels
@@ -71,29 +77,31 @@ def read_phenomena(
     return [match[1] if match else "not told" for match in found]
 
 
-def _labelled_rows(path: Path, most: int | None) -> Iterator[tuple[str, list[str]]]:
-    """Return the first `most` of ("path, line n", columns) for lines with a gold label."""
+def _labelled_rows(
+    path: Path, most: int | None, max_split: int = -1
+) -> Iterator[tuple[int, list[str]]]:
+    """Return the first `most` of (line number, columns) for lines with a gold label."""
     if most is not None and most < 1:
         raise ValueError(f"max_examples={most}: ask for at least one pair")
-    return islice(((where, row) for where, row in _rows(path) if row[0] != "-"), most)
+    return islice((line for line in _rows(path, max_split) if line[1][0] != "-"), most)
 
 
-def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield ("path, line n", columns) of each line below the header."""
+def _rows(path: Path, max_split: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, columns) of each line below the header."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
-                where, row = f"{path}, line {number}", line.rstrip("\n").split("\t")
+                row = line.rstrip("\n").split("\t", max_split)
                 if number == 1 and row[0] != "gold_label":
-                    raise ValueError(f"{where}: SNLI's header (gold_label, …) is missing")
-                if number == 1 or not line.strip():
+                    raise ValueError(f"{path}, line 1: SNLI's header (gold_label, …) is missing")
+                if number == 1 or line.isspace():
                     continue
                 if len(row) < 3:
                     raise ValueError(
-                        f"{where}: {len(row)} column(s), but a label and two parses are needed, "
-                        "separated by tabs"
+                        f"{path}, line {number}: {len(row)} column(s), but a label and two parses "
+                        "are needed, separated by tabs"
                     )
-                yield where, row
+                yield number, row
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
 
@@ -124,34 +132,11 @@ class TokenPairs:
         if not len(premises):
             raise ValueError("there are no pairs: give at least one premise and one hypothesis")
         self.max_len, self.vocab = max_len, vocab
-        words, lens = encode_all(vocab, [*premises, *hypotheses], num_workers)
-        self.premise_lens, self.hypothesis_lens = lens.reshape(2, -1)
-        _check_not_empty(self.premise_lens, self.hypothesis_lens)
-        kept = cut(self.premise_lens, self.hypothesis_lens, max_len, truncation)
-        self._premise_kept = kept.premise_head + kept.premise_tail
-        valid_lens = self._premise_kept + kept.hypothesis_head + kept.hypothesis_tail + 3
+        self._ids, self._premise_kept, valid_lens = encode_pairs(
+            premises, hypotheses, max_len, vocab, truncation, num_workers
+        )
         self._offsets = np.concatenate([[0], np.cumsum(valid_lens)])
-        self._ids = self._assemble(words, kept)
         self.valid_lens = torch.from_numpy(valid_lens)
-
-    def _assemble(self, words: np.ndarray, kept) -> np.ndarray:
-        """Lay out each pair's seven pieces (specials and kept words) with a single gather."""
-        premise_ends = np.cumsum(self.premise_lens)
-        hypothesis_ends = premise_ends[-1] + np.cumsum(self.hypothesis_lens)
-        cls, sep = len(words), len(words) + 1
-        one = np.ones_like(premise_ends)
-        pieces = [
-            (one * cls, one),
-            (premise_ends - self.premise_lens, kept.premise_head),
-            (premise_ends - kept.premise_tail, kept.premise_tail),
-            (one * sep, one),
-            (hypothesis_ends - self.hypothesis_lens, kept.hypothesis_head),
-            (hypothesis_ends - kept.hypothesis_tail, kept.hypothesis_tail),
-            (one * sep, one),
-        ]
-        starts, lens = (np.stack(column, axis=1).ravel() for column in zip(*pieces, strict=True))
-        source = np.append(words, np.array(self.vocab[["<cls>", "<sep>"]], np.int32))
-        return source[ranges(starts, lens)]
 
     def __len__(self) -> int:
         return len(self.valid_lens)
@@ -269,11 +254,3 @@ def bucketed_loader(
         collate_fn=dataset.minibatch,
         pin_memory=pin_memory,
     )
-
-
-def _check_not_empty(premise_lens: np.ndarray, hypothesis_lens: np.ndarray) -> None:
-    for side, lens in (("premise", premise_lens), ("hypothesis", hypothesis_lens)):
-        if not lens.all():
-            raise ValueError(
-                f"the {side} of pair {int(np.argmin(lens))} has no words: give it some"
-            )

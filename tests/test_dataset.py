@@ -93,7 +93,7 @@ from d2lnli.pretrained import load_vocab
 
 def build(method, num_workers):
     multiprocessing.set_start_method(method, force=True)
-    encoding._SENTENCES_PER_WORKER = 5
+    encoding._PAIRS_PER_WORKER = encoding._PAIRS_AT_ONCE = 7
     pairs = json.load(open({golden!r} + "/dataset.json", encoding="utf-8"))
     vocab = load_vocab(__import__("pathlib").Path({golden!r}) / "tiny-4x2" / "vocab.json")
     pairs = pairs["premises"], pairs["hypotheses"], pairs["labels"]
