@@ -21,7 +21,7 @@ class PositionWiseFFN(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """(…, hiddens) in and out."""
-        return self.dense2(F.relu(self.dense1(X), inplace=True))
+        return self.dense2(F.relu(self.dense1(X)))
 
 
 class AddNorm(nn.Module):

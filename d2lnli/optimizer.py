@@ -25,13 +25,8 @@ def adam(net: nn.Module, lr: float) -> AbstractContextManager[torch.optim.Adam]:
 
 def clip_gradients(parameters: Iterable[nn.Parameter], largest_norm: float) -> None:
     """Scale all gradients so that their common norm is at most this; sparse ones count too."""
-    gradients = []
-    for parameter in parameters:
-        if parameter.grad is not None and parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.coalesce()
-            gradients.append(parameter.grad.values())
-        elif parameter.grad is not None:
-            gradients.append(parameter.grad)
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    gradients = [grad.values() if grad.is_sparse else grad for grad in gradients]
     norm = nn.utils.get_total_norm(gradients)
     factor = (largest_norm / (norm + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
@@ -42,7 +37,8 @@ class RowAdam(torch.optim.Adam):
     """torch's Adam with its default betas and eps, lazy about the rows of one embedding.
 
     Inside its `with` block the embedding's gradient is sparse, and its rows are brought up to date
-    as it reads them. Whoever reads `embedding.weight` itself there calls `catch_up()` before.
+    as it reads them. Whoever reads `embedding.weight` itself there calls `catch_up()` before, and
+    `gather()` after the last backward pass of a step.
     """
 
     def __init__(self, params: Iterable[nn.Parameter], embedding: nn.Embedding, lr: float):
@@ -54,18 +50,45 @@ class RowAdam(torch.optim.Adam):
             "exp_avg": torch.zeros_like(weight),
             "exp_avg_sq": torch.zeros_like(weight),
         }
+        self.parts: list[Tensor] = []
         self._all_caught_up()
 
     def __enter__(self) -> "RowAdam":
-        self.embedding.sparse = True
-        self.hook = self.embedding.register_forward_pre_hook(lambda _, ids: self.catch_up(*ids))
+        self.embedding.sparse, weight = True, self.embedding.weight
+        self.hooks = [
+            self.embedding.register_forward_pre_hook(lambda _, ids: self.catch_up(*ids)),
+            weight.register_post_accumulate_grad_hook(self._put_aside),
+        ]
         return self
 
     def __exit__(self, *error: object) -> None:
         self.catch_up()
-        self.hook.remove()
+        for hook in self.hooks:
+            hook.remove()
         self.embedding.sparse = False
         self.zero_grad()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients."""
+        super().zero_grad(set_to_none)
+        self.parts.clear()
+
+    def _put_aside(self, weight: Tensor) -> None:
+        """Keep a part's sparse gradient: torch would copy all rows so far to add it to them."""
+        self.parts.append(weight.grad)
+        weight.grad = None
+
+    def gather(self) -> None:
+        """Sum the embedding's gradients of all backward passes since the last step."""
+        ids, values = (
+            torch.cat([getattr(part, name)() for part in self.parts], dim=dim)
+            for name, dim in (("_indices", 1), ("_values", 0))
+        )
+        weight = self.embedding.weight
+        weight.grad = torch.sparse_coo_tensor(
+            ids, values, weight.shape, check_invariants=False
+        ).coalesce()
+        self.parts.clear()
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Take the state of any Adam of the same parameters."""
@@ -76,7 +99,7 @@ class RowAdam(torch.optim.Adam):
     def step(self) -> None:
         """Update all parameters; of the embedding, the rows that this minibatch read."""
         weight, state = self.embedding.weight, self.state[self.embedding.weight]
-        gradient, weight.grad = weight.grad.coalesce(), None
+        gradient, weight.grad = weight.grad, None
         super().step()
         rows, gradient = gradient.indices()[0], gradient.values()
         lr, (beta1, beta2), eps = (self.param_groups[0][key] for key in ("lr", "betas", "eps"))

@@ -54,7 +54,7 @@ class MultiHeadAttention(nn.Module):
         layers = (self.W_q, self.W_k, self.W_v)  # one matrix product is faster than three
         weight, bias = torch.cat([W.weight for W in layers]), torch.cat([W.bias for W in layers])
         heads = F.linear(X, weight, bias).unflatten(-1, (3, self.num_heads, -1))
-        return heads.permute(2, 0, 3, 1, 4).unbind()
+        return heads.permute(2, 0, 3, 1, 4).contiguous().unbind()
 
     def forward(self, X: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend from every position to those where `mask` is True."""

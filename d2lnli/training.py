@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from .devices import autocast, choose_precision, first_device
 from .evaluation import accuracy_on, check_fits, evaluate, to_device
 from .history import History, Record, replace_file
-from .optimizer import adam, clip_gradients
+from .optimizer import RowAdam, adam, clip_gradients
 from .plotting import LivePlot
 from .pretrained import read_torch
 from .progress import Meter, Progress
@@ -215,6 +215,8 @@ class _Training:
         in_parts = self.mean and self.device.type == "cpu"
         parts = micro_batches(X, y, MOST_TOKENS) if in_parts else [(X, y)]
         outputs = [self.add_gradients(*part, scale) for part in parts]
+        if isinstance(self.trainer, RowAdam):
+            self.trainer.gather()
         if self.clip is not None:
             self.scaler.unscale_(self.trainer)
             clip_gradients(self.net.parameters(), self.clip)
