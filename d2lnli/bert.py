@@ -133,7 +133,11 @@ class BERTEncoder(nn.Module):
                 f"build the dataset with max_len={max_len} or less"
             )
         X = self.token_embedding(tokens) + self.segment_embedding(segments)
-        return X + self.pos_embedding[:, :length]
+        X = X + self.pos_embedding[:, :length]
+        if X.is_cpu and torch.is_autocast_enabled("cpu"):
+            # autocast casts for each matrix product; a CPU is faster if all between is small, too
+            X = X.to(torch.get_autocast_dtype("cpu"))
+        return X
 
     @staticmethod
     def key_mask(tokens: Tensor, valid_lens: Tensor | None) -> Tensor | None:

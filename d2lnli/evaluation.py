@@ -114,7 +114,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
 
 
 def evaluate(
-    net: nn.Module, dataset: SNLIBERTDataset, batch_size: int = 256, precision: str = "fp32"
+    net: nn.Module, dataset: SNLIBERTDataset, batch_size: int = 128, precision: str = "fp32"
 ) -> Evaluation:
     """Classify every pair of a dataset and compare with its labels."""
     check_fits(net, dataset)
@@ -213,7 +213,7 @@ def evaluating(net: nn.Module) -> Iterator[None]:
 
 
 def _logits(
-    net: nn.Module, pairs: TokenPairs, batch_size: int = 256, precision: str = "fp32"
+    net: nn.Module, pairs: TokenPairs, batch_size: int = 128, precision: str = "fp32"
 ) -> Tensor:
     """Logits (n, classes) of all pairs, in their order, on the CPU."""
     device = next(net.parameters()).device

@@ -12,13 +12,15 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
+_MANY_ROWS = 10_000  # an embedding with fewer is updated sooner whole
 _MEMORY = 400  # steps after which momentum, at 0.9 a step, moves a float no more
 
 
 def adam(net: nn.Module, lr: float) -> AbstractContextManager[torch.optim.Adam]:
     """Return torch's Adam in its fastest form for a network that has an `encoder`."""
     embedding = net.encoder.token_embedding
-    if embedding.weight.is_cpu and embedding.weight.requires_grad:
+    weight = embedding.weight
+    if weight.is_cpu and weight.requires_grad and len(weight) >= _MANY_ROWS:
         return RowAdam(net.parameters(), embedding, lr)
     return nullcontext(torch.optim.Adam(net.parameters(), lr, fused=True))
 

@@ -1,0 +1,53 @@
+"""The speed table and the figure of how cost grows: `python -m benchmarks [--corpus FOLDER]`.
+
+The corpus is a folder of SNLI's layout, of whose training pairs longer corpora are made; the
+bundled sample if it is left out. `speed.md`, `speed.csv`, `growth.csv` and `growth.png` are written
+to this folder, or to another. It takes some 20 minutes, and wants the machine for itself.
+"""
+
+import argparse
+import csv
+from dataclasses import astuple, fields
+from pathlib import Path
+
+import d2lnli as d2l
+
+from . import growth
+from .measure import machine
+from .speed import SMALL, Row, Scale, table
+
+HEADER = ("what", "the chapter's recipe", "this package", "ratio", "to reach")
+
+
+def markdown(rows: list[Row], note: str) -> str:
+    """Return the table as Markdown, and below it what it holds for."""
+    lines = [HEADER, ["---"] * len(HEADER), *map(astuple, rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{note}\n"
+
+
+def main() -> None:
+    """Measure, print and write everything."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--corpus", type=Path, help="a folder with snli_1.0_train.txt")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--small", action="store_true", help="see that it runs, in a minute")
+    args = parser.parse_args()
+    scale = SMALL if args.small else Scale()
+    folder = args.corpus or d2l.download_extract("SNLI-sample")
+    note = f"Measured on {machine()}."
+    print(note, flush=True)
+    rows = []
+    for row in table(Path(folder), scale):
+        rows.append(row)
+        print(*astuple(row), sep=" | ", flush=True)
+    args.output.mkdir(parents=True, exist_ok=True)
+    (args.output / "speed.md").write_text(markdown(rows, note), encoding="utf-8")
+    with (args.output / "speed.csv").open("w", encoding="utf-8", newline="") as file:
+        names = [field.name for field in fields(Row)]
+        csv.writer(file, lineterminator="\n").writerows([names, *map(astuple, rows)])
+    growth.write(growth.measure(Path(folder), scale), args.output / "growth")
+    print(markdown(rows, note))
+
+
+if __name__ == "__main__":
+    main()
