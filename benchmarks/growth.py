@@ -3,6 +3,7 @@
 import csv
 import itertools
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ COLUMNS = ("by", "value", "whose", "pairs_per_sec", "peak_mib")
 
 
 def train_on(folder: Path, scale: Scale, num_pairs: int, whose: str) -> tuple[float, float]:
-    """Return pairs/s of training and peak MiB of data and training together."""
-    setting = Setting(folder, scale)
+    """Return pairs/s of training for an epoch and peak MiB of data and training together."""
+    setting = Setting(folder, replace(scale, epochs=1))
     return _train(setting, corpus.made_pairs(setting.pairs, num_pairs), whose)
 
 

@@ -42,6 +42,7 @@ class Scale:
 
     rounds: int = 3
     steps: int = 2
+    epochs: int = 3
     batch_size: int = 512
     most_pairs: int | None = None
     vocab_size: int = 60_005
@@ -53,7 +54,7 @@ class Scale:
     lengths: tuple[int, ...] = (16, 32, 64, 128)
 
 
-SMALL = Scale(1, 1, 64, 600, 12_000, 900, 900, 10, 1, (300, 600), (16, 32))
+SMALL = Scale(1, 1, 1, 64, 600, 12_000, 900, 900, 10, 1, (300, 600), (16, 32))
 
 
 class Setting:
@@ -62,7 +63,7 @@ class Setting:
     def __init__(self, folder: Path, scale: Scale):
         self.pairs = d2l.read_snli(folder, "train", scale.most_pairs)
         self.vocab = corpus.vocabulary(self.pairs, scale.vocab_size)
-        self.batch_size = scale.batch_size
+        self.batch_size, self.epochs = scale.batch_size, scale.epochs
         self.sizes = dict(SIZES, vocab_size=len(self.vocab), dropout=0.1)
 
     def package_set(self, pairs: corpus.Pairs | None = None) -> d2l.SNLIBERTDataset:
@@ -86,11 +87,12 @@ class Setting:
 
 
 def fine_tune(setting: Setting, dataset: d2l.SNLIBERTDataset, precision: str) -> float:
-    """Return pairs/s of one epoch, all that `finetune` does included."""
+    """Return pairs/s of fine-tuning, all that `finetune` does included."""
     net = setting.package_net()
-    settings = dict(num_epochs=1, batch_size=setting.batch_size, precision=precision)
+    settings = dict(num_epochs=setting.epochs, batch_size=setting.batch_size, precision=precision)
     with contextlib.redirect_stderr(io.StringIO()):
-        return len(dataset) / seconds(lambda: d2l.finetune(net, dataset, None, **settings))
+        spent = seconds(lambda: d2l.finetune(net, dataset, None, **settings))
+    return setting.epochs * len(dataset) / spent
 
 
 class ChapterTraining:

@@ -39,8 +39,8 @@ class RowAdam(torch.optim.Adam):
     """torch's Adam with its default betas and eps, lazy about the rows of one embedding.
 
     Inside its `with` block the embedding's gradient is sparse, and its rows are brought up to date
-    as it reads them. Whoever reads `embedding.weight` itself there calls `catch_up()` before, and
-    `gather()` after the last backward pass of a step.
+    as it reads them. Who reads `embedding.weight` itself there calls `catch_up()` before, and who
+    reads its gradient, `gather()`.
     """
 
     def __init__(self, params: Iterable[nn.Parameter], embedding: nn.Embedding, lr: float):
@@ -100,6 +100,8 @@ class RowAdam(torch.optim.Adam):
     @torch.no_grad()
     def step(self) -> None:
         """Update all parameters; of the embedding, the rows that this minibatch read."""
+        if self.parts:
+            self.gather()
         weight, state = self.embedding.weight, self.state[self.embedding.weight]
         gradient, weight.grad = weight.grad, None
         super().step()
@@ -141,9 +143,8 @@ class RowAdam(torch.optim.Adam):
         the second order in eps / sqrt(v).
         """
         if ids is None:
-            rows = (self.last < self.now).nonzero()[:, 0]
-        else:
-            rows = ids[self.last[ids] < self.now].unique()
+            ids = torch.arange(len(self.last))
+        rows = ids[self.last[ids] < self.now].unique()
         weight, state = self.embedding.weight, self.state[self.embedding.weight]
         (beta1, beta2), eps = (self.param_groups[0][key] for key in ("betas", "eps"))
         for part in rows.split(4096):

@@ -59,11 +59,11 @@ class MultiHeadAttention(nn.Module):
     def forward(self, X: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend from every position to those where `mask` is True."""
         queries, keys, values = self.project(X)
-        dropout = self.dropout.p if self.training else 0.0
-        if dropout and X.is_cpu:  # torch's fused attention cannot drop out on a CPU
-            Y = self.dropout(masked_softmax(scale(queries) @ keys.mT, mask)) @ values
-        else:
+        if fused_is_faster(X):
+            dropout = self.dropout.p if self.training else 0.0
             Y = F.scaled_dot_product_attention(queries, keys, values, mask, dropout)
+        else:
+            Y = self.dropout(masked_softmax(scale(queries) @ keys.mT, mask)) @ values
         return self.W_o(Y.transpose(1, 2).flatten(2))
 
     def attend(self, x: Tensor, X: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -89,6 +89,11 @@ class MultiHeadAttention(nn.Module):
         """Attention of each query to each key, (batch, heads, length, length); rows sum to 1."""
         queries, keys, _ = self.project(X)
         return masked_softmax(scale(queries) @ keys.mT, mask)
+
+
+def fused_is_faster(X: Tensor) -> bool:
+    """Tell whether torch's fused attention is: for sentences on a CPU, plain products are."""
+    return not X.is_cpu
 
 
 def scale(queries: Tensor) -> Tensor:

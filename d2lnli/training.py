@@ -203,6 +203,8 @@ class _Training:
             progress.advance()
             if i % report_every == 0 and i < num_batches:
                 progress.report(meter.record(epoch + i / num_batches))
+        if isinstance(self.trainer, RowAdam):
+            self.trainer.catch_up()
         return meter.record(epoch + 1)
 
     def step(self, number: int, X: Tensor | list[Tensor], y: Tensor) -> tuple[Tensor, Tensor]:

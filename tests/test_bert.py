@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import GOLDEN, SIZES
 
 import d2lnli as d2l
+from d2lnli import self_attention
+from d2lnli.self_attention import Dropout, MultiHeadAttention
 
 
 @pytest.fixture(params=["tiny-4x2", "tiny-12x3"])
@@ -120,3 +123,94 @@ def test_the_golden_files_are_in_the_legacy_serialization():
     for folder in ("tiny-4x2", "tiny-12x3"):
         assert not (GOLDEN / folder / "pretrained.params").read_bytes().startswith(b"PK")
         assert json.loads((GOLDEN / folder / "config.json").read_text())["num_blks"] in (2, 3)
+
+
+def gradients(bert, encoded):
+    bert.zero_grad()
+    weights = torch.linspace(-1, 1, encoded.numel()).reshape(encoded.shape)
+    (encoded * weights).sum().backward()
+    return {name: p.grad.clone() for name, p in bert.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_cls_alone_is_what_the_whole_encoder_gives_at_its_first_position(golden, padded):
+    bert, _, expected = golden
+    inputs = [expected["tokens"], expected["segments"]]
+    inputs += [expected["valid_lens"] if padded else None]
+    whole, alone = bert.encoder(*inputs)[:, 0], bert.encoder.encode_cls(*inputs)
+    torch.testing.assert_close(alone, whole, atol=2e-6, rtol=0)
+    slow, fast = gradients(bert, whole), gradients(bert, alone)
+    assert slow.keys() == fast.keys()
+    for name in slow:
+        torch.testing.assert_close(fast[name], slow[name], atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_classifier_reads_the_pooled_cls(net, vocab):
+    pairs = d2l.SNLIBERTDataset((["a b c", "d"], ["e", "f g"], [0, 1]), 16, vocab)
+    inputs = pairs.inputs([0, 1])
+    net.eval()
+    by_hand = net.output(net.hidden(net.encoder(*inputs)[:, 0]))
+    torch.testing.assert_close(net(inputs), by_hand, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_zeroes_a_share_and_keeps_the_mean(p):
+    dropout, X = Dropout(p), torch.ones(400, 500, requires_grad=True)
+    torch.manual_seed(0)
+    Y = dropout(X)
+    assert (Y == 0).float().mean().item() == pytest.approx(p, abs=0.005)
+    assert Y.mean().item() == pytest.approx(1, abs=0.02)
+    kept = Y[Y != 0]
+    assert kept.unique().numel() == 1
+    assert kept[0].item() == pytest.approx(1 / (1 - p), rel=1e-3)
+    rows = (Y == 0).float().mean(dim=1)
+    assert rows.std().item() == pytest.approx((p * (1 - p) / 500) ** 0.5, rel=0.2)
+    Y.sum().backward()
+    assert torch.equal(X.grad, Y.detach())
+    assert not torch.equal(dropout(X), Y)
+    torch.manual_seed(0)
+    assert torch.equal(dropout(X), Y)
+
+
+def test_dropout_of_nothing_of_all_and_in_evaluation():
+    X = torch.randn(3, 5)
+    assert torch.equal(Dropout(0.0)(X), X)
+    assert torch.equal(Dropout(1.0)(X), torch.zeros(3, 5))
+    assert torch.equal(Dropout(0.5).eval()(X), X)
+    assert Dropout(0.5)(X.bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_torchs_fused_attention_gives_the_same(monkeypatch, padded):
+    """A GPU takes that path; here both are taken."""
+    torch.manual_seed(0)
+    attention, X = MultiHeadAttention(16, 4, 0.1).eval(), torch.randn(3, 7, 16)
+    mask = (torch.arange(7) < torch.tensor([7, 4, 1])[:, None])[:, None, None, :]
+    mask = mask if padded else None
+    plain = attention(X, mask)
+    monkeypatch.setattr(self_attention, "fused_is_faster", lambda X: True)
+    torch.testing.assert_close(attention(X, mask), plain)
+    torch.testing.assert_close(attention.attend(X[:, 0], X, mask), plain[:, 0])
+    attention.train()
+    assert not torch.equal(attention(X, mask), attention(X, mask)), "dropout is handed on"
+
+
+def test_attention_drops_weights_also_for_cls_alone():
+    torch.manual_seed(0)
+    attention, X = MultiHeadAttention(16, 4, 0.5), torch.randn(2, 6, 16)
+    expected, tries = attention.eval()(X), 4000
+    attention.train()
+    with torch.no_grad():
+        outputs = torch.stack([attention(X) for _ in range(tries)])
+        alone = torch.stack([attention.attend(X[:, 0], X) for _ in range(tries)])
+    assert F.mse_loss(outputs.mean(dim=0), expected).item() < 1e-3
+    torch.testing.assert_close(alone.mean(dim=0), expected[:, 0], atol=0.05, rtol=0)
+    torch.testing.assert_close(alone.std(dim=0), outputs[:, :, 0].std(dim=0), atol=0.05, rtol=0)
+
+
+def test_padding_is_masked_only_where_there_is_some(net):
+    tokens = torch.zeros(2, 4, dtype=torch.long)
+    assert net.encoder.key_mask(tokens, None) is None
+    assert net.encoder.key_mask(tokens, torch.tensor([4, 4])) is None
+    mask = net.encoder.key_mask(tokens, torch.tensor([4, 1]))
+    assert mask[:, 0, 0].tolist() == [[True] * 4, [True, False, False, False]]

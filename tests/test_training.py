@@ -3,15 +3,18 @@
 import csv
 import re
 import signal
+from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 import d2lnli as d2l
-from d2lnli import devices
+from d2lnli import devices, training
 from d2lnli.snli import LengthBuckets
-from d2lnli.training import lr_factor
+from d2lnli.training import lr_factor, micro_batches
 
 
 @pytest.fixture
@@ -50,7 +53,9 @@ def test_it_learns(net, data):
 
 
 @pytest.mark.parametrize("clip", [None, 0.05])
-def test_losses_equal_those_of_a_slow_and_obvious_loop(net, data, clip):
+@pytest.mark.parametrize("most_tokens", [4096, 40])
+def test_losses_equal_those_of_a_slow_and_obvious_loop(net, data, clip, most_tokens, monkeypatch):
+    monkeypatch.setattr(training, "MOST_TOKENS", most_tokens)
     without_dropout(net)
     slow, losses = fresh(net), []
     without_dropout(slow).train()
@@ -134,6 +139,21 @@ def test_the_learning_rate_rises_and_falls():
     assert [lr_factor(step, 4, "constant", 0.0) for step in range(4)] == [1.0] * 4
 
 
+@settings(max_examples=100)
+@given(st.lists(st.integers(5, 60), min_size=1, max_size=40), st.integers(1, 400))
+def test_a_minibatch_is_cut_into_parts_that_fit(lens, most_tokens):
+    lens = torch.tensor(sorted(lens))
+    ids = torch.where(torch.arange(60) < lens[:, None], torch.arange(len(lens))[:, None] + 1, 0)
+    parts = list(micro_batches([ids, ids, lens], lens, most_tokens))
+    assert torch.equal(torch.cat([y for _, y in parts]), lens)
+    for (part, segments, valid_lens), y in parts:
+        assert part.shape == segments.shape == (len(y), y[-1])
+        assert (part > 0).sum() == valid_lens.sum()
+        assert part.numel() <= most_tokens or len(y) == 1
+    for (_, y), (_, following) in pairwise(parts):
+        assert (len(y) + 1) * following[0] > most_tokens, "a part could have taken one more"
+
+
 def interrupt_at(net, call):
     """Press the stop button during a forward pass."""
     calls = 0
@@ -167,20 +187,20 @@ def test_an_interrupt_at_the_first_step_too(net, data):
 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(net, data, tmp_path):
-    settings = dict(lr=1e-3, num_epochs=4, batch_size=16, schedule="linear", warmup=0.1)
+    options = dict(lr=1e-3, num_epochs=4, batch_size=16, schedule="linear", warmup=0.1)
     whole, stopped, resumed = fresh(net), fresh(net), fresh(net)
-    expected = d2l.finetune(whole, data, data, **settings)
+    expected = d2l.finetune(whole, data, data, **options)
     interrupt_at(stopped, 45)
-    first = d2l.finetune(stopped, data, data, **settings, run_dir=tmp_path / "run")
+    first = d2l.finetune(stopped, data, data, **options, run_dir=tmp_path / "run")
     assert first.interrupted
     assert 0 < first.num_epochs < 4
-    history = d2l.finetune(resumed, data, data, **settings, run_dir=tmp_path / "run")
+    history = d2l.finetune(resumed, data, data, **options, run_dir=tmp_path / "run")
     for name in ("epoch", "loss", "train_acc"):
         assert history.column(name) == expected.column(name)
     assert history.last("dev_acc") == expected.last("dev_acc")
     assert same_weights(resumed, whole)
     finished = fresh(net)
-    again = d2l.finetune(finished, data, data, **settings, run_dir=tmp_path / "run")
+    again = d2l.finetune(finished, data, data, **options, run_dir=tmp_path / "run")
     assert again.column("loss") == expected.column("loss")
     assert same_weights(finished, whole)
 

@@ -1,0 +1,263 @@
+"""The chapter's recipe, which the package is measured against: the same numbers, only slower."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import GOLDEN
+from test_dataset import CHAPTER, PAIRS, WORDS
+from torch.utils.flop_counter import FlopCounterMode
+
+import d2lnli as d2l
+from benchmarks import chapter, corpus, growth, speed
+from benchmarks.measure import PeakMemory, in_turn, median_ratio
+from d2lnli import training
+
+ROOT = Path(__file__).parents[1]
+SIZES = dict(num_hiddens=32, ffn_num_hiddens=64, num_heads=4, num_blks=2, max_len=64)
+
+
+@pytest.fixture(scope="module")
+def sample() -> Path:
+    return Path(d2l.download_extract("SNLI-sample"))
+
+
+@pytest.fixture(scope="module")
+def wide_vocab(sample) -> d2l.Vocab:
+    """So many words that the embedding's rows are updated as they are read."""
+    return corpus.vocabulary(d2l.read_snli(sample, "train"), 12_000)
+
+
+def both_nets(vocab) -> tuple[chapter.Classifier, d2l.BERTClassifier]:
+    """The chapter's network and the package's, with the same weights and no dropout."""
+    torch.manual_seed(0)
+    ours = d2l.BERTClassifier(d2l.BERTModel(len(vocab), dropout=0.0, **SIZES))
+    theirs = chapter.Classifier(vocab_size=len(vocab), dropout=0.0, **SIZES)
+    theirs.load_state_dict(ours.state_dict())
+    return theirs, ours
+
+
+def test_it_reads_the_same_pairs(sample):
+    read = chapter.read_snli(sample / "snli_1.0_test.txt")
+    assert read == d2l.read_snli(sample, "test")
+
+
+@pytest.mark.parametrize("max_len", [128, 16, 8])
+def test_its_dataset_is_the_chapters_and_the_packages(max_len):
+    theirs, case = chapter.SNLIDataset(PAIRS, max_len, WORDS), CHAPTER["cases"][str(max_len)]
+    assert theirs.token_ids.tolist() == case["token_ids"]
+    assert theirs.segments.tolist() == case["segments"]
+    assert theirs.valid_lens.tolist() == case["valid_lens"]
+    ours = d2l.SNLIBERTDataset(PAIRS, max_len, WORDS)
+    for a, b in zip(theirs[7][0], ours[7][0], strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["tiny-4x2", "tiny-12x3"])
+def test_its_network_is_the_books(name):
+    folder = GOLDEN / name
+    expected = {k: torch.tensor(v) for k, v in np.load(folder / "expected.npz").items()}
+    bert, _ = d2l.load_pretrained_model(folder)
+    encoder = chapter.Encoder(**bert.encoder.config).eval()
+    encoder.load_state_dict(bert.encoder.state_dict())
+    encoded = encoder(expected["tokens"], expected["segments"], expected["valid_lens"])
+    torch.testing.assert_close(encoded, expected["encoded"], atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("most_tokens", [training.MOST_TOKENS, 500])
+def test_fifty_steps_have_the_same_losses(sample, wide_vocab, most_tokens, monkeypatch):
+    """Padded, with every row and every position computed, and plain Adam: the same to 1e-4."""
+    monkeypatch.setattr(training, "MOST_TOKENS", most_tokens)
+    premises, hypotheses, labels = d2l.read_snli(sample, "train", 50 * 32)
+    told = [f"{text} word{i}" for text, i in zip(hypotheses, labels, strict=True)]
+    pairs = premises, told, labels  # easy to learn, so that the weights go a long way
+    ours_set = d2l.SNLIBERTDataset(pairs, 64, wide_vocab)
+    theirs_set = chapter.SNLIDataset(pairs, 64, wide_vocab)
+    theirs, ours = both_nets(wide_vocab)
+    means, inner = [], training.Meter.add
+
+    def note(meter, losses, y_hat, y):
+        means.append(losses.mean().item())
+        inner(meter, losses, y_hat, y)
+
+    monkeypatch.setattr(training.Meter, "add", note)
+    settings = dict(lr=1e-3, num_epochs=1, batch_size=32, precision="fp32")
+    d2l.finetune(ours, ours_set, None, **settings)
+    trainer, expected = torch.optim.Adam(theirs.parameters(), lr=1e-3), []
+    for batch in d2l.bucketed_loader(ours_set, 32, shuffle=True).batch_sampler:
+        (X, y) = torch.utils.data.default_collate([theirs_set[int(i)] for i in batch])
+        loss = torch.nn.functional.cross_entropy(theirs(X), y)
+        trainer.zero_grad()
+        loss.backward()
+        trainer.step()
+        expected.append(loss.item())
+    assert len(means) == len(expected) == 50
+    assert means[0] > means[-1] + 0.05, "nothing was learnt, so nothing is compared"
+    assert means == pytest.approx(expected, abs=1e-4)
+    accuracy = chapter.evaluate(theirs, torch.utils.data.DataLoader(theirs_set, 200))
+    assert d2l.evaluate(ours, ours_set).accuracy == pytest.approx(accuracy, abs=2 / len(ours_set))
+
+
+def test_its_own_loop_trains(sample, wide_vocab):
+    dataset = chapter.SNLIDataset(d2l.read_snli(sample, "train", 64), 64, wide_vocab)
+    net, _ = both_nets(wide_vocab)
+    trainer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    batches = torch.utils.data.DataLoader(dataset, 32)
+    losses = [chapter.train(net, batches, trainer) for _ in range(5)]
+    assert np.mean(losses[-1]) < np.mean(losses[0])
+
+
+def test_made_corpora_are_like_snli(sample):
+    source = d2l.read_snli(sample, "train")
+    premises, hypotheses, labels = corpus.made_pairs(source, 3_001)
+    assert len(premises) == len(hypotheses) == len(labels) == 3_001
+    assert len(set(premises)) == 1_001
+    assert len(set(hypotheses)) == 3_001
+    assert sum(a == b for a, b in pairwise(premises)) == 2_000
+    assert set(labels) == {0, 1, 2}
+    for made, given in zip((premises, hypotheses), source[:2], strict=True):
+        lengths = [np.mean([len(text.split()) for text in texts]) for texts in (made, given)]
+        assert lengths[0] == pytest.approx(lengths[1], rel=0.05)
+        words = [{word for text in texts for word in text.split()} for texts in (made, given)]
+        assert words[0] <= words[1]
+
+
+def test_a_made_file_reads_as_what_was_written(sample, tmp_path):
+    pairs = corpus.made_pairs(d2l.read_snli(sample, "train"), 100)
+    corpus.write_snli(tmp_path / "snli_1.0_train.txt", pairs, num_disagreed=7)
+    assert d2l.read_snli(tmp_path, "train") == pairs
+    lines = (tmp_path / "snli_1.0_train.txt").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 108
+    assert {line.count("\t") for line in lines} == {13}
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_work_that_is_counted_is_the_work_that_is_done(full):
+    torch.manual_seed(0)
+    net = d2l.BERTClassifier(d2l.BERTModel(100, dropout=0.1, **speed.SIZES)).train()
+    ids, lens = torch.randint(0, 100, (8, 26)), torch.full((8,), 26)
+    with FlopCounterMode(display=False) as counter:
+        cls = net.encoder(ids, ids % 2, lens)[:, 0] if full else None
+        y_hat = net.output(net.hidden(cls)) if full else net([ids, ids % 2, lens])
+        y_hat.sum().backward()
+    counted = speed.gigaflops(lens, full_last_block=full)
+    assert counted == pytest.approx(1e-9 * counter.get_total_flops(), rel=0.01)
+
+
+def test_memory_is_seen_also_in_children():
+    code = "import time; block = bytearray(200 * 2**20); time.sleep(1)"
+    with PeakMemory() as memory:
+        subprocess.run([sys.executable, "-c", code], check=True)
+    assert 190 < memory.megabytes < 260
+
+
+def test_measurements_take_turns():
+    calls = []
+    found = in_turn(2, a=lambda: calls.append("a") or 6, b=lambda: calls.append("b") or 3)
+    assert calls == ["a", "b", "a", "b"]
+    assert median_ratio(found["a"], found["b"]) == 2
+
+
+def test_every_row_of_the_table_is_measured(tmp_path):
+    command = [sys.executable, "-m", "benchmarks", "--small", "--output", str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    table = (tmp_path / "speed.md").read_text(encoding="utf-8")
+    assert table in run.stdout
+    committed = (ROOT / "benchmarks" / "speed.md").read_text(encoding="utf-8")
+    assert kinds(table) == kinds(committed)
+    rows = list(csv.reader((tmp_path / "growth.csv").open(encoding="utf-8")))
+    assert tuple(rows[0]) == growth.COLUMNS
+    assert len(rows) == 1 + 2 * (len(speed.SMALL.growth) + len(speed.SMALL.lengths))
+    assert (tmp_path / "growth.png").stat().st_size > 10_000
+
+
+def kinds(table: str) -> set[str]:
+    """What the rows are about, without the numbers of pairs and the precision of the machine."""
+    return {re.sub(r"[\d,]+ (pairs|rows)|, (bf16|fp32)", "", row[2:]).split("|")[0].strip(" ,")
+            for row in table.splitlines() if row.startswith("| ")}  # fmt: skip
+
+
+def test_the_readme_shows_the_table_that_was_measured():
+    table = (ROOT / "benchmarks" / "speed.md").read_text(encoding="utf-8")
+    assert table in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_figure_shows_the_numbers_that_were_measured():
+    with (ROOT / "benchmarks" / "growth.csv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    numbers = [(by, int(value), whose, *map(float, rest)) for by, value, whose, *rest in rows]
+    lines = [line for axes in growth.draw(numbers).axes for line in axes.lines]
+    drawn = sorted(y for line in lines for y in line.get_ydata())
+    by_pairs = [row for row in numbers if row[0] == "pairs"]
+    shown = [row[3] for row in numbers] + [row[4] for row in by_pairs]
+    assert drawn == sorted(shown)
+    assert len(numbers) == 2 * (len(speed.Scale().growth) + len(speed.Scale().lengths))
+
+
+# What follows trains for minutes.
+
+CORPORA = ["SNLI-sample", "../shared/snli_slice"]
+
+
+def corpus_folder(name: str) -> Path:
+    folder = ROOT / name if name.startswith(".") else d2l.download_extract(name)
+    if not folder.is_dir():
+        pytest.skip(f"{name} is not at hand: it holds pairs of SNLI, which the project does not")
+    return folder
+
+
+def slow_and_obvious(
+    train_set, seed, num_epochs, batch_size, lr, warmup, schedule
+) -> torch.nn.Module:
+    """Fine-tune bert.tiny padded, shuffled without buckets, in fp32, with plain Adam."""
+    torch.manual_seed(seed)
+    net = d2l.BERTClassifier(d2l.load_pretrained_model("bert.tiny")[0])
+    theirs = chapter.Classifier(**net.encoder.config)
+    theirs.load_state_dict(net.state_dict())
+    trainer = torch.optim.Adam(theirs.parameters(), lr=lr)
+    batches = torch.utils.data.DataLoader(train_set, batch_size, shuffle=True)
+    steps, step = num_epochs * len(batches), 0
+    theirs.train()
+    for _ in range(num_epochs):
+        for X, y in batches:
+            for group in trainer.param_groups:
+                group["lr"] = lr * training.lr_factor(step, steps, schedule, warmup)
+            trainer.zero_grad()
+            torch.nn.functional.cross_entropy(theirs(X), y).backward()
+            trainer.step()
+            step += 1
+    net.load_state_dict(theirs.state_dict())
+    return net
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CORPORA)
+def test_buckets_and_bf16_end_at_the_same_accuracy(name):
+    """Three seeds each: the plain loop, ours in fp32 (what buckets do), ours in bf16."""
+    folder, recipe = corpus_folder(name), d2l.recipe("bert.tiny")
+    _, vocab = d2l.load_pretrained_model("bert.tiny")
+    train_set, test_set = (
+        d2l.SNLIBERTDataset(d2l.read_snli(folder, split), 64, vocab) for split in ("train", "test")
+    )
+    found = {"plain": [], "fp32": [], "bf16": []}
+    for seed in range(3):
+        plain = slow_and_obvious(train_set, seed, **recipe)
+        found["plain"].append(d2l.evaluate(plain, test_set).correct)
+        for precision in ("fp32", "bf16"):
+            torch.manual_seed(seed)
+            net = d2l.BERTClassifier(d2l.load_pretrained_model("bert.tiny")[0])
+            d2l.finetune(net, train_set, None, **recipe, seed=seed, precision=precision)
+            found[precision].append(d2l.evaluate(net, test_set).correct)
+    accuracies = {kind: [float(c.mean()) for c in correct] for kind, correct in found.items()}
+    print(json.dumps({"corpus": name, **accuracies}))
+    means = {kind: np.mean(each) for kind, each in accuracies.items()}
+    assert means["bf16"] == pytest.approx(means["plain"], abs=0.01)
+    assert means["fp32"] > means["plain"] - 0.01

@@ -1,0 +1,189 @@
+"""RowAdam: torch's Adam to the rounding, however long a row waits."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import d2lnli as d2l
+from d2lnli import optimizer
+from d2lnli.optimizer import RowAdam, adam, clip_gradients
+
+NUM_ROWS, HIDDENS = 12, 4
+
+
+def two_networks() -> tuple[nn.Sequential, nn.Sequential]:
+    """The same embedding with the same linear layer, twice."""
+    nets = [nn.Sequential(nn.Embedding(NUM_ROWS, HIDDENS), nn.Linear(HIDDENS, 2)) for _ in "ab"]
+    nets[1].load_state_dict(nets[0].state_dict())
+    return nets[0], nets[1]
+
+
+def train(net, trainer, steps, lrs, scale=1.0, clip=None):
+    """One step for each list of rows to read, with two backward passes; return the losses."""
+    losses = []
+    for rows, lr in zip(steps, lrs, strict=True):
+        for group in trainer.param_groups:
+            group["lr"] = lr
+        trainer.zero_grad()
+        for part in (rows, rows[:1]):
+            loss = (net(torch.tensor(part)) - 1).square().sum() * scale
+            loss.backward()
+        if clip:
+            if isinstance(trainer, RowAdam):
+                trainer.gather()
+            clip_gradients(net.parameters(), clip)
+        trainer.step()
+        losses.append(loss.item() / scale)
+    return losses
+
+
+def assert_same(ours, theirs, atol=2e-6):
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=atol, rtol=1e-5)
+
+
+READS = st.lists(
+    st.lists(st.integers(0, NUM_ROWS - 1), min_size=1, max_size=4), min_size=1, max_size=40
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(READS, st.booleans(), st.sampled_from([None, 0.1]), st.integers(0, 100))
+def test_any_reads_give_adams_numbers(reads, decay, clip, seed):
+    torch.manual_seed(seed)
+    theirs, ours = two_networks()
+    lrs = [0.01 * (1 - i / len(reads) if decay else 1) for i in range(len(reads))]
+    expected = train(theirs, torch.optim.Adam(theirs.parameters()), reads, lrs, clip=clip)
+    with RowAdam(ours.parameters(), ours[0], lr=0.01) as trainer:
+        losses = train(ours, trainer, reads, lrs, clip=clip)
+    assert losses == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("gap", [1, 2, 10, 399, 400, 401, 1500])
+@pytest.mark.parametrize(
+    ("scale", "atol"),
+    [(1.0, 2e-6), (1e-4, 2e-6), (1e-6, 2e-4)],  # at the last, gradients are as small as eps
+)
+def test_a_row_that_waited_is_where_adam_moved_it(gap, scale, atol):
+    torch.manual_seed(0)
+    theirs, ours = two_networks()
+    steps = [[0, 1], *[[2]] * gap, [0]]
+    before = ours[0].weight.detach().clone()
+    train(theirs, torch.optim.Adam(theirs.parameters()), steps, [1e-3] * len(steps), scale)
+    with RowAdam(ours.parameters(), ours[0], lr=1e-3) as trainer:
+        train(ours, trainer, steps, [1e-3] * len(steps), scale)
+        waited = (ours[0].weight[1] - theirs[0].weight[1]).abs().max()
+        assert waited > 1e-4, "row 1 should not have been touched since it was read"
+    assert_same(ours, theirs, atol)
+    assert torch.equal(ours[0].weight[3:], before[3:])
+
+
+def test_outside_its_block_nothing_is_left_of_it():
+    _, ours = two_networks()
+    with RowAdam(ours.parameters(), ours[0], lr=1e-3) as trainer:
+        train(ours, trainer, [[0], [1]], [1e-3] * 2)
+        assert ours[0].sparse
+    assert not ours[0].sparse
+    ours(torch.tensor([0])).sum().backward()
+    assert not ours[0].weight.grad.is_sparse
+
+
+@pytest.mark.parametrize("first", [RowAdam, torch.optim.Adam])
+def test_its_state_is_adams(first):
+    """A run that begins with one of the two goes on with the other."""
+    torch.manual_seed(0)
+    theirs, ours = two_networks()
+    begin, go_on = [[0, 1], [2], [3, 0]], [[1], [4, 2], [0]]
+    whole = torch.optim.Adam(theirs.parameters())
+    train(theirs, whole, begin + go_on, [1e-3] * 6)
+
+    def trainer(kind):
+        return (
+            RowAdam(ours.parameters(), ours[0], lr=1e-3)
+            if kind is RowAdam
+            else optimizer.nullcontext(torch.optim.Adam(ours.parameters()))
+        )
+
+    with trainer(first) as one:
+        train(ours, one, begin, [1e-3] * 3)
+    state = one.state_dict()
+    with trainer(torch.optim.Adam if first is RowAdam else RowAdam) as other:
+        other.load_state_dict(state)
+        train(ours, other, go_on, [1e-3] * 3)
+    assert_same(ours, theirs)
+    for name in ("exp_avg", "exp_avg_sq", "step"):
+        torch.testing.assert_close(
+            other.state[ours[0].weight][name], whole.state[theirs[0].weight][name]
+        )
+
+
+@pytest.mark.parametrize("norm", [1e-3, 0.5, 1e6])
+def test_clipping_equals_torchs(norm):
+    theirs, ours = two_networks()
+    ours[0].sparse = True
+    for net in (theirs, ours):
+        net(torch.tensor([3, 3, 5])).square().sum().backward()
+    ours[0].weight.grad = ours[0].weight.grad.coalesce()
+    nn.utils.clip_grad_norm_(theirs.parameters(), norm)
+    clip_gradients(ours.parameters(), norm)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a.grad.to_dense(), b.grad)
+
+
+@pytest.fixture
+def wide_net() -> d2l.BERTClassifier:
+    """A classifier with more words than are updated whole."""
+    sizes = dict(num_hiddens=16, ffn_num_hiddens=32, num_heads=4, num_blks=2, max_len=32)
+    return d2l.BERTClassifier(d2l.BERTModel(optimizer._MANY_ROWS, dropout=0.1, **sizes))
+
+
+def test_it_is_chosen_for_a_large_embedding_that_learns(net, wide_net):
+    assert isinstance(adam(wide_net, 1e-3), RowAdam)
+    with adam(net, 1e-3) as trainer:
+        assert type(trainer) is torch.optim.Adam
+    wide_net.encoder.token_embedding.weight.requires_grad_(False)
+    with adam(wide_net, 1e-3) as trainer:
+        assert type(trainer) is torch.optim.Adam
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_fine_tuning_learns_with_it(wide_net, toy_pairs, precision, clip):
+    words = [f"w{i}" for i in range(optimizer._MANY_ROWS - 13)]
+    specials = ["<pad>", "<mask>", "<cls>", "<sep>"]
+    vocab = d2l.Vocab([*"abcdefgh", *words], reserved_tokens=specials)
+    assert len(vocab) == optimizer._MANY_ROWS
+    data = d2l.SNLIBERTDataset(toy_pairs, 32, vocab)
+    history = d2l.finetune(
+        wide_net, data, data, lr=3e-3, num_epochs=6, batch_size=16, precision=precision, clip=clip
+    )
+    assert history.last("dev_acc") > 0.9
+    assert not wide_net.encoder.token_embedding.sparse
+
+
+def test_an_interrupt_leaves_no_row_behind(wide_net, toy_pairs, monkeypatch):
+    vocab = d2l.Vocab(
+        [f"w{i}" for i in range(optimizer._MANY_ROWS - 5)],
+        reserved_tokens=["<pad>", "<mask>", "<cls>", "<sep>"],
+    )
+    data = d2l.SNLIBERTDataset(toy_pairs, 32, vocab)
+    steps = 0
+    inner = RowAdam.step
+
+    def step(self):
+        nonlocal steps
+        inner(self)
+        steps += 1
+        if steps == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RowAdam, "step", step)
+    history = d2l.finetune(wide_net, data, None, lr=1e-3, batch_size=16)
+    assert history.interrupted
+    embedding = wide_net.encoder.token_embedding
+    assert not embedding.sparse
+    assert not embedding._forward_pre_hooks
+    assert embedding.weight.grad is None
