@@ -95,6 +95,12 @@ def fine_tune(setting: Setting, dataset: d2l.SNLIBERTDataset, precision: str) ->
     return setting.epochs * len(dataset) / spent
 
 
+def evaluate(net: d2l.BERTClassifier, dataset: d2l.SNLIBERTDataset, precision: str) -> float:
+    """Return pairs/s of evaluation, after a first pass that is not counted."""
+    d2l.evaluate(net, dataset, precision=precision)
+    return len(dataset) / seconds(lambda: d2l.evaluate(net, dataset, precision=precision))
+
+
 class ChapterTraining:
     """The chapter's training, to be measured some minibatches at a time."""
 
