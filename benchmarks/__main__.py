@@ -25,6 +25,16 @@ def markdown(rows: list[Row], note: str) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{note}\n"
 
 
+def described(folder: Path, scale: Scale) -> str:
+    """Tell what corpus the figures hold for."""
+    premises, hypotheses, _ = d2l.read_snli(folder, "train", scale.most_pairs)
+    words = [word for text in (*premises, *hypotheses) for word in text.lower().split()]
+    return (
+        f"{len(premises):,} pairs of {folder.name} with {len(set(words)):,} different words, "
+        f"{len(words) / len(premises) + 3:.1f} tokens a pair; vocabulary {scale.vocab_size:,}"
+    )
+
+
 def main() -> None:
     """Measure, print and write everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -33,11 +43,11 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="see that it runs, in a minute")
     args = parser.parse_args()
     scale = SMALL if args.small else Scale()
-    folder = args.corpus or d2l.download_extract("SNLI-sample")
-    note = f"Measured on {machine()}."
+    folder = Path(args.corpus or d2l.download_extract("SNLI-sample"))
+    note = f"Measured on {machine()}; {described(folder, scale)}."
     print(note, flush=True)
     rows = []
-    for row in table(Path(folder), scale):
+    for row in table(folder, scale):
         rows.append(row)
         print(*astuple(row), sep=" | ", flush=True)
     args.output.mkdir(parents=True, exist_ok=True)
@@ -45,7 +55,7 @@ def main() -> None:
     with (args.output / "speed.csv").open("w", encoding="utf-8", newline="") as file:
         names = [field.name for field in fields(Row)]
         csv.writer(file, lineterminator="\n").writerows([names, *map(astuple, rows)])
-    growth.write(growth.measure(Path(folder), scale), args.output / "growth")
+    growth.write(growth.measure(folder, scale), args.output / "growth")
     print(markdown(rows, note))
 
 

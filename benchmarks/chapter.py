@@ -176,7 +176,7 @@ class Classifier(nn.Module):
 
 
 def loader(dataset: SNLIDataset, batch_size: int = 512, shuffle: bool = False) -> DataLoader:
-    """Return shuffled minibatches, collated in four processes."""
+    """Return minibatches, collated in four processes."""
     return DataLoader(dataset, batch_size, shuffle=shuffle, num_workers=4)
 
 

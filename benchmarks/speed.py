@@ -5,8 +5,9 @@ import io
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ from .measure import PeakMemory, in_new_process, in_turn, matrix_rate, median_ra
 
 SIZES = dict(num_hiddens=256, ffn_num_hiddens=512, num_heads=4, num_blks=2, max_len=512)
 MAX_LEN = 128
+WHOSE = ("chapter", "package")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,20 @@ class Scale:
     lengths: tuple[int, ...] = (16, 32, 64, 128)
 
 
-SMALL = Scale(1, 1, 1, 64, 600, 12_000, 900, 900, 10, 1, (300, 600), (16, 32))
+SMALL = Scale(
+    rounds=1,
+    steps=1,
+    epochs=1,
+    batch_size=64,
+    most_pairs=600,
+    vocab_size=12_000,
+    train_pairs=900,
+    dataset_pairs=900,
+    disagreed=10,
+    plot_epochs=1,
+    growth=(300, 600),
+    lengths=(16, 32),
+)
 
 
 class Setting:
@@ -167,9 +182,7 @@ def training_rows(setting: Setting, scale: Scale) -> list[Row]:
         for kind, measure in {
             "train": lambda p=precision: fine_tune(setting, dataset, p),
             "rate": lambda p=precision: matrix_rate(PRECISIONS[p]),
-            "evaluate": lambda p=precision: (
-                len(dataset) / seconds(lambda: d2l.evaluate(net, dataset, precision=p))
-            ),
+            "evaluate": lambda p=precision: evaluate(net, dataset, p),
         }.items()
     }
     found = in_turn(scale.rounds, train=theirs.train, evaluate=theirs.evaluate, **work)
@@ -208,73 +221,70 @@ def training_rows(setting: Setting, scale: Scale) -> list[Row]:
     return rows
 
 
-def build_dataset(folder: Path, scale: Scale, whose: str) -> tuple[float, float]:
-    """Return seconds and peak MiB of building a dataset of made pairs."""
+def build_dataset(folder: Path, scale: Scale, whose: str) -> Callable[[], object]:
+    """Return what builds a dataset of made pairs."""
     setting = Setting(folder, scale)
     pairs = corpus.made_pairs(setting.pairs, scale.dataset_pairs)
-    build = setting.chapter_set if whose == "chapter" else setting.package_set
+    return partial(setting.chapter_set if whose == "chapter" else setting.package_set, pairs)
+
+
+def read_file(folder: Path, scale: Scale, whose: str) -> Callable[[], object]:
+    """Return what reads a training file."""
+    if whose == "chapter":
+        return partial(chapter.read_snli, folder / "snli_1.0_train.txt")
+    return partial(d2l.read_snli, folder, "train")
+
+
+def measured(prepare: Callable, what: str, *arguments: object) -> float:
+    """Return the seconds, or the peak MiB, of what `prepare` returns."""
+    call = prepare(*arguments)
+    if what == "seconds":
+        return seconds(call)
     with PeakMemory() as memory:
-        spent = seconds(build, pairs)
-    return spent, memory.megabytes
+        call()
+    return memory.megabytes
 
 
-def read_file(folder: Path, whose: str) -> tuple[float, float]:
-    """Return seconds and peak MiB of reading a training file."""
-    path = folder / "snli_1.0_train.txt"
-    arguments = (chapter.read_snli, path) if whose == "chapter" else (d2l.read_snli, folder, True)
-    with PeakMemory() as memory:
-        spent = seconds(*arguments)
-    return spent, memory.megabytes
-
-
-def data_rows(folder: Path, setting: Setting, scale: Scale) -> list[Row]:
-    """Reading and encoding, each in a process of its own, and the loader."""
-    pairs = corpus.made_pairs(setting.pairs, scale.train_pairs)
-    num_pairs = scale.dataset_pairs
-    theirs, *ours = (
-        in_new_process(build_dataset, folder, scale, whose)
-        for whose in ["chapter", *["package"] * scale.rounds]
-    )
-    rows = _time_and_memory("SNLIBERTDataset", num_pairs, [theirs], ours, "≥ 20×", "≤ 1/20")
-    with TemporaryDirectory() as temporary:
-        made = Path(temporary)
-        corpus.write_snli(made / "snli_1.0_train.txt", pairs, scale.disagreed)
-        found = in_turn(
-            scale.rounds,
-            theirs=lambda: in_new_process(read_file, made, "chapter"),
-            ours=lambda: in_new_process(read_file, made, "package"),
-        )
-    num_rows = scale.train_pairs + scale.disagreed
-    rows += _time_and_memory("read_snli", num_rows, *found.values(), "≥ 4×", "≤ 1/3")
-    return rows + loader_rows(setting.package_set(pairs), scale)
-
-
-def _time_and_memory(
-    what: str,
-    count: int,
-    theirs: list[tuple[float, float]],
-    ours: list[tuple[float, float]],
-    *aims: str,
+def time_and_memory_rows(
+    prepare: Callable, folder: Path, scale: Scale, name: str, count: int, aims: tuple[str, str]
 ) -> list[Row]:
-    (their_time, their_memory), (our_time, our_memory) = (
-        [median(column) for column in zip(*found, strict=True)] for found in (theirs, ours)
-    )
+    """Two rows; each measurement has a process of its own, for looking at memory takes time."""
+
+    def measure(what: str, whose: str) -> float:
+        return in_new_process(measured, prepare, what, folder, scale, whose)
+
+    times = in_turn(scale.rounds, **{w: partial(measure, "seconds", w) for w in WHOSE})
+    theirs, ours = times.values()
+    held = {whose: measure("memory", whose) for whose in WHOSE}
     return [
         Row(
-            f"{what}, {count:,} {'rows' if what == 'read_snli' else 'pairs'}",
-            f"{count / their_time:,.0f} a second",
-            f"{count / our_time:,.0f} a second",
-            f"{their_time / our_time:.1f}×",
+            f"{name}, {count:,} {'rows' if name == 'read_snli' else 'pairs'}",
+            f"{count / median(theirs):,.0f} a second",
+            f"{count / median(ours):,.0f} a second",
+            f"{median_ratio(theirs, ours):.1f}×",
             aims[0],
         ),
         Row(
-            f"{what}, peak memory",
-            f"{their_memory:,.0f} MiB",
-            f"{our_memory:,.0f} MiB",
-            f"1/{their_memory / our_memory:.1f}",
+            f"{name}, peak memory",
+            f"{held['chapter']:,.0f} MiB",
+            f"{held['package']:,.0f} MiB",
+            f"1/{held['chapter'] / held['package']:.1f}",
             aims[1],
         ),
     ]
+
+
+def data_rows(folder: Path, setting: Setting, scale: Scale) -> list[Row]:
+    """Reading and encoding, and the loader."""
+    pairs = corpus.made_pairs(setting.pairs, scale.train_pairs)
+    rows = time_and_memory_rows(
+        build_dataset, folder, scale, "SNLIBERTDataset", scale.dataset_pairs, ("≥ 20×", "≤ 1/20")
+    )
+    with TemporaryDirectory() as temporary:
+        made, count = Path(temporary), scale.train_pairs + scale.disagreed
+        corpus.write_snli(made / "snli_1.0_train.txt", pairs, scale.disagreed)
+        rows += time_and_memory_rows(read_file, made, scale, "read_snli", count, ("≥ 4×", "≤ 1/3"))
+    return rows + loader_rows(setting.package_set(pairs), scale)
 
 
 def loader_rows(dataset: d2l.SNLIBERTDataset, scale: Scale) -> list[Row]:
@@ -305,6 +315,7 @@ PLOTTED_RUN = """
 import time
 from pathlib import Path
 import d2lnli as d2l
+from d2lnli.plotting import LivePlot
 from d2lnli.progress import Progress
 from benchmarks.speed import Scale, Setting
 
@@ -318,10 +329,11 @@ def timed(method):
     return measured
 for name in ("__init__", "__exit__", "advance", "report"):
     setattr(Progress, name, timed(getattr(Progress, name)))
+LivePlot.__init__ = timed(LivePlot.__init__)
 setting = Setting(Path({folder!r}), {scale!r})
 dataset, net = setting.package_set(), setting.package_net()
 start = time.perf_counter()
-d2l.finetune(net, dataset, dataset, num_epochs={scale.plot_epochs}, batch_size={scale.batch_size})
+d2l.finetune(net, dataset, None, num_epochs={scale.plot_epochs}, batch_size={scale.batch_size})
 print("share", spent / (time.perf_counter() - start))
 """
 

@@ -73,6 +73,8 @@ class BERTEncoder(nn.Module):
         max_len: int = 1000,
     ):
         super().__init__()
+        if num_blks < 1:
+            raise ValueError(f"num_blks={num_blks}: BERT takes at least one block")
         self.config = {
             "vocab_size": vocab_size,
             "num_hiddens": num_hiddens,
@@ -105,8 +107,9 @@ class BERTEncoder(nn.Module):
     def encode_cls(
         self, tokens: Tensor, segments: Tensor, valid_lens: Tensor | None = None
     ) -> Tensor:
-        """`forward(…)[:, 0]`, (batch, hiddens): what a classifier reads, in half the work of two
-        blocks, for the last block need not be computed at any other position.
+        """`forward(…)[:, 0]`, (batch, hiddens), which is all that a classifier reads.
+
+        The last block is computed for `<cls>` alone, so hooks on it are not called.
         """
         X, mask = self.embed(tokens, segments), self.key_mask(tokens, valid_lens)
         for blk in self.blks[:-1]:
@@ -135,7 +138,8 @@ class BERTEncoder(nn.Module):
         X = self.token_embedding(tokens) + self.segment_embedding(segments)
         X = X + self.pos_embedding[:, :length]
         if X.is_cpu and torch.is_autocast_enabled("cpu"):
-            # autocast casts for each matrix product; a CPU is faster if all between is small, too
+            # autocast alone would keep in fp32 what lies between the matrix products; a CPU is a
+            # third faster if that is in the small type as well
             X = X.to(torch.get_autocast_dtype("cpu"))
         return X
 

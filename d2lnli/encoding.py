@@ -95,7 +95,7 @@ def _look_up(vocab: Vocab, texts: Texts) -> tuple[np.ndarray, np.ndarray, np.nda
     """Return the ids of all texts, one after another (int32), where each starts, and its length."""
     tokens = [text if isinstance(text, list) else vocab.tokenize(text) for text in texts]
     lens = np.array([len(text) for text in tokens])
-    ids = np.array(vocab[list(chain.from_iterable(tokens))], np.int32)
+    ids = np.fromiter(vocab[list(chain.from_iterable(tokens))], np.int32, lens.sum())
     return ids, np.cumsum(lens) - lens, lens
 
 

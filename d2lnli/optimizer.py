@@ -17,7 +17,7 @@ _MEMORY = 400  # steps after which momentum, at 0.9 a step, moves a float no mor
 
 
 def adam(net: nn.Module, lr: float) -> AbstractContextManager[torch.optim.Adam]:
-    """Return torch's Adam in its fastest form for a network that has an `encoder`."""
+    """Return a context that gives torch's Adam, in its fastest form for a `BERTClassifier`."""
     embedding = net.encoder.token_embedding
     weight = embedding.weight
     if weight.is_cpu and weight.requires_grad and len(weight) >= _MANY_ROWS:
@@ -46,14 +46,8 @@ class RowAdam(torch.optim.Adam):
     def __init__(self, params: Iterable[nn.Parameter], embedding: nn.Embedding, lr: float):
         super().__init__(params, lr=lr, fused=True)
         self._step_supports_amp_scaling = False  # so that a GradScaler skips steps as a whole
-        self.embedding, weight = embedding, embedding.weight
-        self.state[weight] = {
-            "step": torch.zeros(()),
-            "exp_avg": torch.zeros_like(weight),
-            "exp_avg_sq": torch.zeros_like(weight),
-        }
-        self.parts: list[Tensor] = []
-        self._all_caught_up()
+        self.embedding, self.parts = embedding, []
+        self._begin()
 
     def __enter__(self) -> "RowAdam":
         self.embedding.sparse, weight = True, self.embedding.weight
@@ -64,11 +58,13 @@ class RowAdam(torch.optim.Adam):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.catch_up()
-        for hook in self.hooks:
-            hook.remove()
-        self.embedding.sparse = False
-        self.zero_grad()
+        try:
+            self.catch_up()
+        finally:
+            for hook in self.hooks:
+                hook.remove()
+            self.embedding.sparse = False
+            self.zero_grad()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients."""
@@ -95,6 +91,17 @@ class RowAdam(torch.optim.Adam):
     def load_state_dict(self, state_dict: dict) -> None:
         """Take the state of any Adam of the same parameters."""
         super().load_state_dict(state_dict)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make the embedding's averages, unless they were loaded."""
+        weight = self.embedding.weight
+        if not self.state[weight]:
+            self.state[weight] = {
+                "step": torch.zeros(()),
+                "exp_avg": torch.zeros_like(weight),
+                "exp_avg_sq": torch.zeros_like(weight),
+            }
         self._all_caught_up()
 
     @torch.no_grad()
@@ -142,7 +149,8 @@ class RowAdam(torch.optim.Adam):
         a hardly changes while momentum lasts, so sums of w / a and w / a^2 tell the whole move, to
         the second order in eps / sqrt(v).
         """
-        if ids is None:
+        everything = ids is None
+        if everything:
             ids = torch.arange(len(self.last))
         rows = ids[self.last[ids] < self.now].unique()
         weight, state = self.embedding.weight, self.state[self.embedding.weight]
@@ -154,4 +162,6 @@ class RowAdam(torch.optim.Adam):
             weight.index_add_(0, part, move, alpha=-1)
             gap = (self.now - self.last[part])[:, None]
             state["exp_avg"][part], state["exp_avg_sq"][part] = m * beta1**gap, v * beta2**gap
-        self.last[rows] = self.now
+            self.last[part] = self.now
+        if everything:
+            self._all_caught_up()

@@ -175,7 +175,7 @@ class SNLIBERTDataset(TokenPairs, Dataset):
 
     `dataset` is (premises, hypotheses, labels), as `read_snli` returns it. Items are padded to
     `max_len`, minibatches to their own longest pair. `num_workers` is the most processes that
-    encode a large corpus; the result is the same for any.
+    encode a corpus, one for each half a million pairs; the result is the same for any.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 
 def tokenize(lines: Iterable[str], token: str = "word") -> list[list[str]]:
@@ -50,10 +51,9 @@ class Vocab:
 
     def __getitem__(self, tokens: str | Sequence[str]) -> int | list[int]:
         """Return the id of a token, or the ids of a sequence; unknown words give `<unk>`'s id."""
-        unk, look_up = self.unk, self.token_to_idx.get
         if isinstance(tokens, (list, tuple)):
-            return [look_up(token, unk) for token in tokens]
-        return look_up(tokens, unk)
+            return list(map(self.token_to_idx.get, tokens, repeat(self.unk)))
+        return self.token_to_idx.get(tokens, self.unk)
 
     def to_tokens(self, indices: int | Sequence[int]) -> str | list[str]:
         """Return the token of an id, or the tokens of a sequence of ids."""

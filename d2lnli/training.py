@@ -22,7 +22,7 @@ SCHEDULES = ("constant", "linear")
 BOOK_RECIPE = dict(lr=1e-4, num_epochs=5, batch_size=512, schedule="constant", warmup=0.0)
 TINY_RECIPE = dict(lr=1e-3, num_epochs=4, batch_size=64, schedule="linear", warmup=0.1)
 MOST_TOKENS = 4096
-"""How many tokens go through a network at once on a CPU: what its caches hold."""
+"""How many tokens go through a network at once on a CPU in fp32: what its caches hold."""
 
 
 def recipe(model: str) -> dict:
@@ -94,6 +94,7 @@ def finetune(
             nn.CrossEntropyLoss(reduction="none"),
             trainer,
             mean=True,
+            in_parts=device.type == "cpu",
             lr_at=lambda step: lr * lr_factor(step, num_steps, schedule, warmup),
             clip=clip,
             precision=precision,
@@ -151,13 +152,14 @@ class _Training:
         loss: Callable[[Tensor, Tensor], Tensor],
         trainer: torch.optim.Optimizer,
         mean: bool = False,
+        in_parts: bool = False,
         lr_at: Callable[[int], float] | None = None,
         clip: float | None = None,
         precision: str = "fp32",
         seed: int | None = None,
     ):
         self.net, self.batches, self.loss, self.trainer = net, batches, loss, trainer
-        self.mean, self.lr_at, self.clip = mean, lr_at, clip
+        self.mean, self.in_parts, self.lr_at, self.clip = mean, in_parts, lr_at, clip
         self.precision, self.seed = precision, seed
         self.device = next(net.parameters()).device
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
@@ -214,11 +216,11 @@ class _Training:
                 group["lr"] = self.lr_at(number)
         self.trainer.zero_grad()
         scale = 1 / len(y) if self.mean else 1.0
-        in_parts = self.mean and self.device.type == "cpu"
-        parts = micro_batches(X, y, MOST_TOKENS) if in_parts else [(X, y)]
+        most_tokens = MOST_TOKENS * (1 if self.precision == "fp32" else 2)
+        parts = micro_batches(X, y, most_tokens) if self.in_parts else [(X, y)]
         outputs = [self.add_gradients(*part, scale) for part in parts]
         if isinstance(self.trainer, RowAdam):
-            self.trainer.gather()
+            self.trainer.gather()  # so that scaling and clipping see the whole gradient
         if self.clip is not None:
             self.scaler.unscale_(self.trainer)
             clip_gradients(self.net.parameters(), self.clip)
@@ -235,6 +237,8 @@ class _Training:
         with autocast(self.precision, self.device):
             y_hat = self.net(X)
         losses = self.loss(y_hat.float(), y)
+        if losses.dim() == 0:
+            raise ValueError("the loss is one number: give it reduction='none'")
         self.scaler.scale(scale * losses.sum()).backward()
         return losses.detach(), y_hat.detach()
 

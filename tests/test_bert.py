@@ -125,6 +125,11 @@ def test_the_golden_files_are_in_the_legacy_serialization():
         assert json.loads((GOLDEN / folder / "config.json").read_text())["num_blks"] in (2, 3)
 
 
+def test_no_blocks_are_no_bert():
+    with pytest.raises(ValueError, match="num_blks=0"):
+        d2l.BERTModel(10, dropout=0.1, **{**SIZES, "num_blks": 0})
+
+
 def gradients(bert, encoded):
     bert.zero_grad()
     weights = torch.linspace(-1, 1, encoded.numel()).reshape(encoded.shape)

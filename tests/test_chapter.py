@@ -168,3 +168,10 @@ def test_data_is_loaded_by_processes_only_where_they_can_be_forked(monkeypatch):
     for method, some in (("fork", True), ("spawn", False), ("forkserver", False)):
         monkeypatch.setattr(multiprocessing, "get_start_method", lambda m=method, **_: m)
         assert (d2l.get_dataloader_workers() > 0) == some
+
+
+def test_a_loss_of_one_number_is_told_what_is_missing(net, toy_pairs, vocab):
+    batches = d2l.bucketed_loader(d2l.SNLIBERTDataset(toy_pairs, 32, vocab), 16)
+    trainer = torch.optim.Adam(net.parameters())
+    with pytest.raises(ValueError, match="reduction='none'"):
+        d2l.train_ch13(net, batches, batches, nn.CrossEntropyLoss(), trainer, 1, d2l.try_all_gpus())

@@ -1,5 +1,7 @@
 """RowAdam: torch's Adam to the rounding, however long a row waits."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -149,40 +151,58 @@ def test_it_is_chosen_for_a_large_embedding_that_learns(net, wide_net):
         assert type(trainer) is torch.optim.Adam
 
 
+@pytest.fixture
+def wide_data(toy_pairs) -> d2l.SNLIBERTDataset:
+    """Pairs in a vocabulary of as many words."""
+    words = [f"w{i}" for i in range(optimizer._MANY_ROWS - 13)]
+    vocab = d2l.Vocab([*"abcdefgh", *words], reserved_tokens=["<pad>", "<mask>", "<cls>", "<sep>"])
+    return d2l.SNLIBERTDataset(toy_pairs, 32, vocab)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("clip", [None, 1.0])
-def test_fine_tuning_learns_with_it(wide_net, toy_pairs, precision, clip):
-    words = [f"w{i}" for i in range(optimizer._MANY_ROWS - 13)]
-    specials = ["<pad>", "<mask>", "<cls>", "<sep>"]
-    vocab = d2l.Vocab([*"abcdefgh", *words], reserved_tokens=specials)
-    assert len(vocab) == optimizer._MANY_ROWS
-    data = d2l.SNLIBERTDataset(toy_pairs, 32, vocab)
+def test_fine_tuning_learns_with_it(wide_net, wide_data, precision, clip):
     history = d2l.finetune(
-        wide_net, data, data, lr=3e-3, num_epochs=6, batch_size=16, precision=precision, clip=clip
-    )
+        wide_net, wide_data, wide_data, lr=3e-3, num_epochs=6, batch_size=16, precision=precision,
+        clip=clip,
+    )  # fmt: skip
     assert history.last("dev_acc") > 0.9
     assert not wide_net.encoder.token_embedding.sparse
 
 
-def test_an_interrupt_leaves_no_row_behind(wide_net, toy_pairs, monkeypatch):
-    vocab = d2l.Vocab(
-        [f"w{i}" for i in range(optimizer._MANY_ROWS - 5)],
-        reserved_tokens=["<pad>", "<mask>", "<cls>", "<sep>"],
-    )
-    data = d2l.SNLIBERTDataset(toy_pairs, 32, vocab)
-    steps = 0
-    inner = RowAdam.step
+def test_a_run_that_was_interrupted_goes_on_to_the_same_end(wide_net, wide_data, tmp_path):
+    nets = [copy.deepcopy(wide_net) for _ in range(3)]
+    options = dict(lr=1e-3, num_epochs=3, batch_size=16)
+    d2l.finetune(nets[0], wide_data, None, **options)
+    calls = []
+    nets[1].register_forward_hook(lambda *_: calls.append(0) or stop(len(calls)))
 
-    def step(self):
-        nonlocal steps
-        inner(self)
-        steps += 1
-        if steps == 5:
+    def stop(call):
+        if call == 35:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(RowAdam, "step", step)
-    history = d2l.finetune(wide_net, data, None, lr=1e-3, batch_size=16)
-    assert history.interrupted
+    assert d2l.finetune(nets[1], wide_data, None, **options, run_dir=tmp_path).num_epochs == 2
+    assert d2l.finetune(nets[2], wide_data, None, **options, run_dir=tmp_path).num_epochs == 3
+    for a, b in zip(nets[2].parameters(), nets[0].parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_an_interrupt_leaves_no_row_behind(wide_net, wide_data, monkeypatch):
+    """Stopped after five steps, all rows are where torch's Adam has them after five steps."""
+    plain, steps = copy.deepcopy(wide_net), []
+
+    def stop_after_five(optimizer, *_):
+        steps.append(0)
+        if len(steps) % 5 == 0:
+            raise KeyboardInterrupt
+
+    hook = torch.optim.optimizer.register_optimizer_step_post_hook(stop_after_five)
+    options = dict(lr=1e-3, batch_size=16, precision="fp32")
+    assert d2l.finetune(wide_net, wide_data, None, **options).interrupted
+    monkeypatch.setattr(optimizer, "_MANY_ROWS", 10**6)
+    assert d2l.finetune(plain, wide_data, None, **options).interrupted
+    hook.remove()
+    assert_same(wide_net, plain, atol=1e-5)
     embedding = wide_net.encoder.token_embedding
     assert not embedding.sparse
     assert not embedding._forward_pre_hooks
