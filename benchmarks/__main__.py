@@ -55,7 +55,11 @@ def main() -> None:
     with (args.output / "speed.csv").open("w", encoding="utf-8", newline="") as file:
         names = [field.name for field in fields(Row)]
         csv.writer(file, lineterminator="\n").writerows([names, *map(astuple, rows)])
-    growth.write(growth.measure(folder, scale), args.output / "growth")
+    measured = []
+    for found in growth.measure(folder, scale):
+        measured.append(found)
+        print(*found, flush=True)
+    growth.write(measured, args.output / "growth")
     print(markdown(rows, note))
 
 

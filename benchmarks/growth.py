@@ -3,34 +3,45 @@
 import csv
 import itertools
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from torch.utils.data import Subset
 
 from d2lnli import LABELS
 
 from . import corpus
-from .measure import PeakMemory, in_new_process
-from .speed import WHOSE, ChapterTraining, Scale, Setting, fine_tune
+from .measure import in_new_process
+from .speed import WHOSE, ChapterTraining, Scale, Setting, build_dataset, fine_tune, measured
 
-COLUMNS = ("by", "value", "whose", "pairs_per_sec", "peak_mib")
+COLUMNS = ("what", "by", "value", "whose", "number")
+PANELS = {
+    ("speed", "pairs"): ("training, pairs a second", "pairs in the corpus"),
+    ("memory", "pairs"): ("building the dataset, peak MiB", "pairs in the corpus"),
+    ("speed", "length"): ("training, pairs a second", "tokens in a pair"),
+}
 
 
-def train_on(folder: Path, scale: Scale, num_pairs: int, whose: str) -> tuple[float, float]:
-    """Return pairs/s of training and peak MiB of data and training together.
+def speed_by_pairs(folder: Path, scale: Scale, num_pairs: int, whose: str) -> float:
+    """Return pairs/s of training on a corpus of so many pairs, all held in memory.
 
-    All pairs are held in memory; the package trains on the first 50,000 of them, the chapter's
-    recipe on three minibatches.
+    The package trains on the first 50,000 of them, the chapter's recipe on three minibatches.
     """
     setting = Setting(folder, replace(scale, epochs=1))
-    return _train(setting, corpus.made_pairs(setting.pairs, num_pairs), whose)
+    pairs = corpus.made_pairs(setting.pairs, num_pairs)
+    return _speed(setting, pairs, whose, most=50_000)
 
 
-def train_at_length(folder: Path, scale: Scale, length: int, whose: str) -> tuple[float, float]:
-    """Return the same for pairs of just so many tokens, the special ones included."""
+def memory_by_pairs(folder: Path, scale: Scale, num_pairs: int, whose: str) -> float:
+    """Return the peak MiB of building a dataset of so many pairs."""
+    scale = replace(scale, dataset_pairs=num_pairs)
+    return measured(build_dataset, "memory", folder, scale, whose)
+
+
+def speed_by_length(folder: Path, scale: Scale, length: int, whose: str) -> float:
+    """Return pairs/s of training on pairs of just so many tokens, the special ones included."""
     setting, rng = Setting(folder, scale), np.random.default_rng(0)
     num_pairs = (1 + scale.steps) * scale.batch_size
     words = np.array([word for text in setting.pairs[0] for word in text.split()], dtype=object)
@@ -39,36 +50,29 @@ def train_at_length(folder: Path, scale: Scale, length: int, whose: str) -> tupl
         [" ".join(rng.choice(words, count)) for _ in range(num_pairs)]
         for count in (length - 3 - hypothesis, hypothesis)
     )
-    return _train(
-        setting, (premises, hypotheses, rng.integers(0, len(LABELS), num_pairs).tolist()), whose
-    )
+    labels = rng.integers(0, len(LABELS), num_pairs).tolist()
+    return _speed(setting, (premises, hypotheses, labels), whose, most=num_pairs)
 
 
-def _train(setting: Setting, pairs: corpus.Pairs, whose: str) -> tuple[float, float]:
-    with PeakMemory() as memory:
-        if whose == "chapter":
-            dataset = setting.chapter_set(pairs)
-            few = Subset(dataset, range(min(3 * setting.batch_size, len(dataset))))
-            speed = ChapterTraining(setting, few).train()
-        else:
-            dataset, few = setting.package_set(pairs), tuple(part[:50_000] for part in pairs)
-            speed = fine_tune(setting, setting.package_set(few), "auto")
-            del dataset
-    return speed, memory.megabytes
+def _speed(setting: Setting, pairs: corpus.Pairs, whose: str, most: int) -> float:
+    few = tuple(part[: most if whose == "package" else 3 * setting.batch_size] for part in pairs)
+    if whose == "chapter":
+        return ChapterTraining(setting, setting.chapter_set(few)).train()
+    dataset = setting.package_set(pairs)
+    speed = fine_tune(setting, setting.package_set(few), "auto")
+    del dataset
+    return speed
 
 
-def measure(folder: Path, scale: Scale) -> list[tuple]:
-    """Return the rows of the CSV."""
-    rows = []
-    for num_pairs, whose in itertools.product(scale.growth, WHOSE):
-        found = in_new_process(train_on, folder, scale, num_pairs, whose)
-        rows.append(("pairs", num_pairs, whose, *(round(x, 1) for x in found)))
-        print(*rows[-1], flush=True)
-    for length, whose in itertools.product(scale.lengths, WHOSE):
-        found = in_new_process(train_at_length, folder, scale, length, whose)
-        rows.append(("length", length, whose, *(round(x, 1) for x in found)))
-        print(*rows[-1], flush=True)
-    return rows
+def measure(folder: Path, scale: Scale) -> Iterator[tuple]:
+    """Yield the rows of the CSV, each measured in a process of its own."""
+    for by, values, measurements in (
+        ("pairs", scale.growth, {"speed": speed_by_pairs, "memory": memory_by_pairs}),
+        ("length", scale.lengths, {"speed": speed_by_length}),
+    ):
+        for value, whose, what in itertools.product(values, WHOSE, measurements):
+            number = in_new_process(measurements[what], folder, scale, value, whose)
+            yield what, by, value, whose, round(number, 1)
 
 
 def write(rows: list[tuple], path: Path) -> None:
@@ -81,23 +85,18 @@ def write(rows: list[tuple], path: Path) -> None:
 def draw(rows: list[tuple]) -> Figure:
     """Draw three panels: speed by pairs, memory by pairs, speed by length."""
     curves = defaultdict(list)
-    for by, value, whose, speed, mebibytes in rows:
-        curves[by, "speed", whose].append((value, speed))
-        curves[by, "memory", whose].append((value, mebibytes))
+    for what, by, value, whose, number in rows:
+        curves[what, by, whose].append((value, number))
     figure = Figure(figsize=(10, 3.4), facecolor="white")
-    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.16, top=0.84, wspace=0.28)
-    panels = zip(
-        figure.subplots(1, 3),
-        (("pairs", "speed"), ("pairs", "memory"), ("length", "speed")),
-        ("training, pairs a second", "peak memory, MiB", "training, pairs a second"),
-        strict=True,
-    )
-    for axes, (by, what), title in panels:
-        for whose, style in (("package", "o-"), ("chapter", "s--")):
-            label = "this package (auto)" if whose == "package" else "the chapter's recipe"
-            axes.plot(*zip(*curves[by, what, whose], strict=True), style, label=label)
-        axes.set(xscale="log", yscale="log", title=title)
-        axes.set_xlabel("pairs in the corpus" if by == "pairs" else "tokens in a pair")
-        axes.grid(alpha=0.3, which="both")
+    figure.subplots_adjust(left=0.07, right=0.98, bottom=0.16, top=0.9, wspace=0.28)
+    for axes, (panel, (title, xlabel)) in zip(figure.subplots(1, 3), PANELS.items(), strict=True):
+        for whose, style in zip(WHOSE, ("s--", "o-"), strict=True):
+            label = "this package" if whose == "package" else "the chapter's recipe"
+            values, numbers = zip(*curves[*panel, whose], strict=True)
+            axes.plot(values, numbers, style, label=label)
+        axes.set(xscale="log", yscale="log", title=title, xlabel=xlabel)
+        axes.set_xticks(values, [f"{value:,}" for value in values])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
     figure.axes[0].legend(loc="center left", frameon=False)
     return figure

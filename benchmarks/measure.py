@@ -48,7 +48,8 @@ def seconds(function: Callable, *arguments: object) -> float:
 class PeakMemory:
     """The most memory that this process and its children held in a block, beyond the start.
 
-    Pages that processes share count once (Linux tells that; elsewhere they count for each).
+    Pages that processes share count once (Linux tells that; elsewhere they count for each). A look
+    takes time, so speed is measured apart from it.
     """
 
     def __enter__(self) -> "PeakMemory":
@@ -79,10 +80,8 @@ class PeakMemory:
         return total
 
     def _watch(self) -> None:
-        while not self.ended.is_set():
-            start = time.perf_counter()
+        while not self.ended.wait(0.02):
             self.most = max(self.most, self.held())
-            self.ended.wait(max(0.02, 20 * (time.perf_counter() - start)))  # a look takes its time
         self.most = max(self.most, self.held())
 
 

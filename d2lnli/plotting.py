@@ -79,10 +79,10 @@ class HistoryPicture(Picture):
 class LivePlot:
     """Curves that grow while a network trains; outside a notebook it does nothing.
 
-    A redraw is skipped whenever drawing would take more than 1.5 % of the time so far.
+    A redraw is skipped whenever drawing would take more than 1 % of the time so far.
     """
 
-    BUDGET = 0.015
+    BUDGET = 0.01
 
     def __init__(self, num_epochs: int, split: str = "dev"):
         self.shown = in_notebook()

@@ -175,7 +175,7 @@ def test_every_row_of_the_table_is_measured(tmp_path):
     assert kinds(table) == kinds(committed)
     rows = list(csv.reader((tmp_path / "growth.csv").open(encoding="utf-8")))
     assert tuple(rows[0]) == growth.COLUMNS
-    assert len(rows) == 1 + 2 * (len(speed.SMALL.growth) + len(speed.SMALL.lengths))
+    assert len(rows) == 1 + 4 * len(speed.SMALL.growth) + 2 * len(speed.SMALL.lengths)
     assert (tmp_path / "growth.png").stat().st_size > 10_000
 
 
@@ -192,14 +192,12 @@ def test_the_readme_shows_the_table_that_was_measured():
 
 def test_the_figure_shows_the_numbers_that_were_measured():
     with (ROOT / "benchmarks" / "growth.csv").open(encoding="utf-8") as file:
-        rows = list(csv.reader(file))[1:]
-    numbers = [(by, int(value), whose, *map(float, rest)) for by, value, whose, *rest in rows]
+        header, *rows = csv.reader(file)
+    assert tuple(header) == growth.COLUMNS
+    assert len(rows) == 4 * len(speed.Scale().growth) + 2 * len(speed.Scale().lengths)
+    numbers = [(what, by, int(value), whose, float(n)) for what, by, value, whose, n in rows]
     lines = [line for axes in growth.draw(numbers).axes for line in axes.lines]
-    drawn = sorted(y for line in lines for y in line.get_ydata())
-    by_pairs = [row for row in numbers if row[0] == "pairs"]
-    shown = [row[3] for row in numbers] + [row[4] for row in by_pairs]
-    assert drawn == sorted(shown)
-    assert len(numbers) == 2 * (len(speed.Scale().growth) + len(speed.Scale().lengths))
+    assert sorted(y for line in lines for y in line.get_ydata()) == sorted(r[4] for r in numbers)
 
 
 # What follows trains for minutes.

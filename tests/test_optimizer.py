@@ -170,17 +170,23 @@ def test_fine_tuning_learns_with_it(wide_net, wide_data, precision, clip):
     assert not wide_net.encoder.token_embedding.sparse
 
 
+def stop_at(net, call):
+    """Press the stop button during a forward pass."""
+    calls = []
+
+    def stop(*_):
+        calls.append(0)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+
+    net.register_forward_hook(stop)
+
+
 def test_a_run_that_was_interrupted_goes_on_to_the_same_end(wide_net, wide_data, tmp_path):
     nets = [copy.deepcopy(wide_net) for _ in range(3)]
     options = dict(lr=1e-3, num_epochs=3, batch_size=16)
     d2l.finetune(nets[0], wide_data, None, **options)
-    calls = []
-    nets[1].register_forward_hook(lambda *_: calls.append(0) or stop(len(calls)))
-
-    def stop(call):
-        if call == 35:
-            raise KeyboardInterrupt
-
+    stop_at(nets[1], 35)
     assert d2l.finetune(nets[1], wide_data, None, **options, run_dir=tmp_path).num_epochs == 2
     assert d2l.finetune(nets[2], wide_data, None, **options, run_dir=tmp_path).num_epochs == 3
     for a, b in zip(nets[2].parameters(), nets[0].parameters(), strict=True):
@@ -189,19 +195,13 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_end(wide_net, wide_data,
 
 def test_an_interrupt_leaves_no_row_behind(wide_net, wide_data, monkeypatch):
     """Stopped after five steps, all rows are where torch's Adam has them after five steps."""
-    plain, steps = copy.deepcopy(wide_net), []
-
-    def stop_after_five(optimizer, *_):
-        steps.append(0)
-        if len(steps) % 5 == 0:
-            raise KeyboardInterrupt
-
-    hook = torch.optim.optimizer.register_optimizer_step_post_hook(stop_after_five)
+    plain = copy.deepcopy(wide_net)
     options = dict(lr=1e-3, batch_size=16, precision="fp32")
+    stop_at(wide_net, 6)
     assert d2l.finetune(wide_net, wide_data, None, **options).interrupted
     monkeypatch.setattr(optimizer, "_MANY_ROWS", 10**6)
+    stop_at(plain, 6)
     assert d2l.finetune(plain, wide_data, None, **options).interrupted
-    hook.remove()
     assert_same(wide_net, plain, atol=1e-5)
     embedding = wide_net.encoder.token_embedding
     assert not embedding.sparse
