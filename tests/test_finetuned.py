@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import d2lnli as d2l
-from d2lnli import finetuned, plotting, training
+from d2lnli import finetuned, plotting, progress
 from d2lnli.history import Record
 from d2lnli.plotting import Picture
 from d2lnli.truncation import cut_tokens
@@ -127,7 +127,7 @@ class Shown(list):
 
 def test_a_notebook_shows_the_curves_of_the_run_old_or_new(data_dir, corpus, monkeypatch, capsys):
     shown = Shown()
-    for module in (finetuned, plotting, training):
+    for module in (finetuned, plotting, progress):
         monkeypatch.setattr(module, "in_notebook", lambda: True)
     monkeypatch.setattr("IPython.display.display", shown)
     d2l.load_or_finetune(corpus=corpus, num_pairs=60)
