@@ -197,7 +197,7 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_end(wide_net, wide_data,
 def test_an_interrupt_leaves_no_row_behind(wide_net, wide_data, monkeypatch):
     """Stopped after five steps, all rows are where torch's Adam has them after five steps."""
     plain = copy.deepcopy(wide_net)
-    options = dict(lr=1e-3, batch_size=16, precision="fp32")
+    options = dict(lr=1e-3, batch_size=2, precision="fp32")
     stop_at(wide_net, 6)
     assert d2l.finetune(wide_net, wide_data, None, **options).interrupted
     monkeypatch.setattr(optimizer, "_MANY_ROWS", 10**6)
