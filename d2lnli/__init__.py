@@ -4,6 +4,7 @@ from .bert import BERTClassifier, BERTEncoder, BERTModel
 from .classifiers import load_classifier, save_classifier
 from .devices import get_dataloader_workers, try_all_gpus
 from .evaluation import Evaluation, evaluate, paired_difference, predict_proba, predict_snli
+from .exercises import check
 from .finetuned import load_or_finetune
 from .history import History
 from .hub import DATA_HUB, DATA_URL, classifier_dir, data_dir, download, download_extract
@@ -38,6 +39,7 @@ __all__ = [
     "attention",
     "bar_chart",
     "bucketed_loader",
+    "check",
     "classifier_dir",
     "data_dir",
     "download",

@@ -12,7 +12,7 @@ from .checkup import checkup
 from .classifiers import load_classifier, save_classifier
 from .devices import PRECISIONS
 from .evaluation import evaluate, predict_proba
-from .hub import classifier_dir, download_extract, find_folder
+from .hub import classifier_dir, download_extract, find_classifier, find_folder
 from .pretrained import load_pretrained_model
 from .snli import LABELS, SNLIBERTDataset, read_snli, snli_file
 from .training import BOOK_RECIPE, SCHEDULES, TINY_RECIPE, finetune, recipe
@@ -74,7 +74,8 @@ def finetune_command(arguments: argparse.Namespace) -> int:
 
 def predict_command(arguments: argparse.Namespace) -> int:
     """Print the label of one pair and the three probabilities."""
-    folder = arguments.classifier or classifier_dir(arguments.model, arguments.data)
+    named = arguments.model, arguments.data
+    folder = arguments.classifier or find_classifier(*named) or classifier_dir(*named)
     net, vocab = load_classifier(folder)
     (probs,) = predict_proba(net, vocab, [arguments.premise], [arguments.hypothesis])
     print(LABELS[probs.argmax()])

@@ -1,17 +1,32 @@
 """Is this machine ready for the course? One check for each thing that a class needs."""
 
-import os
 import platform
+import shutil
 import sys
+import sysconfig
 from importlib import metadata
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from .devices import bf16_speedup, choose_precision, try_all_gpus
-from .hub import DATA_HUB, data_dir, is_present
+from .hub import DATA_HUB, classifier_dir, data_dir, is_present, is_writable
+from .pretrained import load_pretrained_model
 
 _OLDEST_PYTHON = (3, 11)
+_LEAST_FREE = 0.1  # GB: the classifiers of the course, and room to spare
+_PACKAGES = {
+    "torch": "networks and training",
+    "numpy": "arrays",
+    "matplotlib": "the plots",
+    "jupyterlab": "opens the notebooks",
+    "ipykernel": "runs their cells",
+    "ipywidgets": "the parts that answer to a click",
+    "jupyterlab_widgets": "shows them in JupyterLab",
+}
 
 
 class Check(NamedTuple):
@@ -23,16 +38,16 @@ class Check(NamedTuple):
 
 
 def checkup() -> list[Check]:
-    """Look at Python, torch, device, precision, notebooks, widgets and the data folder."""
+    """Look at Python, packages, device, Jupyter, the data folder and what is in it."""
     return [
         _python(),
-        Check(True, "torch", f"{torch.__version__}, {torch.get_num_threads()} thread(s)"),
+        *(_package(name, purpose) for name, purpose in _PACKAGES.items()),
+        Check(True, "threads", f"{torch.get_num_threads()} for torch"),
         *_device_and_precision(),
-        _package("jupyterlab", "opens the notebooks"),
-        _package("ipywidgets", "the parts that answer to a click"),
-        _package("jupyterlab_widgets", "shows them in JupyterLab"),
-        _package("matplotlib", "the plots"),
+        _jupyter_command(),
+        _kernel(),
         _data_folder(),
+        _bundled_model(),
         *(_entry(name) for name in DATA_HUB),
     ]
 
@@ -53,21 +68,76 @@ def _device_and_precision() -> list[Check]:
 
 
 def _package(name: str, purpose: str) -> Check:
+    wanted = _bounds().get(name, SpecifierSet())
+    command = f"python -m pip install --upgrade '{name}{wanted}'"
     try:
-        return Check(True, name, f"{metadata.version(name)} ({purpose})")
+        version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return Check(False, name, f"missing ({purpose}): pip install {name}")
+        return Check(False, name, f"missing ({purpose}): {command}")
+    if not wanted.contains(version, prereleases=True):
+        return Check(False, name, f"{version} is too old ({purpose}): {command}")
+    return Check(True, name, f"{version} ({purpose})")
+
+
+def _bounds() -> dict[str, SpecifierSet]:
+    """Return the versions that this package asks for, by name."""
+    try:
+        requirements = map(Requirement, metadata.requires("d2lnli") or ())
+    except metadata.PackageNotFoundError:
+        return {}
+    return {requirement.name: requirement.specifier for requirement in requirements}
+
+
+def _jupyter_command() -> Check:
+    """Look at which `jupyter` a terminal starts: another environment's lacks this package."""
+    found, here = shutil.which("jupyter"), Path(sysconfig.get_path("scripts"))
+    way_out = "activate this environment first, or call `python -m jupyterlab`"
+    if found is None:
+        return Check(False, "jupyter", f"not on the path, though it may be in {here}: {way_out}")
+    if Path(found).parent.resolve() != here.resolve():
+        return Check(False, "jupyter", f"{found} belongs to another Python than {here}: {way_out}")
+    return Check(True, "jupyter", found)
+
+
+def _kernel() -> Check:
+    """Look at which Python runs the cells of a notebook."""
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    way_out = f"{sys.executable} -m ipykernel install --user --name python3"
+    try:
+        program = KernelSpecManager().get_kernel_spec("python3").argv[0]
+    except NoSuchKernel:
+        return Check(False, "kernel", f"no Python for notebooks is installed: {way_out}")
+    # Jupyter itself replaces a bare `python` by the one that it runs in
+    if not Path(program).is_absolute() or Path(program).absolute() == Path(sys.executable):
+        return Check(True, "kernel", f"{sys.executable} runs the cells")
+    return Check(False, "kernel", f"{program} would run the cells, not this Python: {way_out}")
 
 
 def _data_folder() -> Check:
     folder = data_dir().absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    if nearest.is_dir() and os.access(nearest, os.W_OK):
-        return Check(True, "data folder", str(folder))
-    if folder.is_dir():
-        return Check(True, "data folder", f"{folder} (read only: what is in it can be used)")
     way_out = "set D2LNLI_DATA_DIR to a folder that you may write to"
-    return Check(False, "data folder", f"{folder} cannot be made, see {nearest}: {way_out}")
+    if folder.is_dir() and not is_writable(folder):
+        own = classifier_dir("model", "corpus").parent
+        return Check(True, "data folder", f"{folder} (read only; classifiers are kept in {own})")
+    if not is_writable(folder):
+        return Check(False, "data folder", f"{folder} cannot be made, see {nearest}: {way_out}")
+    free = shutil.disk_usage(nearest).free / 1e9
+    if free < _LEAST_FREE:
+        found = f"{free:.2f} GB free for {folder}, of {_LEAST_FREE} that a class needs"
+        return Check(False, "data folder", f"{found}: free some space, or {way_out}")
+    return Check(True, "data folder", f"{folder} ({free:.0f} GB free)")
+
+
+def _bundled_model() -> Check:
+    try:
+        bert, vocab = load_pretrained_model("bert.tiny")
+    except (OSError, ValueError) as error:
+        way_out = "python -m pip install --force-reinstall --no-deps -e . in the project's folder"
+        return Check(False, "bundled model", f"cannot be opened ({error}): {way_out}")
+    num_parameters = sum(parameter.numel() for parameter in bert.parameters())
+    return Check(True, "bundled model", f"{num_parameters:,} parameters, {len(vocab):,} words")
 
 
 def _entry(name: str) -> Check:

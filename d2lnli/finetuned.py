@@ -10,7 +10,7 @@ import torch
 from .bert import BERTClassifier
 from .classifiers import load_classifier, save_classifier
 from .history import History
-from .hub import classifier_dir, find_folder
+from .hub import classifier_dir, find_classifier, find_folder
 from .plotting import in_notebook
 from .pretrained import load_pretrained_model
 from .snli import SNLIBERTDataset, read_snli
@@ -30,8 +30,7 @@ def load_or_finetune(
     shows the curves of the run, old or new. `num_pairs` and `max_len` count for a new run only; one
     that is interrupted is not kept.
     """
-    folder = classifier_dir(model, corpus)
-    if (folder / "model.safetensors").is_file():
+    if folder := find_classifier(model, corpus):
         _show(folder)
         return load_classifier(folder)
     data_dir, (bert, vocab) = find_folder(corpus), load_pretrained_model(model)
@@ -45,7 +44,7 @@ def load_or_finetune(
         )
         history = finetune(net, train_set, dev_set, **recipe(model))
     if not history.interrupted:
-        save_classifier(folder, net, vocab, history)
+        save_classifier(classifier_dir(model, corpus), net, vocab, history)
     return net, vocab
 
 

@@ -38,20 +38,32 @@ ARCHITECTURES = {
 def data_dir() -> Path:
     """Return the data folder: `$D2LNLI_DATA_DIR`, else the user's cache folder."""
     chosen = os.environ.get("D2LNLI_DATA_DIR")
-    if chosen:
-        return Path(chosen).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("d2lnli", appauthor=False))
+    return Path(chosen).expanduser() if chosen else _cache_dir()
 
 
 def classifier_dir(model: str, corpus: str) -> Path:
-    """Return where the classifier fine-tuned from `model` on `corpus` lives by default.
+    """Return where the classifier fine-tuned from `model` on `corpus` is kept by default.
 
-    Each is a name or a folder, of which the last part counts.
+    Each is a name or a folder, of which the last part counts. In a data folder that may only be
+    read, as a class's, nobody's classifier can be kept: it goes to the user's cache folder.
     """
-    model, corpus = Path(model).resolve().name, Path(corpus).resolve().name
-    return data_dir() / "classifiers" / f"{model}-{corpus}"
+    folder = data_dir() if is_writable(data_dir()) else _cache_dir()
+    return folder / "classifiers" / _classifier_name(model, corpus)
+
+
+def find_classifier(model: str, corpus: str) -> Path | None:
+    """Return where that classifier is: one's own, else the data folder's, else None."""
+    own, name = classifier_dir(model, corpus), _classifier_name(model, corpus)
+    for folder in (own, data_dir() / "classifiers" / name):
+        if (folder / "model.safetensors").is_file():
+            return folder
+    return None
+
+
+def is_writable(folder: Path) -> bool:
+    """Tell whether a folder may be written to, or made if it is not there."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK)
 
 
 def find_folder(name_or_dir: str | os.PathLike) -> Path:
@@ -121,6 +133,16 @@ def download(name: str) -> str:
             f"{name}: cannot write to the data folder {folder} ({error}): "
             "set D2LNLI_DATA_DIR to a folder that you may write to"
         ) from error
+
+
+def _cache_dir() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("d2lnli", appauthor=False))
+
+
+def _classifier_name(model: str, corpus: str) -> str:
+    return "-".join(Path(part).resolve().name for part in (model, corpus))
 
 
 def _address(name: str) -> tuple[str, str | None]:

@@ -81,7 +81,8 @@ def cut(premise_len: ArrayLike, hypothesis_len: ArrayLike, max_len: int, truncat
         raise ValueError(f"max_len={max_len}: it takes 5 or more to hold a word of each side")
     if truncation not in TRUNCATIONS:
         raise ValueError(f"unknown truncation {truncation!r}: use one of {', '.join(TRUNCATIONS)}")
-    return TRUNCATIONS[truncation](premise_len, hypothesis_len, max_len - 3)
+    kept = TRUNCATIONS[truncation](premise_len, hypothesis_len, max_len - 3)
+    return Kept(*np.broadcast_arrays(*kept))  # a strategy may say 0 for all pairs at once
 
 
 def cut_tokens(

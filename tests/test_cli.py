@@ -113,24 +113,6 @@ def test_download_fills_the_data_folder(capsys):
         assert d2l.hub.find_folder(folder).is_dir()
 
 
-def test_check_says_ok_or_what_to_do(capsys, tmp_path, monkeypatch, data_dir):
-    assert main(["check"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert all(line.startswith("OK ") for line in lines)
-    whats = [line[6:].split(":")[0] for line in lines]
-    assert whats[:8] == [
-        "Python", "torch", "device", "precision", "jupyterlab", "ipywidgets", "jupyterlab_widgets",
-        "matplotlib",
-    ]  # fmt: skip
-    assert whats[8:] == ["data folder", *d2l.DATA_HUB]
-    assert "SNLI-sample: present" in lines[-1]
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("D2LNLI_DATA_DIR", str(tmp_path / "file" / "data"))
-    assert main(["check"]) == 1
-    (failed,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("FAIL")]
-    assert "set D2LNLI_DATA_DIR" in failed
-
-
 def test_help_reads_well():
     for command in ([], ["finetune"], ["predict"], ["download"], ["check"]):
         run = subprocess.run(

@@ -107,6 +107,12 @@ def test_a_classifier_survives_its_folder(net, vocab, data, tmp_path):
     )
 
 
+def test_a_class_may_read_what_its_teacher_saved(net, vocab, tmp_path):
+    d2l.save_classifier(tmp_path, net, vocab)
+    modes = {path.name: path.stat().st_mode for path in tmp_path.iterdir()}
+    assert set(modes.values()) == {modes["config.json"]}
+
+
 def test_saving_leaves_other_files_alone(net, vocab, tmp_path):
     (tmp_path / "homework.txt").write_text("mine")
     d2l.save_classifier(tmp_path, net, vocab)

@@ -1,6 +1,7 @@
 """The hub: real downloads, from a server on loopback."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,31 @@ def test_a_classifier_is_found_by_the_names_of_its_model_and_corpus(data_dir, tm
     folder = data_dir / "classifiers"
     assert d2l.classifier_dir("bert.tiny", "SNLI-sample") == folder / "bert.tiny-SNLI-sample"
     assert d2l.classifier_dir("bert.tiny", str(tmp_path / "my/")) == folder / "bert.tiny-my"
+
+
+@pytest.fixture
+def shared_folder(data_dir, monkeypatch, tmp_path) -> Path:
+    """A data folder that may only be read (root could write all the same, so it is feigned)."""
+    data_dir.mkdir()
+    allowed = os.access
+    monkeypatch.setattr(
+        os, "access",
+        lambda path, mode: allowed(path, mode) and not (mode & os.W_OK and data_dir == Path(path)),
+    )  # fmt: skip
+    monkeypatch.setattr(hub, "_cache_dir", lambda: tmp_path / "own")
+    return data_dir
+
+
+def test_in_a_shared_folder_a_classifier_is_kept_in_the_users_own(shared_folder, tmp_path):
+    own = tmp_path / "own" / "classifiers" / "bert.tiny-SNLI-sample"
+    assert d2l.classifier_dir("bert.tiny", "SNLI-sample") == own
+    assert hub.find_classifier("bert.tiny", "SNLI-sample") is None
+
+
+def test_ones_own_classifier_is_found_before_the_shared_one(shared_folder):
+    name = "bert.tiny", "SNLI-sample"
+    shared = shared_folder / "classifiers" / "-".join(name)
+    for folder in (shared, d2l.classifier_dir(*name)):
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").touch()
+        assert hub.find_classifier(*name) == folder

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -16,9 +17,11 @@ import pytest
 import d2lnli as d2l
 from d2lnli import notebooks
 from d2lnli.__main__ import main
+from d2lnli.exercises.cases import CASES
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
 COURSE = [
     "01_pretrained_bert", "02_snli_dataset", "03_fine_tuning", "04_truncation", "05_prediction",
 ]  # fmt: skip
@@ -32,12 +35,26 @@ def notebook(request):
     return nbformat.read(request.param, as_version=4)
 
 
+@pytest.fixture(params=NOTEBOOKS + SOLUTIONS, ids=lambda path: path.stem)
+def any_path(request):
+    return request.param
+
+
+@pytest.fixture
+def any_notebook(any_path):
+    return nbformat.read(any_path, as_version=4)
+
+
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def prose(notebook):
     return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
 
 
 def html_outputs(notebook):
@@ -48,15 +65,17 @@ def html_outputs(notebook):
 
 def test_the_course_is_whole():
     assert [path.stem for path in NOTEBOOKS] == COURSE
+    assert [path.stem for path in SOLUTIONS] == [f"{name[:2]}_solutions" for name in COURSE]
 
 
-def test_a_notebook_is_committed_executed_and_clean(notebook):
-    cells = code_cells(notebook)
+def test_a_notebook_is_committed_executed_and_clean(any_notebook):
+    cells = code_cells(any_notebook)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert "widgets" not in notebook.metadata
+    assert "widgets" not in any_notebook.metadata
     for cell in cells:
+        errors = [out.ename for out in cell.outputs if out.output_type == "error"]
+        assert errors == ["NotImplementedError"] * ("raises-exception" in tags(cell))
         for output in cell.outputs:
-            assert output.output_type != "error"
             assert output.get("name") != "stderr"
             assert not any("widget" in kind for kind in output.get("data", {}))
             assert not re.search(r"/tmp|/home|/root|ipykernel_|Warning", json.dumps(output))
@@ -76,12 +95,57 @@ def test_a_notebook_begins_with_its_parameters_and_ends_with_exercises(notebook)
     assert first.metadata.tags == ["parameters"]
     assert first.source.startswith('model, corpus = "bert.tiny", "SNLI-sample"')
     assert "num_pairs" in first.source
-    head, tail = notebook.cells[0].source, notebook.cells[-1].source
+    head, text = notebook.cells[0].source, prose(notebook)
     assert head.startswith("# ")
     for part in ("You will be able to", "You need first", "**Time:**", "**Hardware:**"):
         assert part in head
-    assert "## What we did" in tail
-    assert 2 <= len(re.findall(r"^\d\. ", tail.partition("## Exercises")[2], re.M)) <= 3
+    assert text.index("## What we did") < text.index("## Exercises") < text.index("### Exercise 1")
+    exercises = [cell for cell in code_cells(notebook) if "exercise" in tags(cell)]
+    assert 2 <= len(exercises) <= 3
+    assert exercises == code_cells(notebook)[-len(exercises) :]
+
+
+def test_generating_a_notebook_again_changes_nothing(any_path):
+    def written(notebook):
+        return [(c.cell_type, c.source, c.metadata, c.id) for c in notebook.cells]
+
+    committed = nbformat.read(any_path, as_version=4)
+    assert written(notebooks.generate(any_path)) == written(committed)
+
+
+def test_what_a_student_changes_in_an_exercise_is_generated_anew(tmp_path):
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    path = tmp_path / "notebooks" / "02_snli_dataset.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if "exercise" in tags(cell):
+            cell.source = "print('done')" if cell.cell_type == "code" else "Changed."
+    nbformat.write(notebook, path)
+    generated, original = notebooks.generate(path), nbformat.read(NOTEBOOKS[1], as_version=4)
+    assert [cell.source for cell in generated.cells] == [cell.source for cell in original.cells]
+
+
+def test_an_exercise_keeps_the_question_and_loses_the_answer():
+    head = 'import math\n\n\ndef half(n):\n    """Return half of it."""\n'
+    tail = "\n\n\nd2l.check(half)"
+    solved = f"{head}    if n:\n        return n / 2\n    return 0{tail}"
+    to_write = '    raise NotImplementedError("your turn: replace this line")'
+    assert notebooks.without_bodies(solved) == f"{head}{to_write}{tail}"
+
+
+def test_every_exercise_is_asked_once_and_solved_once():
+    for paths in (NOTEBOOKS, SOLUTIONS):
+        cells = [cell for path in paths for cell in code_cells(nbformat.read(path, as_version=4))]
+        checked = [
+            name for cell in cells for name in re.findall(r"d2l\.check\((\w+)\)", cell.source)
+        ]
+        assert sorted(checked) == sorted(CASES)
+
+
+def test_a_slide_opens_with_text_and_its_code_waits(any_notebook):
+    for cell in any_notebook.cells:
+        kind = cell.metadata.slideshow.slide_type
+        assert kind in (("fragment", "skip") if cell.cell_type == "code" else ("slide", "subslide"))
 
 
 def test_each_notebook_leads_to_the_next():
@@ -90,27 +154,27 @@ def test_each_notebook_leads_to_the_next():
         assert last.splitlines()[-1].startswith(f"Next: [{following.name}]({following.name})")
 
 
-def test_every_picture_has_a_description(notebook):
-    for page in html_outputs(notebook):
+def test_every_picture_has_a_description(any_notebook):
+    for page in html_outputs(any_notebook):
         for tag in re.findall(r"<img [^>]*>", page):
             assert re.search(r'alt="[^"]{20,}"', tag)
-    for cell in code_cells(notebook):
+    for cell in code_cells(any_notebook):
         assert not any("image/" in kind for out in cell.outputs for kind in out.get("data", {}))
-    for description in re.findall(r"!\[([^\]]*)\]\(", prose(notebook)):
+    for description in re.findall(r"!\[([^\]]*)\]\(", prose(any_notebook)):
         assert len(description) > 20
 
 
-def test_every_name_of_the_package_in_a_notebook_exists(notebook):
-    text = "\n".join(cell.source for cell in notebook.cells)
+def test_every_name_of_the_package_in_a_notebook_exists(any_notebook):
+    text = "\n".join(cell.source for cell in any_notebook.cells)
     for name in re.findall(r"\bd2l\.([A-Za-z_]\w*)", text):
         assert hasattr(d2l, name), name
 
 
-def test_every_link_and_path_in_a_notebook_exists(notebook):
-    text = prose(notebook)
+def test_every_link_and_path_in_a_notebook_exists(any_path):
+    text = prose(nbformat.read(any_path, as_version=4))
     for target in re.findall(r"\]\((?!https?://)([^)]+)\)", text):
         path, _, anchor = target.partition("#")
-        assert (ROOT / "notebooks" / path).exists(), target
+        assert (any_path.parent / path).exists(), target
         headings = re.findall(r"^#+ (.*)$", text, re.M)
         assert not anchor or anchor in [heading.replace(" ", "-") for heading in headings]
     for path in re.findall(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|csv|md|ipynb))`", text):
@@ -135,12 +199,12 @@ def test_words_in_backticks_are_words_of_the_notebook_or_of_the_package(notebook
         assert name in names, name
 
 
-def test_other_numbers_than_those_that_vary_are_compared(notebook):
-    for cell in code_cells(notebook):
-        assert set(cell.metadata.get("tags", [])) <= {
-            "parameters", "nbval-ignore-output", "notebook-only",
+def test_other_numbers_than_those_that_vary_are_compared(any_notebook):
+    for cell in code_cells(any_notebook):
+        assert set(tags(cell)) <= {
+            "parameters", "nbval-ignore-output", "notebook-only", "exercise", "raises-exception",
         }  # fmt: skip
-    ignored = sum("nbval-ignore-output" in c.metadata.get("tags", []) for c in code_cells(notebook))
+    ignored = sum("nbval-ignore-output" in tags(cell) for cell in code_cells(any_notebook))
     assert ignored <= 2
 
 
@@ -153,7 +217,7 @@ def test_the_live_plot_is_in_the_committed_output():
 def test_under_voila_the_notebook_is_the_predictor_alone():
     notebook = nbformat.read(ROOT / "notebooks" / "05_prediction.ipynb", as_version=4)
     (tag,) = re.findall(r"remove_cell_tags=([\w-]+)", prose(notebook))
-    shown = [cell for cell in notebook.cells if tag not in cell.metadata.get("tags", [])]
+    shown = [cell for cell in notebook.cells if tag not in tags(cell)]
     assert [cell.cell_type for cell in shown] == ["code", "code", "markdown", "code"]
     page = "\n".join(cell.source for cell in shown if cell.cell_type == "code")
     assert page.endswith("d2l.Predictor(net, vocab)")
@@ -176,7 +240,8 @@ def test_prediction_alone_makes_the_classifier_and_prints_the_same(tmp_path):
 
 
 def test_trained_answers_are_the_same_on_another_processor(tmp_path):
-    run_nbval(tmp_path, ["03_fine_tuning", "05_prediction"], **OTHER_PROCESSOR)
+    solutions = ["solutions/04_solutions", "solutions/05_solutions"]
+    run_nbval(tmp_path, ["03_fine_tuning", "05_prediction", *solutions], **OTHER_PROCESSOR)
 
 
 @pytest.mark.slow

@@ -116,3 +116,13 @@ def test_the_five_strategies_have_the_contracts_names():
         "hypothesis_only",
         "head_tail",
     ]
+
+
+def test_a_strategy_of_ones_own_may_keep_the_same_of_every_pair(vocab, monkeypatch):
+    strategy = d2l.TRUNCATIONS["longest_first"]
+    monkeypatch.setitem(
+        d2l.TRUNCATIONS, "two_and_one", lambda *lens: strategy(*lens)._replace(hypothesis_head=1)
+    )
+    pairs = ["a b c d e", "a"], ["f g h", "f"], [0, 1]
+    dataset = d2l.SNLIBERTDataset(pairs, 8, vocab, truncation="two_and_one")
+    assert dataset.valid_lens.tolist() == [7, 5]

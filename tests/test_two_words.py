@@ -57,8 +57,11 @@ def test_two_words_take_a_notebook_to_the_books_model_and_corpus(
     startup.mkdir(parents=True)
     (startup / "hub.py").write_text(STARTUP.format(entries=entries))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    lesson = nbformat.read(notebook, as_version=4)  # papermill stops at exercises, which raise
+    lesson.cells = [c for c in lesson.cells if "exercise" not in c.metadata.get("tags", [])]
+    nbformat.write(lesson, tmp_path / "lesson.ipynb")
     papermill.execute_notebook(
-        notebook,
+        tmp_path / "lesson.ipynb",
         tmp_path / "out.ipynb",
         parameters={"model": "bert.small", "corpus": "SNLI", "num_pairs": 500},
         cwd=notebook.parent,

@@ -1,0 +1,43 @@
+"""Judging an answer to an exercise: a case is a call, and a judge of what comes back."""
+
+import math
+from collections.abc import Callable, Mapping, Set
+from numbers import Real
+from typing import NamedTuple
+
+Judge = Callable[[object], str | None]
+"""Takes a result; returns what is wrong with it, or None."""
+
+
+class Case(NamedTuple):
+    """The arguments of one call, and a judge that says what is wrong with the result, if it is."""
+
+    arguments: tuple
+    judge: Judge
+
+
+def equals(expected: object, hint: str = "") -> Judge:
+    """Return a judge that wants this value; numbers may differ by their rounding."""
+
+    def judge(result: object) -> str | None:
+        return None if _same(result, expected) else f"but it should be {expected}. {hint}".rstrip()
+
+    return judge
+
+
+def _same(result: object, expected: object) -> bool:
+    match expected:
+        case str():
+            return result == expected
+        case Real():
+            try:
+                return math.isclose(float(result), expected, rel_tol=1e-5, abs_tol=1e-9)
+            except (TypeError, ValueError):
+                return False
+        case Mapping():
+            same_names = isinstance(result, Mapping) and result.keys() == expected.keys()
+            return same_names and all(_same(result[name], x) for name, x in expected.items())
+        case Set():
+            return isinstance(result, Set | list | tuple) and set(result) == expected
+    same_length = isinstance(result, list | tuple) and len(result) == len(expected)
+    return same_length and all(map(_same, result, expected))

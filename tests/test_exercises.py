@@ -1,0 +1,193 @@
+"""The exercises' checks: right answers pass, and wrong ones are told what is wrong."""
+
+import ast
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+import d2lnli as d2l
+from d2lnli.exercises.cases import CASES
+
+SOLUTIONS = sorted((Path(__file__).parents[1] / "notebooks" / "solutions").glob("*.ipynb"))
+
+
+def solutions():
+    """The functions of the worked solutions, by name."""
+    functions = {}
+    for path in SOLUTIONS:
+        cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+        exercises = [c for c in cells if "exercise" in c.metadata.get("tags", [])]
+        names = {}
+        for node in ast.parse("\n".join(c.source for c in (cells[0], *exercises))).body:
+            if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef):
+                exec(ast.unparse(node), names)
+        functions |= {name: names[name] for name in CASES if name in names}
+    return functions
+
+
+SOLVED = solutions()
+
+
+def named(name, function):
+    function.__name__ = name
+    return function
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_worked_solution_is_right(name, capsys):
+    d2l.check(SOLVED[name])
+    count = len(CASES[name]())
+    assert capsys.readouterr().out == f"{name}: right ({count} of {count} cases).\n"
+
+
+def changed(name, change):
+    """A solution whose result is changed a little."""
+    return lambda *arguments: change(SOLVED[name](*arguments))
+
+
+def biased(bert, vocab, *rest):
+    return SOLVED["head_that_looks"](bert, vocab, *rest)[::-1]
+
+
+def in_one_minibatch(lengths, batch_size):
+    return 1 - sum(lengths) / (len(lengths) * max(lengths))
+
+
+def without_the_last(lengths, batch_size):
+    whole = len(lengths) // batch_size * batch_size
+    return SOLVED["padding_share"](lengths[:whole], batch_size) if whole else 0.0
+
+
+def every_repeated(hypotheses, labels):
+    return {text for text in hypotheses if hypotheses.count(text) > 1}
+
+
+def every_occurrence(hypotheses, labels, at_least):
+    split = [(word, y) for text, y in zip(hypotheses, labels, strict=True) for word in text.split()]
+    words = {word for word, _ in split}
+    counts = {w: np.bincount([y for word, y in split if word == w]) for w in words}
+    return {w: n.max() / n.sum() for w, n in counts.items() if n.sum() >= at_least}
+
+
+def pop_from_the_longer(premise, hypothesis, max_tokens):
+    premise, hypothesis = list(premise), list(hypothesis)
+    while len(premise) + len(hypothesis) > max_tokens:
+        (premise if len(premise) > len(hypothesis) else hypothesis).pop()
+    return premise, hypothesis
+
+
+def rounded_apart(premise, hypothesis, max_tokens):
+    share = min(1, max_tokens / (len(premise) + len(hypothesis)))
+    return tuple(side[: round(len(side) * share)] for side in (premise, hypothesis))
+
+
+def their_ends(premise, hypothesis, max_tokens):
+    kept = map(len, SOLVED["shrink"](premise, hypothesis, max_tokens))
+    return tuple(side[-n:] for side, n in zip((premise, hypothesis), kept, strict=True))
+
+
+def every_place_of_a_word(predict, premise, hypothesis):
+    words, answer = hypothesis.split(), predict(premise, hypothesis)
+    hide = {w: " ".join("<mask>" if word == w else word for word in words) for w in words}
+    return [word for word in words if predict(premise, hide[word]) != answer]
+
+
+def without_the_word(predict, premise, hypothesis):
+    words, answer = hypothesis.split(), predict(premise, hypothesis)
+    left_out = {i: " ".join(words[:i] + words[i + 1 :]) for i in range(len(words))}
+    return [word for i, word in enumerate(words) if predict(premise, left_out[i]) != answer]
+
+
+RECIPE = dict(lr=2e-5, num_epochs=3, batch_size=32, schedule="linear", warmup=0.1)
+WRONG = [
+    ("rank_of", changed("rank_of", lambda rank: rank - 1), "but it should be"),
+    ("num_parameters", changed("num_parameters", lambda n: n - 16), "A block has"),
+    ("num_parameters", lambda v, h, f, b, m: (v + 2 + m) * h, "the three embeddings"),
+    ("head_that_looks", biased, "the token that looks"),
+    ("head_that_looks", lambda *arguments: (0, 0), "but it should be"),
+    ("padding_share", in_one_minibatch, "its own longest"),
+    ("padding_share", without_the_last, "last minibatch may be smaller"),
+    ("padding_share", changed("padding_share", lambda share: f"{share:.0%}"), "gives '0%'"),
+    ("several_labels", every_repeated, "one label twice"),
+    ("several_labels", changed("several_labels", len), "gives 0, but it should be set()"),
+    ("uneven_words", every_occurrence, "counts once"),
+    ("uneven_words", changed("uneven_words", list), "should be {'a': 0.5"),
+    ("bert_base_settings", lambda: "the chapter's", "should be a dictionary"),
+    ("bert_base_settings", lambda: RECIPE | {"learning_rate": 1}, "has no learning_rate"),
+    ("bert_base_settings", lambda: RECIPE | {"warmup": 3}, "`finetune` stops: warmup"),
+    ("bert_base_settings", lambda: RECIPE | {"lr": "2e-5"}, "`finetune` stops"),
+    ("bert_base_settings", lambda: d2l.recipe("bert.base"), "whose lr"),
+    ("bert_base_settings", lambda: RECIPE | {"schedule": "constant"}, "neither rises"),
+    ("bert_base_settings", lambda: RECIPE | {"num_epochs": 6}, "whose num_epochs"),
+    ("bert_base_settings", lambda: RECIPE | {"batch_size": 512}, "whose batch_size"),
+    ("shrink", pop_from_the_longer, "of 12 tokens the ratio leaves 6.0, not 4"),
+    ("shrink", rounded_apart, "no side should lose all"),
+    ("shrink", their_ends, "the beginning of its side"),
+    ("shrink", lambda premise, hypothesis, n: (premise[:n], []), "together they should have 5"),
+    ("shrink", lambda premise, hypothesis, n: premise[:n], "should be two lists"),
+    ("shrink", lambda premise, hypothesis, n: (len(premise), 1), "not of the kind"),
+    ("keep_the_ends", d2l.TRUNCATIONS["longest_first"].__call__, "the tail stays"),
+    ("keep_the_ends", changed("keep_the_ends", tuple), "but it should be (0, 2, 0, 3)"),
+    ("decisive_words", every_place_of_a_word, "one word at a time"),
+    ("decisive_words", without_the_word, "one word at a time"),
+    ("decisive_words", changed("decisive_words", set), "but it should be ['sleeping']"),
+    ("overconfidence", changed("overconfidence", abs), "but it should be -0.1"),
+    ("overconfidence", lambda probs, labels: 1 - probs.max(), "less the share"),
+]
+
+
+@pytest.mark.parametrize("name, function, said", WRONG, ids=lambda value: str(value)[:40])
+def test_a_wrong_answer_is_told_what_is_wrong(name, function, said, capsys):
+    d2l.check(named(name, lambda *arguments: function(*arguments)))
+    out = capsys.readouterr().out
+    assert out.startswith(f"{name}: not yet. {name}(")
+    assert said in out
+    assert len(out) < 700
+
+
+def test_every_exercise_has_wrong_answers_to_try():
+    assert {name for name, *_ in WRONG} == set(CASES)
+
+
+def test_what_is_still_to_be_written_says_so():
+    def shrink(premise, hypothesis, max_tokens):
+        raise NotImplementedError("your turn")
+
+    with pytest.raises(NotImplementedError, match="your turn"):
+        d2l.check(shrink)
+
+
+def test_an_answer_that_fails_is_told_where(capsys):
+    def shrink(premise, hypothesis, max_tokens):
+        return premise[100]
+
+    d2l.check(shrink)
+    line = shrink.__code__.co_firstlineno + 1
+    out = capsys.readouterr().out
+    assert f"raises IndexError: list index out of range, from line {line} of the cell." in out
+
+
+def test_an_answer_of_the_wrong_signature_or_without_return_is_told_so(capsys):
+    d2l.check(named("shrink", lambda premise: premise))
+    assert "raises TypeError" in capsys.readouterr().out
+    d2l.check(named("shrink", lambda premise, hypothesis, max_tokens: None))
+    assert "returns nothing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stranger", [lambda: 1, [1], print], ids=["lambda", "list", "print"])
+def test_what_belongs_to_no_exercise_is_refused_by_name(stranger):
+    with pytest.raises(ValueError, match=r"is not an exercise: check one of rank_of, "):
+        d2l.check(stranger)
+
+
+def test_a_check_leaves_the_random_numbers_alone():
+    import torch
+
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    d2l.check(SOLVED["rank_of"])
+    d2l.check(SOLVED["bert_base_settings"])
+    assert torch.equal(torch.rand(3), expected)
