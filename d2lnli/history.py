@@ -63,7 +63,9 @@ class History:
 
     def plot(self) -> Picture:
         """Draw loss and accuracies against epochs."""
-        picture = HistoryPicture(self.records[-1].epoch if self.records else 1)
+        measured = not math.isnan(self.last("dev_acc"))
+        num_epochs = self.records[-1].epoch if self.records else 1
+        picture = HistoryPicture(num_epochs, "dev" if measured else None)
         picture.draw(self.columns())
         return picture
 

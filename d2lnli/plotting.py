@@ -41,9 +41,9 @@ def in_notebook() -> bool:
 
 
 class HistoryPicture(Picture):
-    """A run's loss (left) and its accuracies (right), on the training pairs and on a split."""
+    """A run's loss (left) and its accuracies (right), on training pairs and perhaps a split."""
 
-    def __init__(self, num_epochs: float, split: str = "dev"):
+    def __init__(self, num_epochs: float, split: str | None = "dev"):
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(8, 3.2), facecolor="white")
@@ -52,8 +52,12 @@ class HistoryPicture(Picture):
         self.lines = {
             "loss": left.plot([], "-", color="C0", label="train loss")[0],
             "train_acc": right.plot([], "--", color="C1", label="train acc")[0],
-            "dev_acc": right.plot([], "o-", color="C2", label=f"{split} acc", markersize=4)[0],
         }
+        if split:
+            dots = dict(
+                marker="o", markersize=4, clip_on=False, zorder=3
+            )  # the last is on the edge
+            self.lines["dev_acc"] = right.plot([], color="C2", label=f"{split} acc", **dots)[0]
         for axes, name, top in ((left, "loss", 1.2), (right, "accuracy", 1.0)):
             axes.set(xlabel="epoch", ylabel=name, xlim=(0, num_epochs), ylim=(0, top))
             axes.grid(alpha=0.3)
@@ -84,7 +88,7 @@ class LivePlot:
 
     BUDGET = 0.01
 
-    def __init__(self, num_epochs: int, split: str = "dev"):
+    def __init__(self, num_epochs: int, split: str | None = "dev"):
         self.shown = in_notebook()
         if not self.shown:
             return
@@ -129,7 +133,8 @@ def bar_chart(
         axes.hlines(range(len(values)), lows, highs, color="0.2")
     for row, (value, high) in enumerate(zip(values.values(), highs, strict=True)):
         beside = max(value, high, 0), row
-        axes.annotate(f"{value:{number}}", beside, (4, 0), textcoords="offset points", va="center")
+        label = axes.annotate(f"{value:{number}}", beside, (4, 0), textcoords="offset points")
+        label.set(va="center", bbox=dict(facecolor="white", edgecolor="none", pad=1))
     axes.invert_yaxis()
     axes.margins(x=0.12, y=0.3 / len(values))
     axes.set(xlabel=xlabel)
@@ -166,8 +171,12 @@ def line_chart(
     if reference:
         axes.axhline(reference[1], color="0.3", linestyle=":", label=reference[0])
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    if all(float(x).is_integer() for points in lines.values() for x in points):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    handles, names = axes.get_legend_handles_labels()
+    columns = 3 if len(names) > 4 else 4
+    figure.legend(handles, names, loc="outside upper center", ncols=columns, frameon=False)
     return Picture(figure, f"Lines of {ylabel} against {xlabel}: {'; '.join(said)}.")
 
 

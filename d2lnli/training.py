@@ -178,7 +178,8 @@ class _Training:
         """
         num_steps = (num_epochs - history.num_epochs) * len(self.batches)
         file = run.folder / "history.csv" if run else None
-        with Progress(LivePlot(num_epochs, split), num_steps, history, file) as progress:
+        plot = LivePlot(num_epochs, split if score else None)
+        with Progress(plot, num_steps, history, file) as progress:
             try:
                 for epoch in range(history.num_epochs, num_epochs):
                     record = self.run_epoch(epoch, progress)

@@ -30,7 +30,7 @@ EXAMPLES = (
 
 _MOST_SHADED = 64  # words; hiding each of more, one at a time, would not answer at once
 _MOST_DRAWN = 40  # tokens; the labels of a larger heat map cannot be read
-_WIDE, _BAR = {"description_width": "initial"}, {"description_width": "7em"}
+_LABELLED = {"description_width": "7em"}  # one width, so that fields and bars stand in line
 _LINE = {"width": "95%"}
 _CELL = "padding:2px 10px;text-align:left;"
 
@@ -45,7 +45,7 @@ class _PairWidget(widgets.VBox):
             *((" / ".join(p), p) for p in EXAMPLES),
         ]
         self.examples = widgets.Dropdown(
-            options=examples, description="examples", style=_WIDE, layout=_LINE
+            options=examples, description="examples", style=_LABELLED, layout=_LINE
         )
         self.message, self.drawing = widgets.HTML(), widgets.HTML()
         super().__init__(
@@ -115,11 +115,13 @@ class Predictor(_PairWidget):
     ):
         self.net, self.vocab, self.rows = net, vocab, []
         self.strategy = widgets.Dropdown(
-            options=list(TRUNCATIONS), description="truncation", style=_WIDE
+            options=list(TRUNCATIONS), description="truncation", style=_LABELLED
         )
-        self.max_len = _max_len(max_positions(net), at_first=max_positions(net))
+        self.max_len = _slider("max_len", max_positions(net), 5, max_positions(net))
         self.button = widgets.Button(description="Predict and keep")
-        self.bars = [widgets.FloatProgress(max=1, description=name, style=_BAR) for name in LABELS]
+        self.bars = [
+            widgets.FloatProgress(max=1, description=name, style=_LABELLED) for name in LABELS
+        ]
         self.numbers = [widgets.Label() for _ in LABELS]
         self.tries = widgets.HTML()
         super().__init__(
@@ -194,7 +196,7 @@ class TruncationExplorer(_PairWidget):
         hypothesis: str = "A man in a shirt is playing an instrument outdoors.",
         max_len: int = 16,
     ):
-        self.vocab, self.max_len = vocab, _max_len(128, at_first=max_len)
+        self.vocab, self.max_len = vocab, _slider("max_len", max_len, 5, 128)
         super().__init__(premise, hypothesis, self.max_len)
         self.max_len.observe(self.update, "value")
 
@@ -223,8 +225,8 @@ class AttentionExplorer(_PairWidget):
     ):
         self.bert, self.vocab = bert, vocab
         config = bert.encoder.config
-        self.block = widgets.IntSlider(block, max=config["num_blks"] - 1, description="block")
-        self.head = widgets.IntSlider(head, max=config["num_heads"] - 1, description="head")
+        self.block = _slider("block", block, 0, config["num_blks"] - 1)
+        self.head = _slider("head", head, 0, config["num_heads"] - 1)
         super().__init__(premise, hypothesis, self.block, self.head)
         for control in (self.block, self.head):
             control.observe(self.update, "value")
@@ -236,7 +238,10 @@ class AttentionExplorer(_PairWidget):
             raise ValueError(f"{len(tokens)} tokens: more than {_MOST_DRAWN} cannot be drawn.")
         shown = weights[self.block.value, self.head.value]
         picture = heat_map(shown, tokens, tokens, "from this token", "to that token")
-        return f"Block {self.block.value}, head {self.head.value}.", picture._repr_html_()
+        message = f"Block {self.block.value}, head {self.head.value}."
+        if "<unk>" in tokens:
+            message += " A word that is not in the vocabulary is read, and drawn, as <unk>."
+        return message, picture._repr_html_()
 
 
 def _field(description: str, text: str) -> widgets.Textarea:
@@ -245,13 +250,13 @@ def _field(description: str, text: str) -> widgets.Textarea:
         description=description,
         placeholder=f"type a {description}",
         rows=2,
-        style=_WIDE,
+        style=_LABELLED,
         layout=_LINE,
     )
 
 
-def _max_len(most: int, at_first: int) -> widgets.IntSlider:
-    return widgets.IntSlider(at_first, min=5, max=most, description="max_len", style=_WIDE)
+def _slider(name: str, at_first: int, least: int, most: int) -> widgets.IntSlider:
+    return widgets.IntSlider(at_first, least, most, description=name, style=_LABELLED)
 
 
 def _shorten(text: str, most: int = 80) -> str:

@@ -86,6 +86,15 @@ def test_an_empty_or_diverged_history_can_be_plotted():
     assert "train loss inf" in diverged.plot().description
 
 
+def test_without_a_split_to_measure_on_none_is_drawn_or_named(notebook, net, toy_pairs, vocab):
+    data = d2l.SNLIBERTDataset(toy_pairs, SIZES["max_len"], vocab)
+    live = plotting.LivePlot(1, None).picture
+    saved = d2l.finetune(net, data, None, num_epochs=1, batch_size=64).plot()
+    for picture in (live, saved):
+        assert set(curves(picture)) == {"train loss", "train acc"}
+    assert "dev acc" not in notebook.shown[-1]["text/html"]
+
+
 def test_a_live_plot_grows_and_ends_with_every_number(notebook):
     plot = plotting.LivePlot(2)
     plot.BUDGET = math.inf

@@ -314,6 +314,13 @@ def test_the_picture_of_attention_holds_the_chosen_head(net, vocab, monkeypatch)
     assert rows == columns == tokens
 
 
+def test_attention_says_what_an_unknown_word_is_drawn_as(net, vocab):
+    explorer = d2l.AttentionExplorer(net, vocab, "a b", "c")
+    assert "unk" not in explorer.message.value
+    explorer.premise.value = "a zebra"
+    assert "as &lt;unk&gt;" in explorer.message.value
+
+
 def test_too_many_tokens_for_the_heat_map_give_a_message(tiny):
     explorer = d2l.AttentionExplorer(*tiny)
     for number, drawn_at_all in ((36, True), (37, False), (500, False)):
