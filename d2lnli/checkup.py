@@ -1,5 +1,6 @@
 """Is this machine ready for the course? One check for each thing that a class needs."""
 
+import os
 import platform
 import shutil
 import sys
@@ -91,31 +92,39 @@ def _bounds() -> dict[str, SpecifierSet]:
 def _jupyter_command() -> Check:
     """Look at which `jupyter` a terminal starts: another environment's lacks this package."""
     found, here = shutil.which("jupyter"), Path(sysconfig.get_path("scripts"))
+    own = sysconfig.get_path("scripts", f"{os.name}_user")  # where `pip install --user` puts it
     way_out = "activate this environment first, or call `python -m jupyterlab`"
     if found is None:
         return Check(False, "jupyter", f"not on the path, though it may be in {here}: {way_out}")
-    if Path(found).parent.resolve() != here.resolve():
+    if Path(found).parent.resolve() not in (here.resolve(), Path(own).resolve()):
         return Check(False, "jupyter", f"{found} belongs to another Python than {here}: {way_out}")
     return Check(True, "jupyter", found)
 
 
 def _kernel() -> Check:
     """Look at which Python runs the cells of a notebook."""
-    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
-
-    way_out = f"{sys.executable} -m ipykernel install --user --name python3"
+    try:
+        from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+        from jupyter_core.paths import prefer_environment_over_user
+    except ImportError as error:
+        return Check(False, "kernel", f"{error}: python -m pip install --upgrade jupyterlab")
+    where = "--sys-prefix" if prefer_environment_over_user() else "--user"
+    way_out = f"{sys.executable} -m ipykernel install {where} --name python3"
     try:
         program = KernelSpecManager().get_kernel_spec("python3").argv[0]
     except NoSuchKernel:
         return Check(False, "kernel", f"no Python for notebooks is installed: {way_out}")
     # Jupyter itself replaces a bare `python` by the one that it runs in
-    if not Path(program).is_absolute() or Path(program).absolute() == Path(sys.executable):
+    if not Path(program).is_absolute() or Path(program).parent == Path(sys.executable).parent:
         return Check(True, "kernel", f"{sys.executable} runs the cells")
     return Check(False, "kernel", f"{program} would run the cells, not this Python: {way_out}")
 
 
 def _data_folder() -> Check:
-    folder = data_dir().absolute()
+    if not data_dir().is_absolute():
+        found = f"{data_dir()} is another folder for every notebook's folder"
+        return Check(False, "data folder", f"{found}: give D2LNLI_DATA_DIR the whole path")
+    folder = data_dir()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     way_out = "set D2LNLI_DATA_DIR to a folder that you may write to"
     if folder.is_dir() and not is_writable(folder):

@@ -38,7 +38,10 @@ ARCHITECTURES = {
 def data_dir() -> Path:
     """Return the data folder: `$D2LNLI_DATA_DIR`, else the user's cache folder."""
     chosen = os.environ.get("D2LNLI_DATA_DIR")
-    return Path(chosen).expanduser() if chosen else _cache_dir()
+    try:
+        return Path(chosen).expanduser() if chosen else _cache_dir()
+    except RuntimeError as error:
+        raise ValueError(f"D2LNLI_DATA_DIR={chosen}: {error} Give the whole path") from error
 
 
 def classifier_dir(model: str, corpus: str) -> Path:
@@ -47,8 +50,9 @@ def classifier_dir(model: str, corpus: str) -> Path:
     Each is a name or a folder, of which the last part counts. In a data folder that may only be
     read, as a class's, nobody's classifier can be kept: it goes to the user's cache folder.
     """
-    folder = data_dir() if is_writable(data_dir()) else _cache_dir()
-    return folder / "classifiers" / _classifier_name(model, corpus)
+    name = _classifier_name(model, corpus)
+    folder = data_dir() / "classifiers" / name
+    return folder if is_writable(folder) else _cache_dir() / "classifiers" / name
 
 
 def find_classifier(model: str, corpus: str) -> Path | None:
@@ -63,7 +67,11 @@ def find_classifier(model: str, corpus: str) -> Path | None:
 def is_writable(folder: Path) -> bool:
     """Tell whether a folder may be written to, or made if it is not there."""
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return nearest.is_dir() and os.access(nearest, os.W_OK)
+    try:
+        tempfile.TemporaryFile(dir=nearest).close()  # what permissions say is not true everywhere
+    except OSError:
+        return False
+    return True
 
 
 def find_folder(name_or_dir: str | os.PathLike) -> Path:

@@ -103,8 +103,9 @@ def without_bodies(source: str) -> str:
     lines = source.splitlines()
     for node in reversed(ast.parse(source).body):
         if isinstance(node, ast.FunctionDef):
-            docstring, *body = node.body
-            lines[docstring.end_lineno : node.end_lineno] = [_TO_WRITE] if body else []
+            if ast.get_docstring(node) is None:
+                raise ValueError(f"{node.name} has no docstring to tell what is to be written")
+            lines[node.body[0].end_lineno : node.end_lineno] = [_TO_WRITE]
     return "\n".join(lines)
 
 

@@ -1,10 +1,12 @@
 """`python -m d2lnli check`: OK on a machine that is ready, else FAIL and the way out."""
 
 import json
+import re
 import shutil
 import sys
 import types
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -93,7 +95,27 @@ def test_a_kernel_of_another_python(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     failure = only_failure(capsys)
     assert failure.startswith("kernel: /opt/other/bin/python would run the cells")
-    assert f"{sys.executable} -m ipykernel install --user --name python3" in failure
+    assert re.search(rf"{sys.executable} -m ipykernel install --\S+ --name python3", failure)
+
+
+def test_a_kernel_of_this_python_by_its_path(capsys, monkeypatch, tmp_path):
+    folder = tmp_path / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    program = str(Path(sys.executable).with_name("python3.11"))
+    spec = {"argv": [program], "display_name": "Python 3", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    assert main(["check"]) == 0
+
+
+def test_jupyter_itself_is_missing(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jupyter_client.kernelspec", None)
+    assert "pip install --upgrade jupyterlab" in only_failure(capsys)
+
+
+def test_a_relative_data_folder(capsys, monkeypatch):
+    monkeypatch.setenv("D2LNLI_DATA_DIR", "data")
+    assert "give D2LNLI_DATA_DIR the whole path" in only_failure(capsys)
 
 
 def test_a_data_folder_that_cannot_be_made(capsys, monkeypatch, tmp_path):

@@ -71,8 +71,19 @@ def every_occurrence(hypotheses, labels, at_least):
     return {w: n.max() / n.sum() for w, n in counts.items() if n.sum() >= at_least}
 
 
-def pop_from_the_longer(premise, hypothesis, max_tokens):
-    premise, hypothesis = list(premise), list(hypothesis)
+def parts_of_words(hypotheses, labels, at_least):
+    counts = {}
+    for word in {word for text in hypotheses for word in text.split()}:
+        having = [y for text, y in zip(hypotheses, labels, strict=True) if word in text]
+        counts[word] = np.bincount(having)
+    return {w: n.max() / n.sum() for w, n in counts.items() if n.sum() >= at_least}
+
+
+def in_small_letters(hypotheses, labels, at_least):
+    return SOLVED["uneven_words"]([text.lower() for text in hypotheses], labels, at_least)
+
+
+def pop_in_place(premise, hypothesis, max_tokens):
     while len(premise) + len(hypothesis) > max_tokens:
         (premise if len(premise) > len(hypothesis) else hypothesis).pop()
     return premise, hypothesis
@@ -112,8 +123,11 @@ WRONG = [
     ("padding_share", changed("padding_share", lambda share: f"{share:.0%}"), "gives '0%'"),
     ("several_labels", every_repeated, "one label twice"),
     ("several_labels", changed("several_labels", len), "gives 0, but it should be set()"),
+    ("several_labels", changed("several_labels", lambda found: [*found, *found]), "should be {"),
     ("uneven_words", every_occurrence, "counts once"),
     ("uneven_words", changed("uneven_words", list), "should be {'a': 0.5"),
+    ("uneven_words", parts_of_words, "between blanks"),
+    ("uneven_words", in_small_letters, "between blanks"),
     ("bert_base_settings", lambda: "the chapter's", "should be a dictionary"),
     ("bert_base_settings", lambda: RECIPE | {"learning_rate": 1}, "has no learning_rate"),
     ("bert_base_settings", lambda: RECIPE | {"warmup": 3}, "`finetune` stops: warmup"),
@@ -122,14 +136,14 @@ WRONG = [
     ("bert_base_settings", lambda: RECIPE | {"schedule": "constant"}, "neither rises"),
     ("bert_base_settings", lambda: RECIPE | {"num_epochs": 6}, "whose num_epochs"),
     ("bert_base_settings", lambda: RECIPE | {"batch_size": 512}, "whose batch_size"),
-    ("shrink", pop_from_the_longer, "of 12 tokens the ratio leaves 6.0, not 4"),
+    ("shrink", pop_in_place, "of 12 tokens the ratio leaves 6.0, not 4"),
     ("shrink", rounded_apart, "no side should lose all"),
     ("shrink", their_ends, "the beginning of its side"),
     ("shrink", lambda premise, hypothesis, n: (premise[:n], []), "together they should have 5"),
     ("shrink", lambda premise, hypothesis, n: premise[:n], "should be two lists"),
     ("shrink", lambda premise, hypothesis, n: (len(premise), 1), "not of the kind"),
     ("keep_the_ends", d2l.TRUNCATIONS["longest_first"].__call__, "the tail stays"),
-    ("keep_the_ends", changed("keep_the_ends", tuple), "but it should be (0, 2, 0, 3)"),
+    ("keep_the_ends", changed("keep_the_ends", lambda kept: kept[:2]), "should be (0, 2, 0, 3)"),
     ("decisive_words", every_place_of_a_word, "one word at a time"),
     ("decisive_words", without_the_word, "one word at a time"),
     ("decisive_words", changed("decisive_words", set), "but it should be ['sleeping']"),
@@ -145,6 +159,29 @@ def test_a_wrong_answer_is_told_what_is_wrong(name, function, said, capsys):
     assert out.startswith(f"{name}: not yet. {name}(")
     assert said in out
     assert len(out) < 700
+
+
+RIGHT = [
+    ("rank_of", changed("rank_of", np.int64)),
+    ("num_parameters", changed("num_parameters", np.array)),
+    ("head_that_looks", changed("head_that_looks", list)),
+    ("head_that_looks", changed("head_that_looks", np.array)),
+    ("padding_share", changed("padding_share", lambda share: round(share, 2))),
+    ("several_labels", changed("several_labels", sorted)),
+    ("uneven_words", changed("uneven_words", lambda x: {w: np.float32(n) for w, n in x.items()})),
+    ("bert_base_settings", lambda: RECIPE | {"lr": 5e-5, "run_dir": "never-made"}),
+    ("shrink", changed("shrink", list)),
+    ("keep_the_ends", changed("keep_the_ends", tuple)),
+    ("decisive_words", changed("decisive_words", tuple)),
+    ("overconfidence", changed("overconfidence", float)),
+]
+
+
+@pytest.mark.parametrize("name, function", RIGHT, ids=lambda value: str(value)[:40])
+def test_a_right_answer_may_have_another_form(name, function, capsys):
+    d2l.check(named(name, lambda *arguments: function(*arguments)))
+    assert f"{name}: right (" in capsys.readouterr().out
+    assert not Path("never-made").exists()
 
 
 def test_every_exercise_has_wrong_answers_to_try():

@@ -1,7 +1,6 @@
 """The hub: real downloads, from a server on loopback."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import pytest
@@ -173,11 +172,7 @@ def test_a_classifier_is_found_by_the_names_of_its_model_and_corpus(data_dir, tm
 def shared_folder(data_dir, monkeypatch, tmp_path) -> Path:
     """A data folder that may only be read (root could write all the same, so it is feigned)."""
     data_dir.mkdir()
-    allowed = os.access
-    monkeypatch.setattr(
-        os, "access",
-        lambda path, mode: allowed(path, mode) and not (mode & os.W_OK and data_dir == Path(path)),
-    )  # fmt: skip
+    monkeypatch.setattr(hub, "is_writable", lambda folder: data_dir not in folder.parents)
     monkeypatch.setattr(hub, "_cache_dir", lambda: tmp_path / "own")
     return data_dir
 
@@ -186,6 +181,20 @@ def test_in_a_shared_folder_a_classifier_is_kept_in_the_users_own(shared_folder,
     own = tmp_path / "own" / "classifiers" / "bert.tiny-SNLI-sample"
     assert d2l.classifier_dir("bert.tiny", "SNLI-sample") == own
     assert hub.find_classifier("bert.tiny", "SNLI-sample") is None
+
+
+def test_a_folder_is_writable_if_it_can_be_made_and_filled(tmp_path):
+    (tmp_path / "file").touch()
+    assert hub.is_writable(tmp_path)
+    assert hub.is_writable(tmp_path / "new" / "folder")
+    assert not hub.is_writable(tmp_path / "file" / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_data_folder_of_nobody_is_named(monkeypatch):
+    monkeypatch.setenv("D2LNLI_DATA_DIR", "~nobody-of-that-name/data")
+    with pytest.raises(ValueError, match=r"D2LNLI_DATA_DIR=~nobody.*Give the whole path"):
+        d2l.data_dir()
 
 
 def test_ones_own_classifier_is_found_before_the_shared_one(shared_folder):

@@ -25,6 +25,7 @@ SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
 COURSE = [
     "01_pretrained_bert", "02_snli_dataset", "03_fine_tuning", "04_truncation", "05_prediction",
 ]  # fmt: skip
+EVERY = [*COURSE, *(f"solutions/{path.stem}" for path in SOLUTIONS)]
 OTHER_PROCESSOR = {
     "OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
 }  # fmt: skip
@@ -131,6 +132,11 @@ def test_an_exercise_keeps_the_question_and_loses_the_answer():
     solved = f"{head}    if n:\n        return n / 2\n    return 0{tail}"
     to_write = '    raise NotImplementedError("your turn: replace this line")'
     assert notebooks.without_bodies(solved) == f"{head}{to_write}{tail}"
+
+
+def test_an_exercise_without_a_docstring_is_refused():
+    with pytest.raises(ValueError, match="half has no docstring"):
+        notebooks.without_bodies("def half(n):\n    return n / 2")
 
 
 def test_every_exercise_is_asked_once_and_solved_once():
@@ -245,7 +251,7 @@ def test_trained_answers_are_the_same_on_another_processor(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("names", [[name] for name in COURSE] + [COURSE[::-1]], ids=str)
+@pytest.mark.parametrize("names", [[name] for name in EVERY] + [COURSE[::-1]], ids=str)
 def test_each_notebook_passes_alone_and_in_any_order_on_another_processor(tmp_path, names):
     run_nbval(tmp_path, names, **OTHER_PROCESSOR)
 

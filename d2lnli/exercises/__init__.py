@@ -3,6 +3,7 @@
 The question and the function's name stand in a notebook, the cases in `cases`.
 """
 
+import copy
 import reprlib
 import traceback
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def check(function: Callable) -> None:
 def _try(function: Callable, case: Case) -> str | None:
     """Return what is wrong with the function's answer, or None."""
     try:
-        result = function(*case.arguments)
+        result = function(*copy.deepcopy(case.arguments))  # which it may change
     except NotImplementedError as error:
         said = f"{type(error).__name__}: {error}"
         error._render_traceback_ = lambda: [said]  # IPython shows this instead of a traceback
@@ -49,7 +50,7 @@ def _try(function: Callable, case: Case) -> str | None:
         return "returns nothing: is there a `return`?"
     try:
         problem = case.judge(result)
-    except (TypeError, ValueError, AttributeError):
+    except Exception:
         problem = "which is not of the kind that the question asks for."
     return problem and f"gives {_Short().repr(result)}, {problem}"
 

@@ -1,6 +1,5 @@
 """Judging an answer to an exercise: a case is a call, and a judge of what comes back."""
 
-import math
 from collections.abc import Callable, Mapping, Set
 from numbers import Real
 from typing import NamedTuple
@@ -17,7 +16,7 @@ class Case(NamedTuple):
 
 
 def equals(expected: object, hint: str = "") -> Judge:
-    """Return a judge that wants this value; numbers may differ by their rounding."""
+    """Return a judge that wants this value; fractions may be rounded to two digits."""
 
     def judge(result: object) -> str | None:
         return None if _same(result, expected) else f"but it should be {expected}. {hint}".rstrip()
@@ -26,18 +25,19 @@ def equals(expected: object, hint: str = "") -> Judge:
 
 
 def _same(result: object, expected: object) -> bool:
+    if hasattr(result, "tolist"):  # an array or a tensor
+        result = result.tolist()
     match expected:
         case str():
             return result == expected
         case Real():
-            try:
-                return math.isclose(float(result), expected, rel_tol=1e-5, abs_tol=1e-9)
-            except (TypeError, ValueError):
-                return False
+            tolerance = 0 if isinstance(expected, int) else 0.0051
+            return isinstance(result, Real) and abs(result - expected) <= tolerance
         case Mapping():
             same_names = isinstance(result, Mapping) and result.keys() == expected.keys()
             return same_names and all(_same(result[name], x) for name, x in expected.items())
         case Set():
-            return isinstance(result, Set | list | tuple) and set(result) == expected
+            some = isinstance(result, Set | list | tuple) and len(result) == len(expected)
+            return some and set(result) == expected
     same_length = isinstance(result, list | tuple) and len(result) == len(expected)
     return same_length and all(map(_same, result, expected))

@@ -44,6 +44,7 @@ class Lab:
         self.page, self.server = page, server
         page.set_viewport_size({"width": WIDTH, "height": 900})
         page.set_default_timeout(60_000)
+        expect.set_options(timeout=30_000)
 
     def open(self, path: str) -> None:
         """Open a notebook of the served folder and wait until its kernel can be used."""

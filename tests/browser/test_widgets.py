@@ -8,6 +8,8 @@ from playwright.sync_api import Page, TimeoutError, expect
 
 import d2lnli as d2l
 
+from .lab import Lab
+
 PREDICTOR = "import d2lnli as d2l; d2l.Predictor(*d2l.load_or_finetune())"
 TRUNCATION = (
     "import d2lnli as d2l; d2l.TruncationExplorer(d2l.load_pretrained_model('bert.tiny')[1])"
@@ -39,11 +41,12 @@ def check_numbers(page: Page, expected: list[float]) -> None:
 
 
 @contextlib.contextmanager
-def seen_to_change(page: Page) -> Iterator[None]:
+def seen_to_change(lab: Lab) -> Iterator[None]:
     """Wait until a message, drawing or table of the widget has become another."""
-    before = page.evaluate(SHOWN)
+    lab.wait_for_kernel()  # or what was done before would be taken for the change
+    before = lab.page.evaluate(SHOWN)
     yield
-    page.wait_for_function(f"before => ({SHOWN})() !== before", arg=before)
+    lab.page.wait_for_function(f"before => ({SHOWN})() !== before", arg=before)
 
 
 def press_until(page: Page, key: str, name: str) -> list[str]:
@@ -73,6 +76,7 @@ def test_the_slider_of_max_len_cuts_the_strips(lab):
     lab.open_new(TRUNCATION)
     message, cut = lab.widget.get_by_role("status"), lab.widget.locator("del")
     expect(message).to_contain_text("too many for 16")
+    expect(cut).not_to_have_count(0)
     cut_at_first = cut.count()
     lab.widget.get_by_role("slider").press("ArrowLeft")
     expect(message).to_contain_text("too many for 15")
@@ -98,7 +102,7 @@ def test_what_is_typed_is_never_taken_for_html(lab, classifier, source):
     for text in HOSTILE:
         for field in ("premise", "hypothesis"):
             for typed in ("", text):
-                with seen_to_change(lab.page):
+                with seen_to_change(lab):
                     lab.widget.get_by_label(field).fill(typed)
         if source == PREDICTOR:
             lab.widget.get_by_role("button").click()
@@ -140,6 +144,6 @@ def test_the_keyboard_alone_works_the_predictor(lab, classifier):
         ("Tab", "Predict and keep", "Space"),
     ):
         press_until(lab.page, way, name)
-        with seen_to_change(lab.page):
+        with seen_to_change(lab):
             for key in keys.split():
                 lab.page.keyboard.press(key)
