@@ -31,7 +31,7 @@ UNROLLED = """() => {
     const before = window.bottom;
     window.bottom = Math.ceil(cells.at(-1).getBoundingClientRect().bottom);
     const drawn = cells.every(cell => cell.checkVisibility({contentVisibilityAuto: true}));
-    return drawn && window.bottom === before && window.bottom;
+    return drawn && window.bottom === before;
 }"""
 WIDTH = 1280
 TALLEST = 16_000  # Chromium draws pictures of up to 16,384 pixels
@@ -95,12 +95,10 @@ class Lab:
         return self.page.locator(".jp-OutputArea-output > .widget-vbox")
 
     def unroll(self) -> None:
-        """Make the window as tall as the notebook: only what is in view is laid out."""
+        """Make the window taller than the notebook: only what is in view is laid out."""
         self.page.set_viewport_size({"width": WIDTH, "height": TALLEST})
         self.page.wait_for_function(DRAWN)
-        bottom = self.page.wait_for_function(UNROLLED, polling=300).json_value()
-        self.page.set_viewport_size({"width": WIDTH, "height": bottom + 50})
-        expect(self.page.locator(".jp-Notebook-cell").last).to_be_in_viewport(ratio=1)
+        self.page.wait_for_function(UNROLLED, polling=300)
 
     def images(self) -> list[dict]:
         """Return the notebook's images: what describes each, and how wide it is if it is drawn."""
@@ -119,8 +117,12 @@ class Lab:
         """Keep a picture of the unrolled notebook in both themes, and leave the light one."""
         for name in ("JupyterLab Dark", "JupyterLab Light"):
             self.use_theme(name)
-            theme = name.split()[-1].lower()
-            self.page.screenshot(path=artifact.with_name(f"{artifact.name}-{theme}.png"))
+            last = self.page.locator(".jp-Notebook-cell").last.bounding_box()
+            height = min(round(last["y"] + last["height"]) + 50, TALLEST)
+            self.page.screenshot(
+                path=artifact.with_name(f"{artifact.name}-{name.split()[-1].lower()}.png"),
+                clip={"x": 0, "y": 0, "width": WIDTH, "height": height},
+            )
 
     def close(self) -> None:
         """End the kernels that were used."""
