@@ -54,10 +54,10 @@ class HistoryPicture(Picture):
             "train_acc": right.plot([], "--", color="C1", label="train acc")[0],
         }
         if split:
-            dots = dict(
-                marker="o", markersize=4, clip_on=False, zorder=3
-            )  # the last is on the edge
-            self.lines["dev_acc"] = right.plot([], color="C2", label=f"{split} acc", **dots)[0]
+            dots = dict(markersize=4, clip_on=False, zorder=3)  # the last is on the edge
+            self.lines["dev_acc"] = right.plot([], "o-", color="C2", label=f"{split} acc", **dots)[
+                0
+            ]
         for axes, name, top in ((left, "loss", 1.2), (right, "accuracy", 1.0)):
             axes.set(xlabel="epoch", ylabel=name, xlim=(0, num_epochs), ylim=(0, top))
             axes.grid(alpha=0.3)
@@ -72,6 +72,8 @@ class HistoryPicture(Picture):
         for name, line in self.lines.items():
             points = [p for p in zip(columns["epoch"], columns[name], strict=True) if p[1] == p[1]]
             line.set_data(*zip(*points, strict=True) if points else ([], []))
+            if name != "dev_acc":  # a line through one point cannot be seen
+                line.set_marker("." if len(points) == 1 else "")
             ends += [f"{line.get_label()} {points[-1][1]:.3f}"] if points else []
         finite = [loss for loss in columns["loss"] if math.isfinite(loss)]
         self.figure.axes[0].set_ylim(0, 1.05 * max(finite, default=1.2))

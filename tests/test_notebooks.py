@@ -134,6 +134,13 @@ def test_an_exercise_keeps_the_question_and_loses_the_answer():
     assert notebooks.without_bodies(solved) == f"{head}{to_write}{tail}"
 
 
+def test_a_notebook_without_a_place_for_its_exercises_is_named(tmp_path):
+    shutil.copytree(ROOT / "notebooks" / "solutions", tmp_path / "solutions")
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "01_new.ipynb")
+    with pytest.raises(ValueError, match=r"01_new.ipynb has no cell tagged `exercise`"):
+        notebooks.generate(tmp_path / "01_new.ipynb")
+
+
 def test_an_exercise_without_a_docstring_is_refused():
     with pytest.raises(ValueError, match="half has no docstring"):
         notebooks.without_bodies("def half(n):\n    return n / 2")

@@ -86,6 +86,12 @@ def test_an_empty_or_diverged_history_can_be_plotted():
     assert "train loss inf" in diverged.plot().description
 
 
+def test_a_run_of_one_point_can_be_seen():
+    one, many = (d2l.History(RECORDS[:n]).plot() for n in (1, 4))
+    assert one.lines["loss"].get_marker() == "."
+    assert many.lines["loss"].get_marker() == ""
+
+
 def test_without_a_split_to_measure_on_none_is_drawn_or_named(notebook, net, toy_pairs, vocab):
     data = d2l.SNLIBERTDataset(toy_pairs, SIZES["max_len"], vocab)
     live = plotting.LivePlot(1, None).picture
