@@ -49,15 +49,14 @@ class HistoryPicture(Picture):
         figure = Figure(figsize=(8, 3.2), facecolor="white")
         figure.subplots_adjust(left=0.07, right=0.98, bottom=0.16, top=0.86, wspace=0.2)
         left, right = figure.subplots(1, 2)
+        dots = dict(markersize=4, clip_on=False, zorder=3)  # the last is on the edge
         self.lines = {
-            "loss": left.plot([], "-", color="C0", label="train loss")[0],
-            "train_acc": right.plot([], "--", color="C1", label="train acc")[0],
+            "loss": left.plot([], "-", color="C0", label="train loss", **dots)[0],
+            "train_acc": right.plot([], "--", color="C1", label="train acc", **dots)[0],
         }
         if split:
-            dots = dict(markersize=4, clip_on=False, zorder=3)  # the last is on the edge
-            self.lines["dev_acc"] = right.plot([], "o-", color="C2", label=f"{split} acc", **dots)[
-                0
-            ]
+            (line,) = right.plot([], "o-", color="C2", label=f"{split} acc", **dots)
+            self.lines["dev_acc"] = line
         for axes, name, top in ((left, "loss", 1.2), (right, "accuracy", 1.0)):
             axes.set(xlabel="epoch", ylabel=name, xlim=(0, num_epochs), ylim=(0, top))
             axes.grid(alpha=0.3)
@@ -73,7 +72,7 @@ class HistoryPicture(Picture):
             points = [p for p in zip(columns["epoch"], columns[name], strict=True) if p[1] == p[1]]
             line.set_data(*zip(*points, strict=True) if points else ([], []))
             if name != "dev_acc":  # a line through one point cannot be seen
-                line.set_marker("." if len(points) == 1 else "")
+                line.set_marker("o" if len(points) == 1 else "")
             ends += [f"{line.get_label()} {points[-1][1]:.3f}"] if points else []
         finite = [loss for loss in columns["loss"] if math.isfinite(loss)]
         self.figure.axes[0].set_ylim(0, 1.05 * max(finite, default=1.2))

@@ -88,7 +88,7 @@ def test_an_empty_or_diverged_history_can_be_plotted():
 
 def test_a_run_of_one_point_can_be_seen():
     one, many = (d2l.History(RECORDS[:n]).plot() for n in (1, 4))
-    assert one.lines["loss"].get_marker() == "."
+    assert one.lines["loss"].get_marker() == "o"
     assert many.lines["loss"].get_marker() == ""
 
 
