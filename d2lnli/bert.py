@@ -1,36 +1,54 @@
 """BERT, as the book builds it: the encoder, the pretraining heads, and a classifier on top.
 
-Post-norm blocks, ReLU, learnable positions. The names of the parameters are the book's, so its
-published checkpoints load into these modules.
+Post-norm blocks, learnable positions. The names of the parameters are the book's, so its published
+checkpoints load into these modules. Where the original BERT differs from the book's (Devlin et al.,
+2019), there is an option, whose default is the book's.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .self_attention import Dropout, MultiHeadAttention
 
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
+"""The book's, and the original BERT's: x times the normal distribution's share below x."""
+
+HEADS = {
+    "hidden": "the pooler",
+    "mlm": "the masked-LM head",
+    "nsp": "the next-sentence head",
+}
+"""What stands on the encoder, and may be missing from a checkpoint."""
+
+
+def activation_layer(name: str) -> nn.Module:
+    """Return the layer of an activation function."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {name!r}: use {' or '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]()
+
 
 class PositionWiseFFN(nn.Module):
-    """Two linear layers with a ReLU between, applied to each position alone."""
+    """Two linear layers with an activation between, applied to each position alone."""
 
-    def __init__(self, num_hiddens: int, ffn_num_hiddens: int):
+    def __init__(self, num_hiddens: int, ffn_num_hiddens: int, activation: str = "relu"):
         super().__init__()
         self.dense1 = nn.Linear(num_hiddens, ffn_num_hiddens)
+        self.activation = activation_layer(activation)
         self.dense2 = nn.Linear(ffn_num_hiddens, num_hiddens)
 
     def forward(self, X: Tensor) -> Tensor:
         """(…, hiddens) in and out."""
-        return self.dense2(F.relu(self.dense1(X)))
+        return self.dense2(self.activation(self.dense1(X)))
 
 
 class AddNorm(nn.Module):
     """Residual connection, then layer normalization."""
 
-    def __init__(self, num_hiddens: int, dropout: float):
+    def __init__(self, num_hiddens: int, dropout: float, norm_eps: float = 1e-5):
         super().__init__()
         self.dropout = Dropout(dropout)
-        self.ln = nn.LayerNorm(num_hiddens)
+        self.ln = nn.LayerNorm(num_hiddens, norm_eps)
 
     def forward(self, X: Tensor, Y: Tensor) -> Tensor:
         """Normalize X plus the layer's output Y."""
@@ -40,12 +58,20 @@ class AddNorm(nn.Module):
 class TransformerEncoderBlock(nn.Module):
     """Self-attention and a position-wise network, each followed by add and norm."""
 
-    def __init__(self, num_hiddens: int, ffn_num_hiddens: int, num_heads: int, dropout: float):
+    def __init__(
+        self,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        dropout: float,
+        activation: str = "relu",
+        norm_eps: float = 1e-5,
+    ):
         super().__init__()
         self.attention = MultiHeadAttention(num_hiddens, num_heads, dropout)
-        self.addnorm1 = AddNorm(num_hiddens, dropout)
-        self.ffn = PositionWiseFFN(num_hiddens, ffn_num_hiddens)
-        self.addnorm2 = AddNorm(num_hiddens, dropout)
+        self.addnorm1 = AddNorm(num_hiddens, dropout, norm_eps)
+        self.ffn = PositionWiseFFN(num_hiddens, ffn_num_hiddens, activation)
+        self.addnorm2 = AddNorm(num_hiddens, dropout, norm_eps)
 
     def forward(self, X: Tensor, mask: Tensor | None = None) -> Tensor:
         """(batch, length, hiddens) in and out."""
@@ -60,7 +86,10 @@ class TransformerEncoderBlock(nn.Module):
 
 
 class BERTEncoder(nn.Module):
-    """Token, segment and position embeddings, then `num_blks` Transformer encoder blocks."""
+    """Token, segment and position embeddings, then `num_blks` Transformer encoder blocks.
+
+    `embedding_norm` normalizes the sum of the embeddings, as the original BERT does.
+    """
 
     def __init__(
         self,
@@ -71,6 +100,9 @@ class BERTEncoder(nn.Module):
         num_blks: int,
         dropout: float,
         max_len: int = 1000,
+        activation: str = "relu",
+        embedding_norm: bool = False,
+        norm_eps: float = 1e-5,
     ):
         super().__init__()
         if num_blks < 1:
@@ -83,16 +115,23 @@ class BERTEncoder(nn.Module):
             "num_blks": num_blks,
             "dropout": dropout,
             "max_len": max_len,
+            "activation": activation,
+            "embedding_norm": embedding_norm,
+            "norm_eps": norm_eps,
         }
         self.token_embedding = nn.Embedding(vocab_size, num_hiddens)
         self.segment_embedding = nn.Embedding(2, num_hiddens)
         self.blks = nn.Sequential(
             *(
-                TransformerEncoderBlock(num_hiddens, ffn_num_hiddens, num_heads, dropout)
+                TransformerEncoderBlock(
+                    num_hiddens, ffn_num_hiddens, num_heads, dropout, activation, norm_eps
+                )
                 for _ in range(num_blks)
             )
         )
         self.pos_embedding = nn.Parameter(torch.randn(1, max_len, num_hiddens))
+        norm = [nn.LayerNorm(num_hiddens, norm_eps), Dropout(dropout)] if embedding_norm else []
+        self.embedding_norm = nn.Sequential(*norm)
 
     def forward(self, tokens: Tensor, segments: Tensor, valid_lens: Tensor | None = None) -> Tensor:
         """Encode (batch, length) ids as (batch, length, hiddens).
@@ -128,7 +167,7 @@ class BERTEncoder(nn.Module):
         return torch.stack(weights)
 
     def embed(self, tokens: Tensor, segments: Tensor) -> Tensor:
-        """Sum the token, segment and position embeddings."""
+        """Sum the token, segment and position embeddings, and normalize the sum if asked."""
         length, max_len = tokens.shape[1], self.pos_embedding.shape[1]
         if length > max_len:
             raise ValueError(
@@ -136,7 +175,7 @@ class BERTEncoder(nn.Module):
                 f"build the dataset with max_len={max_len} or less"
             )
         X = self.token_embedding(tokens) + self.segment_embedding(segments)
-        X = X + self.pos_embedding[:, :length]
+        X = self.embedding_norm(X + self.pos_embedding[:, :length])
         if X.is_cpu and torch.is_autocast_enabled("cpu"):
             # autocast alone would keep in fp32 what lies between the matrix products; a CPU is a
             # third faster if that is in the small type as well
@@ -156,12 +195,14 @@ class BERTEncoder(nn.Module):
 class MaskLM(nn.Module):
     """The masked-language-model head: which word stands at each of the given positions?"""
 
-    def __init__(self, vocab_size: int, num_hiddens: int):
+    def __init__(
+        self, vocab_size: int, num_hiddens: int, activation: str = "relu", norm_eps: float = 1e-5
+    ):
         super().__init__()
         self.mlp = nn.Sequential(
             nn.Linear(num_hiddens, num_hiddens),
-            nn.ReLU(),
-            nn.LayerNorm(num_hiddens),
+            activation_layer(activation),
+            nn.LayerNorm(num_hiddens, norm_eps),
             nn.Linear(num_hiddens, vocab_size),
         )
 
@@ -172,19 +213,27 @@ class MaskLM(nn.Module):
 
 
 class NextSentencePred(nn.Module):
-    """The next-sentence head: does the second segment follow the first?"""
+    """The next-sentence head: does the second segment follow the first?
 
-    def __init__(self, num_hiddens: int):
+    `is_next` is the place of "yes" in its two logits: 1 in the book, 0 in the original BERT.
+    """
+
+    def __init__(self, num_hiddens: int, is_next: int = 1):
         super().__init__()
+        self.is_next = is_next
         self.output = nn.Linear(num_hiddens, 2)
 
     def forward(self, X: Tensor) -> Tensor:
-        """Logits (batch, 2) of the pooled `<cls>`: 0 no, 1 yes."""
+        """Logits (batch, 2) of the pooled `<cls>`."""
         return self.output(X)
 
 
 class BERTModel(nn.Module):
-    """BERT with both of its pretraining heads."""
+    """BERT with both of its pretraining heads.
+
+    `tied_decoder` lets the masked-LM head end in the token embedding itself. Heads for which a
+    checkpoint had no parameters are named in `new_heads`: they are random until they are trained.
+    """
 
     def __init__(
         self,
@@ -195,14 +244,34 @@ class BERTModel(nn.Module):
         num_blks: int,
         dropout: float,
         max_len: int = 1000,
+        activation: str = "relu",
+        embedding_norm: bool = False,
+        norm_eps: float = 1e-5,
+        tied_decoder: bool = False,
+        is_next: int = 1,
     ):
         super().__init__()
-        self.encoder = BERTEncoder(
-            vocab_size, num_hiddens, ffn_num_hiddens, num_heads, num_blks, dropout, max_len
-        )
+        sizes = vocab_size, num_hiddens, ffn_num_hiddens, num_heads, num_blks
+        self.encoder = BERTEncoder(*sizes, dropout, max_len, activation, embedding_norm, norm_eps)
         self.hidden = nn.Sequential(nn.Linear(num_hiddens, num_hiddens), nn.Tanh())
-        self.mlm = MaskLM(vocab_size, num_hiddens)
-        self.nsp = NextSentencePred(num_hiddens)
+        self.mlm = MaskLM(vocab_size, num_hiddens, activation, norm_eps)
+        self.nsp = NextSentencePred(num_hiddens, is_next)
+        self.config = {**self.encoder.config, "tied_decoder": tied_decoder, "is_next": is_next}
+        self.new_heads: tuple[str, ...] = ()
+        self.tie()
+
+    def tie(self) -> None:
+        """Make the decoder's weight and the token embedding one tensor, if they are to be one."""
+        if self.config["tied_decoder"]:
+            self.mlm.mlp[3].weight = self.encoder.token_embedding.weight
+
+    def require(self, head: str) -> None:
+        """Raise ValueError if a head ('mlm', 'nsp', 'hidden') was not in the checkpoint."""
+        if head in self.new_heads:
+            raise ValueError(
+                f"this checkpoint came without {HEADS[head]}, so that head knows nothing: "
+                "load one that was saved with its pretraining heads, or fine-tune this one"
+            )
 
     def forward(
         self,
@@ -212,8 +281,10 @@ class BERTModel(nn.Module):
         pred_positions: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return (encoded, masked-LM logits or None, next-sentence logits)."""
-        encoded = self.encoder(tokens, segments, valid_lens)
-        mlm_Y_hat = None if pred_positions is None else self.mlm(encoded, pred_positions)
+        encoded, mlm_Y_hat = self.encoder(tokens, segments, valid_lens), None
+        if pred_positions is not None:
+            self.require("mlm")
+            mlm_Y_hat = self.mlm(encoded, pred_positions)
         return encoded, mlm_Y_hat, self.nsp(self.hidden(encoded[:, 0]))
 
 
