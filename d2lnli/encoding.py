@@ -93,7 +93,9 @@ def _without_repeats(texts: Texts) -> tuple[list, np.ndarray]:
 
 def _look_up(vocab: Vocab, texts: Texts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the ids of all texts, one after another (int32), where each starts, and its length."""
-    tokens = [text if isinstance(text, list) else vocab.tokenize(text) for text in texts]
+    tokens = [
+        vocab.split(text) if isinstance(text, list) else vocab.tokenize(text) for text in texts
+    ]
     lens = np.array([len(text) for text in tokens])
     ids = np.fromiter(vocab[list(chain.from_iterable(tokens))], np.int32, lens.sum())
     return ids, np.cumsum(lens) - lens, lens

@@ -15,12 +15,14 @@ def fill_mask(
     bert: BERTModel, vocab: Vocab, sentence: str | list[str], k: int = 5
 ) -> list[tuple[str, float]]:
     """Return the `k` most probable words for the first `<mask>` of a sentence, best first."""
+    bert.require("mlm")
     tokens, segments = get_tokens_and_segments(typed_tokens(vocab, sentence))
-    if "<mask>" not in tokens:
+    ids, mask = vocab[tokens], vocab["<mask>"]
+    if mask not in ids or mask == vocab.unk:
         raise ValueError(f"{sentence!r} has no <mask>: put one where a word is to be guessed")
     if k < 1:
         raise ValueError(f"k={k}: ask for at least one word")
-    rows = (vocab[tokens], segments, [tokens.index("<mask>")])
+    rows = (ids, segments, [ids.index(mask)])
     ids, segment_ids, where = to_device([torch.tensor([row]) for row in rows], _device(bert))
     with evaluating(bert):
         logits = bert(ids, segment_ids, pred_positions=where)[1][0, 0]
@@ -32,9 +34,10 @@ def next_sentence_proba(
     bert: BERTModel, vocab: Vocab, first: str | list[str], second: str | list[str]
 ) -> float:
     """Return the probability that the second sentence follows the first."""
+    bert.require("nsp")
     with evaluating(bert):
         logits = bert(*_inputs(bert, vocab, first, second))[2]
-    return logits.softmax(dim=1)[0, 1].item()
+    return logits.softmax(dim=1)[0, bert.nsp.is_next].item()
 
 
 def attention(

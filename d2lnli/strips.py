@@ -54,18 +54,19 @@ class PairStrip:
         sides = [typed_tokens(vocab, text) for text in (premise, hypothesis)]
         kept = [int(number) for number in cut(*map(len, sides), max_len, truncation)]
         self.lens, self.kept = list(map(len, sides)), [sum(kept[:2]), sum(kept[2:])]
-        self.pieces, numbers = [Piece("<cls>", 0, "special")], iter(changes)
+        cls, sep, self.pad, self.unk = vocab.to_tokens(vocab[["<cls>", "<sep>", "<pad>", "<unk>"]])
+        self.pieces, numbers = [Piece(cls, 0, "special")], iter(changes)
         for segment, tokens in enumerate(sides):
             head, tail = kept[2 * segment : 2 * segment + 2]
             for i, token in enumerate(tokens):
                 if head <= i < len(tokens) - tail:
                     self.pieces.append(Piece(token, segment, "cut"))
                 else:
-                    kind = "word" if token in vocab.token_to_idx else "unknown"
+                    kind = "unknown" if vocab[token] == vocab.unk else "word"
                     self.pieces.append(Piece(token, segment, kind, next(numbers, math.nan)))
-            self.pieces.append(Piece("<sep>", segment, "special"))
+            self.pieces.append(Piece(sep, segment, "special"))
         if padded:
-            self.pieces += [Piece("<pad>", 0, "pad")] * (max_len - sum(self.kept) - 3)
+            self.pieces += [Piece(self.pad, 0, "pad")] * (max_len - sum(self.kept) - 3)
         if len(changes) not in (0, sum(self.kept)):
             raise ValueError(f"{len(changes)} changes for {sum(self.kept)} words: give each one")
 
@@ -89,8 +90,8 @@ class PairStrip:
         for number, sign in (
             (shaded, "number: the probability lost without the word, amber; won, violet"),
             (self.count("cut"), "struck out: cut"),
-            (self.count("unknown"), "?: not in the vocabulary, read as &lt;unk&gt;"),
-            (self.count("pad"), f"dotted: {self.count('pad')} times &lt;pad&gt;"),
+            (self.count("unknown"), f"?: not in the vocabulary, read as {html.escape(self.unk)}"),
+            (self.count("pad"), f"dotted: {self.count('pad')} times {html.escape(self.pad)}"),
         ):
             signs += [sign] if number else []
         return f"<small>{' · '.join(signs)}</small>"
@@ -102,7 +103,7 @@ class PairStrip:
         words = []
         for kind, run in groupby(self.pieces, key=lambda piece: piece.kind):
             texts = [piece.text for piece in run]
-            cut_or_pad = {"cut": f"[{' '.join(texts)}]", "pad": f"<pad> ({len(texts)} times)"}
+            cut_or_pad = {"cut": f"[{' '.join(texts)}]", "pad": f"{self.pad} ({len(texts)} times)"}
             words.append(cut_or_pad.get(kind, " ".join(texts)))
         return " ".join(words)
 

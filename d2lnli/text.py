@@ -72,6 +72,14 @@ class Vocab:
         """Split a sentence as the model was pretrained: lower case, at white space."""
         return sentence.lower().split()
 
+    def tokenize_typed(self, sentence: str) -> list[str]:
+        """Split a sentence that a person typed, its signs set apart as in SNLI's parses."""
+        return self.tokenize(space_words(sentence))
+
+    def split(self, words: list[str]) -> list[str]:
+        """Return words as tokens: here each is one."""
+        return words
+
 
 _CLITIC = re.compile(r"(?i)(?<=\w)(n't|'(?:s|re|ve|ll|d|m))\b")
 _PUNCTUATION = re.compile(r"""([,;:!?()"]|\.+(?=\s|$))""")
@@ -84,5 +92,7 @@ def space_words(sentence: str) -> str:
 
 
 def typed_tokens(vocab: Vocab, text: str | list[str]) -> list[str]:
-    """Return the tokens of a sentence that a person typed; a list of tokens stays as it is."""
-    return list(text) if isinstance(text, (list, tuple)) else vocab.tokenize(space_words(text))
+    """Return the tokens of a sentence that a person typed, or of a list of words."""
+    if isinstance(text, (list, tuple)):
+        return vocab.split(list(text))
+    return vocab.tokenize_typed(text)

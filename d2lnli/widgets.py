@@ -239,8 +239,9 @@ class AttentionExplorer(_PairWidget):
         shown = weights[self.block.value, self.head.value]
         picture = heat_map(shown, tokens, tokens, "from this token", "to that token")
         message = f"Block {self.block.value}, head {self.head.value}."
-        if "<unk>" in tokens:
-            message += " A word that is not in the vocabulary is read, and drawn, as <unk>."
+        unknown = self.vocab.to_tokens(self.vocab.unk)
+        if unknown in tokens:
+            message += f" A word that is not in the vocabulary is read, and drawn, as {unknown}."
         return message, picture._repr_html_()
 
 

@@ -1,0 +1,138 @@
+"""WordPiece: equal to transformers, to a slow reference, and at home wherever words are."""
+
+import copy
+import json
+import pickle
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from layouts import HF
+
+import d2lnli as d2l
+from d2lnli.wordpiece import SPECIAL_TOKENS
+
+WORDS = "a b ab abc ##a ##b ##ab ##c . ' n ##n t"
+PIECES = [*SPECIAL_TOKENS.values(), *WORDS.split()]
+
+
+@pytest.fixture(scope="module")
+def pieces() -> d2l.WordPieceVocab:
+    return d2l.WordPieceVocab(PIECES)
+
+
+@pytest.fixture(scope="module")
+def golden() -> d2l.WordPieceVocab:
+    return d2l.WordPieceVocab((HF / "vocab.txt").read_text().splitlines())
+
+
+def test_tokens_equal_those_of_transformers(golden):
+    pairs = json.loads((HF / "pairs.json").read_text(encoding="utf-8"))
+    whole = zip(pairs["premises"], pairs["hypotheses"], pairs["tokens"], strict=True)
+    for premise, hypothesis, tokens in whole:
+        tokens = [token for token in tokens if token != "[PAD]"]
+        end = tokens.index("[SEP]")
+        kept = tokens[1:end], tokens[end + 1 : -1]
+        found = golden.tokenize(premise), golden.tokenize(hypothesis)
+        assert [side[: len(part)] for side, part in zip(found, kept, strict=True)] == list(kept)
+        assert golden.to_tokens(golden[tokens]) == tokens
+
+
+def longest_pieces_first(word: str) -> list[str]:
+    found, rest = [], word
+    while rest:
+        mark = "##" if found else ""
+        for end in range(len(rest), 0, -1):
+            if mark + rest[:end] in PIECES:
+                found.append(mark + rest[:end])
+                rest = rest[end:]
+                break
+        else:
+            return ["[UNK]"]
+    return found
+
+
+@given(st.lists(st.text("abcx", min_size=1, max_size=8), max_size=6))
+def test_pieces_are_the_longest_that_fit(pieces, words):
+    expected = [piece for word in words for piece in longest_pieces_first(word)]
+    assert pieces.tokenize(" ".join(words)) == expected
+    assert pieces.tokenize(" ".join(words).upper()) == expected
+
+
+@given(st.text())
+def test_any_text_becomes_pieces_of_the_vocabulary(pieces, text):
+    tokens = pieces.tokenize(text)
+    assert all(token in PIECES for token in tokens)
+    assert pieces.to_tokens(pieces[tokens]) == tokens
+
+
+def test_it_answers_to_both_names_of_the_special_tokens(pieces):
+    for i, (book, own) in enumerate(SPECIAL_TOKENS.items()):
+        assert pieces[book] == pieces[own] == i
+        assert pieces.to_tokens(i) == own
+    assert pieces.unk == pieces["no such piece"] == 4
+    assert pieces[["<cls>", "a", "zzz"]] == [2, 5, 4]
+    assert len(pieces) == len(PIECES)
+
+
+def test_the_mask_stays_whole(pieces):
+    for mask in ("<mask>", "[MASK]"):
+        assert pieces.tokenize(f"a {mask}.") == ["a", "[MASK]", "."]
+
+
+def test_a_text_cannot_bring_other_special_tokens_in(pieces):
+    assert "[SEP]" not in pieces.tokenize("a [SEP] <sep> [CLS]")
+
+
+def test_words_of_a_list_are_cut_and_pieces_stay(pieces):
+    assert pieces.split(["abab", "##c", "A", "<mask>"]) == ["ab", "##ab", "##c", "a", "<mask>"]
+    as_words, as_text = (
+        d2l.SNLIBERTDataset(([premise], ["a"], [0]), 16, pieces)
+        for premise in (["abab", "b"], "abab b")
+    )
+    assert torch.equal(as_words.all_token_ids, as_text.all_token_ids)
+
+
+def test_what_a_person_types_is_cut_as_it_stands(pieces):
+    strip = d2l.PairStrip("a Ban't.", "abab x", pieces)
+    assert repr(strip) == "[CLS] a b ##a ##n ' t . [SEP] ab ##ab [UNK] [SEP]"
+    assert strip.count("unknown") == 1
+    assert "read as [UNK]" in strip.legend()
+    assert "[PAD] (" in repr(d2l.PairStrip("a", "b", pieces, 16, padded=True))
+
+
+@pytest.mark.parametrize(
+    ("given_pieces", "message"),
+    [
+        ([*PIECES, "a"], "not all different"),
+        (PIECES[1:], r"lack the special token\(s\) \[PAD\]"),
+        ([], "lack the special"),
+    ],
+)
+def test_wrong_pieces_are_refused(given_pieces, message):
+    with pytest.raises(ValueError, match=message):
+        d2l.WordPieceVocab(given_pieces)
+
+
+def test_it_can_be_copied_and_sent_to_another_process(pieces):
+    for copied in (copy.deepcopy(pieces), pickle.loads(pickle.dumps(pieces))):
+        assert copied.tokenize("abab b") == pieces.tokenize("abab b")
+        assert len(copied) == len(pieces)
+
+
+def test_probing_and_widgets_take_pieces(pieces):
+    torch.manual_seed(0)
+    sizes = dict(num_hiddens=16, ffn_num_hiddens=32, num_heads=4, num_blks=2, max_len=32)
+    bert = d2l.BERTModel(len(pieces), dropout=0.1, **sizes)
+    assert len(d2l.fill_mask(bert, pieces, "a <mask>", k=3)) == 3
+    with pytest.raises(ValueError, match="has no <mask>"):
+        d2l.fill_mask(bert, pieces, "a b")
+    tokens, _ = d2l.attention(bert, pieces, "abab", "zz")
+    assert tokens == ["[CLS]", "ab", "##ab", "[SEP]", "[UNK]", "[SEP]"]
+    net = d2l.BERTClassifier(bert).eval()
+    assert len(d2l.word_changes(net, pieces, "abab", "b.")) == 4
+    predictor = d2l.Predictor(net, pieces, "abab", "zz")
+    assert "Unknown to it: 1 of 3 words" in predictor.message.value
+    explorer = d2l.AttentionExplorer(bert, pieces, "abab", "zz")
+    assert "drawn, as [UNK]" in explorer.message.value
