@@ -11,11 +11,13 @@ from .hub import DATA_HUB, DATA_URL, classifier_dir, data_dir, download, downloa
 from .plotting import bar_chart, heat_map, line_chart, padding_chart, show_source
 from .pretrained import load_pretrained_model
 from .probing import attention, fill_mask, next_sentence_proba, word_changes
+from .recipes import recipe
 from .snli import LABELS, SNLIBERTDataset, bucketed_loader, read_phenomena, read_snli
 from .strips import PairStrip, TruncationStrips
 from .text import Vocab, get_tokens_and_segments, tokenize
-from .training import finetune, recipe, train_ch13
+from .training import finetune, train_ch13
 from .truncation import TRUNCATIONS
+from .wordpiece import WordPieceVocab
 
 __version__ = "0.1.0"
 
@@ -36,6 +38,7 @@ __all__ = [
     "TruncationExplorer",
     "TruncationStrips",
     "Vocab",
+    "WordPieceVocab",
     "attention",
     "bar_chart",
     "bucketed_loader",

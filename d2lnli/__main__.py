@@ -14,8 +14,9 @@ from .devices import PRECISIONS
 from .evaluation import evaluate, predict_proba
 from .hub import classifier_dir, download_extract, find_classifier, find_folder
 from .pretrained import load_pretrained_model
+from .recipes import recipe
 from .snli import LABELS, SNLIBERTDataset, read_snli, snli_file
-from .training import BOOK_RECIPE, SCHEDULES, TINY_RECIPE, finetune, recipe
+from .training import SCHEDULES, finetune
 from .truncation import TRUNCATIONS
 
 
@@ -38,6 +39,7 @@ def finetune_command(arguments: argparse.Namespace) -> int:
     for name in settings:
         if getattr(arguments, name) is not None:
             settings[name] = getattr(arguments, name)
+    settings["clip"] = settings["clip"] or None
     torch.manual_seed(arguments.seed)
     folder = find_folder(arguments.data)
     bert, vocab = load_pretrained_model(arguments.model)
@@ -56,7 +58,7 @@ def finetune_command(arguments: argparse.Namespace) -> int:
         train_set,
         dev_set,
         **settings,
-        clip=arguments.clip,
+        most_tokens=arguments.most_tokens,
         precision=arguments.precision,
         seed=arguments.seed,
         run_dir=arguments.run_dir,
@@ -116,7 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     names = argparse.ArgumentParser(add_help=False)
     option = names.add_argument_group("model and data").add_argument
     option("--model", default="bert.tiny", metavar="NAME",
-           help="bert.tiny (bundled, the default), bert.small, bert.base, or a folder")  # fmt: skip
+           help="bert.tiny (bundled, the default), bert.small, bert.base, minilm, hf:ORG/NAME, "
+                "or a folder")  # fmt: skip
     option("--data", default="SNLI-sample", metavar="NAME",
            help="SNLI-sample (bundled, the default), SNLI, or a folder")  # fmt: skip
     _add_finetune(commands, names)
@@ -131,27 +134,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_finetune(commands: argparse._SubParsersAction, names: argparse.ArgumentParser) -> None:
     text = "fine-tune a pretrained BERT and report its test accuracy"
-    add = commands.add_parser("finetune", parents=[names], help=text, description=text)
+    more = f"{text}; learning rate, epochs and the like are the model's own unless given"
+    add = commands.add_parser("finetune", parents=[names], help=text, description=more)
     add.set_defaults(command=finetune_command)
-
-    def default(name: str) -> str:
-        return f"({TINY_RECIPE[name]} for bert.tiny, else the book's {BOOK_RECIPE[name]})"
 
     number = dict(metavar="N", type=int)
     fraction = dict(metavar="X", type=float)
     option = add.add_argument_group("training").add_argument
     option("--pairs", help="train on the first N pairs only (all)", **number)
-    option(
-        "--epochs",
-        dest="num_epochs",
-        help=f"passes over the pairs {default('num_epochs')}",
-        **number,
-    )
-    option("--batch-size", help=f"pairs in a minibatch {default('batch_size')}", **number)
-    option("--lr", help=f"learning rate {default('lr')}", **fraction)
-    option("--schedule", choices=SCHEDULES, help=f"of the learning rate {default('schedule')}")
-    option("--warmup", help=f"share of steps with a rising rate {default('warmup')}", **fraction)
-    option("--clip", help="largest norm of a gradient (none)", **fraction)
+    option("--epochs", dest="num_epochs", help="passes over the pairs", **number)
+    option("--batch-size", help="pairs in a minibatch", **number)
+    option("--lr", help="learning rate", **fraction)
+    option("--schedule", choices=SCHEDULES, help="of the learning rate")
+    option("--warmup", help="share of steps with a rising rate", **fraction)
+    option("--clip", help="largest norm of a gradient; 0: any", **fraction)
+    option("--most-tokens", help="tokens that the network takes at once; fewer, less memory",
+           **number)  # fmt: skip
     option("--max-len", default=128, help="most tokens of a pair (128)", **number)
     option("--truncation", choices=TRUNCATIONS, default="longest_first", metavar="STRATEGY",
            help=f"of longer pairs: {', '.join(TRUNCATIONS)} (longest_first)")  # fmt: skip

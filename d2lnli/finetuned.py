@@ -13,9 +13,10 @@ from .history import History
 from .hub import classifier_dir, find_classifier, find_folder
 from .plotting import in_notebook
 from .pretrained import load_pretrained_model
+from .recipes import recipe
 from .snli import SNLIBERTDataset, read_snli
 from .text import Vocab
-from .training import finetune, recipe
+from .training import finetune
 
 
 def load_or_finetune(
@@ -33,7 +34,9 @@ def load_or_finetune(
     if folder := find_classifier(model, corpus):
         _show(folder)
         return load_classifier(folder)
-    data_dir, (bert, vocab) = find_folder(corpus), load_pretrained_model(model)
+    data_dir = find_folder(corpus)
+    with contextlib.redirect_stdout(io.StringIO()):
+        bert, vocab = load_pretrained_model(model)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = BERTClassifier(bert)

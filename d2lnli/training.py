@@ -12,22 +12,15 @@ from torch.utils.data import DataLoader
 from .devices import autocast, choose_precision, first_device
 from .evaluation import accuracy_on, check_fits, evaluate, to_device
 from .history import History, Record, replace_file
+from .layouts.files import read_torch
 from .optimizer import RowAdam, adam, clip_gradients
 from .plotting import LivePlot
-from .pretrained import read_torch
 from .progress import Meter, Progress
 from .snli import SNLIBERTDataset, bucketed_loader
 
 SCHEDULES = ("constant", "linear")
-BOOK_RECIPE = dict(lr=1e-4, num_epochs=5, batch_size=512, schedule="constant", warmup=0.0)
-TINY_RECIPE = dict(lr=1e-3, num_epochs=4, batch_size=64, schedule="linear", warmup=0.1)
 MOST_TOKENS = 4096
 """How many tokens go through a network at once on a CPU in fp32: what its caches hold."""
-
-
-def recipe(model: str) -> dict:
-    """Return settings for `finetune`: the book's, or those that suit bert.tiny."""
-    return dict(TINY_RECIPE if model == "bert.tiny" else BOOK_RECIPE)
 
 
 def train_ch13(
@@ -67,6 +60,7 @@ def finetune(
     precision: str = "auto",
     seed: int = 0,
     run_dir: str | Path | None = None,
+    most_tokens: int | None = None,
 ) -> History:
     """Fine-tune `net` in place with Adam on the mean cross-entropy; return the run's history.
 
@@ -75,13 +69,18 @@ def finetune(
     'bf16' or 'fp16'. If there is a `dev_set`, its accuracy is measured after each epoch. With
     `run_dir`, `history.csv` and a checkpoint are written there, and the next call with the same
     settings goes on after the last whole epoch. An interrupt ends training cleanly.
+
+    `most_tokens` go through the network at once: a minibatch of more is cut into parts, whose
+    gradients are accumulated. Fewer take less memory. None: on a GPU all, on a CPU what it caches.
     """
-    _check_settings(lr, num_epochs, batch_size, schedule, warmup, clip)
+    _check_settings(lr, num_epochs, batch_size, schedule, warmup, clip, most_tokens)
     for dataset in (train_set, dev_set):
         if dataset is not None:
             check_fits(net, dataset)
     device = first_device(devices)
     precision = choose_precision(precision, device)
+    if most_tokens is None and device.type == "cpu":
+        most_tokens = MOST_TOKENS * (1 if precision == "fp32" else 2)
     net.to(device)
     batches = bucketed_loader(train_set, batch_size, True, seed, pin_memory=device.type == "cuda")
     num_steps = num_epochs * len(batches)
@@ -94,7 +93,7 @@ def finetune(
             nn.CrossEntropyLoss(reduction="none"),
             trainer,
             mean=True,
-            in_parts=device.type == "cpu",
+            most_tokens=most_tokens,
             lr_at=lambda step: lr * lr_factor(step, num_steps, schedule, warmup),
             clip=clip,
             precision=precision,
@@ -152,14 +151,14 @@ class _Training:
         loss: Callable[[Tensor, Tensor], Tensor],
         trainer: torch.optim.Optimizer,
         mean: bool = False,
-        in_parts: bool = False,
+        most_tokens: int | None = None,
         lr_at: Callable[[int], float] | None = None,
         clip: float | None = None,
         precision: str = "fp32",
         seed: int | None = None,
     ):
         self.net, self.batches, self.loss, self.trainer = net, batches, loss, trainer
-        self.mean, self.in_parts, self.lr_at, self.clip = mean, in_parts, lr_at, clip
+        self.mean, self.most_tokens, self.lr_at, self.clip = mean, most_tokens, lr_at, clip
         self.precision, self.seed = precision, seed
         self.device = next(net.parameters()).device
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
@@ -217,8 +216,7 @@ class _Training:
                 group["lr"] = self.lr_at(number)
         self.trainer.zero_grad()
         scale = 1 / len(y) if self.mean else 1.0
-        most_tokens = MOST_TOKENS * (1 if self.precision == "fp32" else 2)
-        parts = micro_batches(X, y, most_tokens) if self.in_parts else [(X, y)]
+        parts = [(X, y)] if self.most_tokens is None else micro_batches(X, y, self.most_tokens)
         outputs = [self.add_gradients(*part, scale) for part in parts]
         if isinstance(self.trainer, RowAdam):
             self.trainer.gather()  # so that scaling and clipping see the whole gradient
@@ -278,7 +276,13 @@ class _Run:
 
 
 def _check_settings(
-    lr: float, num_epochs: int, batch_size: int, schedule: str, warmup: float, clip: float | None
+    lr: float,
+    num_epochs: int,
+    batch_size: int,
+    schedule: str,
+    warmup: float,
+    clip: float | None,
+    most_tokens: int | None,
 ) -> None:
     if schedule not in SCHEDULES:
         raise ValueError(f"unknown schedule {schedule!r}: use {' or '.join(SCHEDULES)}")
@@ -288,6 +292,7 @@ def _check_settings(
         ("batch_size", batch_size, batch_size >= 1, "at least 1"),
         ("warmup", warmup, 0 <= warmup < 1, "a fraction of the steps, from 0 to below 1"),
         ("clip", clip, clip is None or clip > 0, "more than 0, or None"),
+        ("most_tokens", most_tokens, most_tokens is None or most_tokens >= 1, "1 or more, or None"),
     ):
         if not fits:
             raise ValueError(f"{name}={value}: it must be {rule}")

@@ -132,7 +132,7 @@ WRONG = [
     ("bert_base_settings", lambda: RECIPE | {"learning_rate": 1}, "has no learning_rate"),
     ("bert_base_settings", lambda: RECIPE | {"warmup": 3}, "`finetune` stops: warmup"),
     ("bert_base_settings", lambda: RECIPE | {"lr": "2e-5"}, "`finetune` stops"),
-    ("bert_base_settings", lambda: d2l.recipe("bert.base"), "whose lr"),
+    ("bert_base_settings", lambda: d2l.recipe("bert.small"), "whose lr"),
     ("bert_base_settings", lambda: RECIPE | {"schedule": "constant"}, "neither rises"),
     ("bert_base_settings", lambda: RECIPE | {"num_epochs": 6}, "whose num_epochs"),
     ("bert_base_settings", lambda: RECIPE | {"batch_size": 512}, "whose batch_size"),
