@@ -11,8 +11,10 @@ from torch import nn
 
 from .bert import BERTClassifier, BERTModel
 from .history import History
-from .pretrained import load_vocab, read_json
+from .layouts.book import read_vocab
+from .layouts.files import read_json
 from .text import Vocab
+from .wordpiece import WordPieceVocab
 
 _FILES = ("config.json", "vocab.json", "model.safetensors")
 
@@ -27,6 +29,8 @@ def save_classifier(
     """
     folder = Path(folder)
     config = {**net.encoder.config, "num_classes": net.output.out_features}
+    if isinstance(vocab, WordPieceVocab):
+        config["wordpiece"] = vocab.settings
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
@@ -51,9 +55,9 @@ def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
             f"{folder} does not hold a fine-tuned classifier ({', '.join(_FILES)}): "
             "make one with `python -m d2lnli finetune` or save_classifier"
         )
-    config, vocab = read_json(folder / "config.json", dict), load_vocab(folder / "vocab.json")
-    path = folder / "model.safetensors"
+    config, path = read_json(folder / "config.json", dict), folder / "model.safetensors"
     try:
+        vocab = _read_vocab(folder / "vocab.json", config.pop("wordpiece", None))
         num_classes = config.pop("num_classes")
         net = BERTClassifier(BERTModel(**config), num_classes)
         net.load_state_dict(safetensors.torch.load_file(path))
@@ -69,3 +73,10 @@ def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
             f"{config['vocab_size']}: the files belong to different classifiers"
         )
     return net.eval(), vocab
+
+
+def _read_vocab(path: Path, wordpiece: dict | None) -> Vocab:
+    """Read the words, or the pieces if there are settings for WordPiece."""
+    if wordpiece is None:
+        return read_vocab(path)
+    return WordPieceVocab(read_json(path, list), **wordpiece)

@@ -1,17 +1,15 @@
 """Pretrained checkpoints: from a name or a folder to a BERTModel and its vocabulary."""
 
-import json
 import os
-from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from .bert import BERTModel
+from .bert import HEADS, BERTModel
 from .hub import ARCHITECTURES, find_folder
+from .layouts import open_checkpoint
+from .layouts.files import Checkpoint
 from .text import Vocab
-
-_SPECIAL_TOKENS = ("<pad>", "<cls>", "<sep>", "<unk>")
 
 
 def load_pretrained_model(
@@ -24,16 +22,16 @@ def load_pretrained_model(
     max_len: int | None = None,
     devices: list[torch.device] | None = None,
 ) -> tuple[BERTModel, Vocab]:
-    """Load a BERT and its vocabulary from a name in `DATA_HUB` or a folder of the same layout.
+    """Load a BERT and its vocabulary: a name in `DATA_HUB`, `hf:ORG/NAME`, or a folder.
 
-    The folder holds `vocab.json` and `pretrained.params` and may hold `config.json`. What is left
-    out of the architecture is read from the checkpoint; what contradicts it is a ValueError. The
-    model is in evaluation mode, on the first of `devices` if given, else on the CPU.
+    The folder is of the book's layout (`vocab.json` and `pretrained.params`, PyTorch's or MXNet's,
+    and perhaps `config.json`) or of Hugging Face's (`config.json`, `model.safetensors` or
+    `pytorch_model.bin`, `vocab.txt`). What is left out of the architecture is read from the
+    checkpoint; what contradicts it is a ValueError. Heads that the checkpoint lacks are new: this
+    prints which. The model is in evaluation mode, on the first of `devices` if given, else on the
+    CPU.
     """
-    folder = find_folder(name_or_dir)
-    path = folder / "pretrained.params"
-    vocab = load_vocab(folder / "vocab.json")
-    params = _read_params(path)
+    checkpoint = open_checkpoint(find_folder(name_or_dir))
     given = {
         "num_hiddens": num_hiddens,
         "ffn_num_hiddens": ffn_num_hiddens,
@@ -42,92 +40,49 @@ def load_pretrained_model(
         "max_len": max_len,
     }
     known = {
-        "config.json": _read_config(folder / "config.json"),
+        "config.json": checkpoint.config,
         "DATA_HUB": ARCHITECTURES.get(str(name_or_dir), {}),
         "your argument": {key: value for key, value in given.items() if value is not None},
     }
-    architecture = _architecture(params, known, path)
-    vocab_size = architecture["vocab_size"]
-    if len(vocab) != vocab_size:
+    architecture = _architecture(checkpoint, known)
+    rows = architecture["vocab_size"]
+    if len(checkpoint.vocab) != rows:
         raise ValueError(
-            f"{folder / 'vocab.json'} has {len(vocab)} words, but the embedding in {path.name} has "
-            f"{vocab_size} rows: the two files belong to different checkpoints"
+            f"{checkpoint.vocab_path} has {len(checkpoint.vocab)} words, but the embedding in "
+            f"{checkpoint.path.name} has {rows} rows: the two files belong to different checkpoints"
         )
-    bert = _build(architecture, dropout, params, path).eval()
-    return (bert.to(devices[0]) if devices else bert), vocab
+    bert = _build(checkpoint, architecture, dropout).eval()
+    for fact, names in (
+        ("new, to be trained", [HEADS[head] for head in bert.new_heads]),
+        ("left out", [f"{head} (another task's)" for head in checkpoint.left_out]),
+    ):
+        if names:
+            print(f"{name_or_dir}: {fact}: {', '.join(names)}")
+    return (bert.to(devices[0]) if devices else bert), checkpoint.vocab
 
 
-def load_vocab(path: Path) -> Vocab:
-    """Read a `vocab.json`: a list of words, of which the index is the id."""
-    words = read_json(path, list)
-    if not all(isinstance(word, str) for word in words) or len(set(words)) != len(words):
-        raise ValueError(f"{path} is not a list of different words: restore the published file")
-    missing = [token for token in _SPECIAL_TOKENS if token not in words]
-    if missing:
-        raise ValueError(f"{path} lacks the special token(s) {', '.join(missing)}: add them")
-    vocab = Vocab()
-    vocab.idx_to_token = words
-    vocab.token_to_idx = {word: i for i, word in enumerate(words)}
-    return vocab
-
-
-def read_json(path: Path, kind: type) -> list | dict:
-    """Read a JSON file that holds a list or a dict, as `kind` says."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: a checkpoint's folder must hold it")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON in UTF-8 ({error})") from error
-    if not isinstance(content, kind):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not a {kind.__name__}")
-    return content
-
-
-def _read_config(path: Path) -> dict[str, int]:
-    return read_json(path, dict) if path.is_file() else {}
-
-
-def _read_params(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: a checkpoint's folder must hold it")
-    params = read_torch(path, "fetch it again")
-    if not isinstance(params, dict) or not all(isinstance(t, Tensor) for t in params.values()):
-        raise ValueError(f"{path} is not a state dict (names with tensors): save net.state_dict()")
-    return params
-
-
-def read_torch(path: Path, way_out: str) -> object:
-    """Read what torch saved, in either serialization, without running code from the file."""
-    with path.open("rb") as file:
-        try:
-            return torch.load(file, map_location="cpu", weights_only=True)
-        except MemoryError:
-            raise
-        except Exception as error:  # a damaged file makes torch raise almost anything
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            raise ValueError(
-                f"{path} is not a whole file of torch's ({reason}): {way_out}"
-            ) from error
-
-
-def _architecture(params: dict, known: dict[str, dict], path: Path) -> dict[str, int]:
+def _architecture(checkpoint: Checkpoint, known: dict[str, dict]) -> dict:
     """Read the sizes off the tensors' shapes and hold what else is known against them."""
-    shapes = {name: tensor.shape for name, tensor in params.items()}
-    try:
-        (vocab_size, num_hiddens) = shapes["encoder.token_embedding.weight"]
-        (_, max_len, _) = shapes["encoder.pos_embedding"]
-        (ffn_num_hiddens, _) = shapes["encoder.blks.0.ffn.dense1.weight"]
-    except (KeyError, ValueError) as error:
-        raise ValueError(
-            f"{path} is not a BERT checkpoint: {error} is missing or has another shape"
-        ) from error
-    blocks = {int(name.split(".")[2]) for name in shapes if name.startswith("encoder.blks.")}
+    path, tensors = checkpoint.path, checkpoint.tensors
+
+    def shape(name: str, num_dimensions: int) -> tuple[int, ...]:
+        name = checkpoint.name_in_file(name)
+        if name not in tensors or tensors[name].dim() != num_dimensions:
+            raise ValueError(
+                f"{path} is not a BERT checkpoint: {name} is missing or has another shape"
+            )
+        return tuple(tensors[name].shape)
+
+    vocab_size, num_hiddens = shape("encoder.token_embedding.weight", 2)
+    _, max_len, _ = shape("encoder.pos_embedding", 3)
+    ffn_num_hiddens, _ = shape("encoder.blks.0.ffn.dense1.weight", 2)
+    blocks = checkpoint.name_in_file("encoder.blks.")
+    numbers = {name.removeprefix(blocks).partition(".")[0] for name in tensors if blocks in name}
     found = {
         "vocab_size": vocab_size,
         "num_hiddens": num_hiddens,
         "ffn_num_hiddens": ffn_num_hiddens,
-        "num_blks": len(blocks),
+        "num_blks": len(numbers),
         "max_len": max_len,
     }
     source = dict.fromkeys(found, path)
@@ -147,24 +102,66 @@ def _architecture(params: dict, known: dict[str, dict], path: Path) -> dict[str,
     return found
 
 
-def _build(architecture: dict, dropout: float, params: dict, path: Path) -> BERTModel:
+def _build(checkpoint: Checkpoint, architecture: dict, dropout: float) -> BERTModel:
     """Make the model without allocating it and give it the checkpoint's tensors."""
     with torch.device("meta"):
         bert = BERTModel(dropout=dropout, **architecture)
     expected = bert.state_dict()
-    missing, unexpected = expected.keys() - params.keys(), params.keys() - expected.keys()
-    reshaped = [
-        f"{name} is {tuple(params[name].shape)}, not {tuple(expected[name].shape)}"
-        for name in sorted(expected.keys() & params.keys())
-        if params[name].shape != expected[name].shape
-    ]
+    if bert.config["tied_decoder"]:
+        del expected["mlm.mlp.3.weight"]
+    names = {ours: checkpoint.name_in_file(ours) for ours in expected}
+    bert.new_heads = tuple(
+        head
+        for head in HEADS
+        if not any(names[ours] in checkpoint.tensors for ours in _below(head, names))
+    )
+    for head in bert.new_heads:
+        for ours in _below(head, names):
+            del expected[ours]
+    _check(checkpoint, {names[ours]: tensor.shape for ours, tensor in expected.items()})
+    params = {ours: checkpoint.tensors[names[ours]].float() for ours in expected}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for head in bert.new_heads:
+            _begin(getattr(bert, head))
+    bert.load_state_dict(params, strict=False, assign=True)
+    bert.tie()
+    return bert
+
+
+def _below(head: str, names: dict[str, str]) -> list[str]:
+    return [ours for ours in names if ours.startswith(f"{head}.")]
+
+
+def _begin(head: nn.Module) -> None:
+    """Allocate the parameters of a head and draw them as torch does."""
+    head.to_empty(device="cpu")
+    for layer in head.modules():
+        if hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
+
+
+def _check(checkpoint: Checkpoint, shapes: dict[str, torch.Size]) -> None:
+    """Raise ValueError for what is missing, unexpected, of another shape or of another type."""
+    tensors = checkpoint.tensors
+    both = sorted(shapes.keys() & tensors.keys())
     faults = [
-        *(f"{name} is missing" for name in sorted(missing)),
-        *(f"{name} is unexpected" for name in sorted(unexpected)),
-        *reshaped,
+        *(f"{name} is missing" for name in sorted(shapes.keys() - tensors.keys())),
+        *(f"{name} is unexpected" for name in sorted(tensors.keys() - shapes.keys())),
+        *(
+            f"{name} is {tuple(tensors[name].shape)}, not {tuple(shapes[name])}"
+            for name in both
+            if tensors[name].shape != shapes[name]
+        ),
+        *(
+            f"{name} holds {tensors[name].dtype}, not floating-point numbers"
+            for name in both
+            if not tensors[name].is_floating_point()
+        ),
     ]
     if faults:
         more = f" and {len(faults) - 5} more faults" if len(faults) > 5 else ""
-        raise ValueError(f"{path} does not fit this BERT: {'; '.join(faults[:5])}{more}")
-    bert.load_state_dict({name: t.float() for name, t in params.items()}, assign=True)
-    return bert
+        raise ValueError(
+            f"{checkpoint.path} does not fit this BERT: {'; '.join(faults[:5])}{more}: "
+            "fetch it again, or mend what names its sizes"
+        )

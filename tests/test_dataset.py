@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 import d2lnli as d2l
 from d2lnli import encoding
-from d2lnli.pretrained import load_vocab
+from d2lnli.layouts.book import read_vocab
 from d2lnli.snli import LengthBuckets
 
 CHAPTER = json.loads((GOLDEN / "dataset.json").read_text(encoding="utf-8"))
 PAIRS = CHAPTER["premises"], CHAPTER["hypotheses"], CHAPTER["labels"]
-WORDS = load_vocab(GOLDEN / "tiny-4x2" / "vocab.json")
+WORDS = read_vocab(GOLDEN / "tiny-4x2" / "vocab.json")
 MAX_LENS = sorted(int(max_len) for max_len in CHAPTER["cases"] if int(max_len) >= 5)
 
 
@@ -89,13 +89,13 @@ BUILD = """
 import json, multiprocessing, sys, zlib
 import d2lnli as d2l
 from d2lnli import encoding
-from d2lnli.pretrained import load_vocab
+from d2lnli.layouts.book import read_vocab
 
 def build(method, num_workers):
     multiprocessing.set_start_method(method, force=True)
     encoding._PAIRS_PER_WORKER = encoding._PAIRS_AT_ONCE = 7
     pairs = json.load(open({golden!r} + "/dataset.json", encoding="utf-8"))
-    vocab = load_vocab(__import__("pathlib").Path({golden!r}) / "tiny-4x2" / "vocab.json")
+    vocab = read_vocab(__import__("pathlib").Path({golden!r}) / "tiny-4x2" / "vocab.json")
     pairs = pairs["premises"], pairs["hypotheses"], pairs["labels"]
     started = []
     executor = encoding.ProcessPoolExecutor

@@ -26,7 +26,8 @@ def rewrite_params(folder, change):
 
 def test_the_architecture_is_read_from_the_checkpoint(checkpoint):
     bert, vocab = d2l.load_pretrained_model(checkpoint)
-    assert bert.encoder.config == {"vocab_size": 7, "dropout": 0.1, **SIZES}
+    options = {"activation": "relu", "embedding_norm": False, "norm_eps": 1e-5}
+    assert bert.encoder.config == {"vocab_size": 7, "dropout": 0.1, **SIZES, **options}
     assert vocab["cat"] == 6
     assert not bert.training
     saved = torch.load(checkpoint / "pretrained.params", weights_only=True)
@@ -106,7 +107,7 @@ def test_the_hub_knows_the_heads_of_the_published_names(server, tmp_path, monkey
         (lambda p: {k: p[k] for k in list(p)[:-1]}, r"nsp.output.bias is missing"),
         (lambda p: {**p, "extra.weight": torch.ones(1)}, r"extra.weight is unexpected"),
         (lambda p: {**p, "hidden.0.bias": torch.ones(3)}, r"hidden.0.bias is \(3,\), not \(16,\)"),
-        (lambda p: {}, r"is not a BERT checkpoint: 'encoder.token_embedding.weight' is missing"),
+        (lambda p: {}, r"is not a BERT checkpoint: encoder.token_embedding.weight is missing"),
         (lambda p: {**p, "encoder.pos_embedding": torch.ones(2, 2)}, r"not a BERT checkpoint"),
         (lambda p: [1, 2], r"is not a state dict"),
         (lambda p: {"encoder": "weights"}, r"is not a state dict"),

@@ -1,0 +1,52 @@
+"""The book's checkpoints: `vocab.json`, `pretrained.params`, and perhaps `config.json`.
+
+The archives of its PyTorch edition and of its MXNet edition hold files of the same names.
+"""
+
+from pathlib import Path
+
+from ..text import Vocab
+from .files import Checkpoint, check_config, existing, read_json, read_torch_tensors
+from .mxnet import is_mxnet, read_mxnet
+
+_SPECIAL_TOKENS = ("<pad>", "<cls>", "<sep>", "<unk>")
+_MXNET_NAMES = (
+    (".ln.weight", ".ln.gamma"),
+    (".ln.bias", ".ln.beta"),
+    ("hidden.0.", "hidden."),
+    ("mlm.mlp.2.weight", "mlm.mlp.1.gamma"),
+    ("mlm.mlp.2.bias", "mlm.mlp.1.beta"),
+    ("mlm.mlp.3.", "mlm.mlp.2."),
+)
+
+
+def read_book(folder: Path) -> Checkpoint:
+    """Read a folder of the book's layout, of either edition."""
+    vocab_path, path, config_path = (
+        folder / name for name in ("vocab.json", "pretrained.params", "config.json")
+    )
+    vocab = read_vocab(vocab_path)
+    config = read_json(config_path, dict) if config_path.is_file() else {}
+    mxnet = is_mxnet(existing(path))
+    return Checkpoint(
+        path=path,
+        tensors=read_mxnet(path) if mxnet else read_torch_tensors(path),
+        names=_MXNET_NAMES if mxnet else (),
+        config=check_config(config, config_path),
+        vocab=vocab,
+        vocab_path=vocab_path,
+    )
+
+
+def read_vocab(path: Path) -> Vocab:
+    """Read a `vocab.json`: a list of words, of which the index is the id."""
+    words = read_json(path, list)
+    if not all(isinstance(word, str) for word in words) or len(set(words)) != len(words):
+        raise ValueError(f"{path} is not a list of different words: restore the published file")
+    missing = [token for token in _SPECIAL_TOKENS if token not in words]
+    if missing:
+        raise ValueError(f"{path} lacks the special token(s) {', '.join(missing)}: add them")
+    vocab = Vocab()
+    vocab.idx_to_token = words
+    vocab.token_to_idx = {word: i for i, word in enumerate(words)}
+    return vocab
