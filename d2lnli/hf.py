@@ -39,7 +39,7 @@ def _download(repository: str, revision: str | None, cache: Path) -> Path:
     except ImportError as error:
         raise OSError(
             f"hf:{repository} takes the package huggingface_hub ({error}): "
-            "python -m pip install 'd2lnli[hf]'"
+            "python -m pip install 'huggingface_hub>=0.26'"
         ) from error
 
     def fetch(file: str, revision: str | None) -> Path:

@@ -47,14 +47,14 @@ def test_finetune_then_predict(folders, data_dir, capsys):
 def test_every_option_is_used(folders, tmp_path, capsys):
     options = (
         "--pairs 12 --epochs 1 --batch-size 4 --lr 0.01 --schedule linear --warmup 0.5 --clip 1 "
-        "--truncation head_tail --precision fp32 --seed 3"
+        "--most-tokens 20 --truncation head_tail --precision fp32 --seed 3"
     ).split()
     output, run = tmp_path / "out", tmp_path / "run"
     arguments = ["finetune", *folders, *options, "--run-dir", str(run), "--output", str(output)]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "12 pairs" in printed
-    assert "lr 0.01, num_epochs 1, batch_size 4, schedule linear, warmup 0.5" in printed
+    assert "lr 0.01, num_epochs 1, batch_size 4, schedule linear, warmup 0.5, clip 1.0" in printed
     assert "trained in fp32" in printed
     assert len(d2l.History.load(run).records) == 3
     first = d2l.load_classifier(output)[0].state_dict()
@@ -64,6 +64,15 @@ def test_every_option_is_used(folders, tmp_path, capsys):
     capsys.readouterr()
     assert main([*arguments[:-4], "--seed", "4", "--run-dir", str(run)]) == 1
     assert "seed=3, not 4" in capsys.readouterr().err
+
+
+def test_a_recipes_clipping_can_be_switched_off(folders, capsys, monkeypatch):
+    monkeypatch.setattr("d2lnli.__main__.recipe", lambda model: d2l.recipe("minilm"))
+    options = ["--epochs", "1", "--pairs", "4"]
+    assert main(["finetune", *folders, *options]) == 0
+    assert "warmup 0.06, clip 1.0" in capsys.readouterr().out
+    assert main(["finetune", *folders, *options, "--clip", "0"]) == 0
+    assert "warmup 0.06, clip None" in capsys.readouterr().out
 
 
 def test_a_corpus_without_a_dev_split_is_trained_on_whole(folders, capsys):

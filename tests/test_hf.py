@@ -166,7 +166,7 @@ def test_a_hub_that_does_not_answer_is_an_oserror(hub, monkeypatch):
 
 def test_without_the_package_the_error_says_how_to_get_it(monkeypatch, data_dir):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
-    with pytest.raises(OSError, match=r"pip install 'd2lnli\[hf\]'"):
+    with pytest.raises(OSError, match=r"pip install 'huggingface_hub>=0.26'"):
         d2l.load_pretrained_model("hf:org/bert")
 
 

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
 import d2lnli as d2l
 from d2lnli import notebooks
 from d2lnli.__main__ import main
 from d2lnli.exercises.cases import CASES
+from d2lnli.hub import ARCHITECTURES
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -80,6 +82,38 @@ def test_a_notebook_is_committed_executed_and_clean(any_notebook):
             assert output.get("name") != "stderr"
             assert not any("widget" in kind for kind in output.get("data", {}))
             assert not re.search(r"/tmp|/home|/root|ipykernel_|Warning", json.dumps(output))
+
+
+def test_the_table_of_checkpoints_is_true():
+    text = prose(nbformat.read(NOTEBOOKS[0], as_version=4))
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    uncased = dict(num_hiddens=768, ffn_num_hiddens=3072, num_heads=12, num_blks=12, max_len=512)
+    minilm = dict(num_hiddens=384, ffn_num_hiddens=1536, num_heads=12, num_blks=6, max_len=512)
+    bert = dict(embedding_norm=True, tied_decoder=True)
+    tiny = d2l.load_pretrained_model("bert.tiny")[0].config
+    sizes = {
+        "bert.tiny": tiny,
+        "bert.small": {"vocab_size": 60_005, **ARCHITECTURES["bert.small"]},
+        "bert.base": {"vocab_size": 60_005, **ARCHITECTURES["bert.base"]},
+        "minilm": {"vocab_size": 30_522, **minilm, **bert},
+        "hf:google-bert/bert-base-uncased": {"vocab_size": 30_522, **uncased, **bert},
+    }
+    assert [row[0].split("`")[1] for row in rows] == list(sizes)
+    names = {name for row in rows for name in re.findall("`(.*?)`", row[0])}
+    assert names - {"hf:google-bert/bert-base-uncased"} == set(d2l.DATA_HUB) - {
+        "SNLI", "SNLI-sample",
+    }  # fmt: skip
+    for row, config in zip(rows, sizes.values(), strict=True):
+        _, blocks, hidden, vocabulary, parameters, size, *_ = row
+        with torch.device("meta"):
+            model = d2l.BERTModel(**{"dropout": 0.1, **config})
+        parts = (model.encoder, model.hidden) if row[0] == "`minilm`" else (model,)
+        millions = sum(p.numel() for part in parts for p in part.parameters()) / 1e6
+        assert (int(blocks), int(hidden)) == (config["num_blks"], config["num_hiddens"])
+        kind = "pieces" if config.get("embedding_norm") else "words"
+        assert vocabulary == f"{config['vocab_size']:,} {kind}"
+        assert parameters in (f"{millions:.0f} million", f"{millions:.1f} million")
+        assert size == f"{4 * millions:.0f} MB"
 
 
 def test_a_notebooks_cells_are_short_and_explained(notebook):

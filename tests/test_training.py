@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import d2lnli as d2l
-from d2lnli import devices, training
+from d2lnli import devices
 from d2lnli.snli import LengthBuckets
 from d2lnli.training import lr_factor, micro_batches
 
@@ -42,6 +42,21 @@ def same_weights(a, b):
     return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("most_tokens", [None, 40])
+def test_no_more_tokens_go_through_at_once_than_asked(net, data, most_tokens):
+    taken = []
+    net.encoder.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0].numel()))
+    original = net.encoder.encode_cls
+    net.encoder.encode_cls = lambda ids, *rest: taken.append(ids.numel()) or original(ids, *rest)
+    d2l.finetune(net, data, None, num_epochs=1, batch_size=16, most_tokens=most_tokens)
+    whole = [X[0].numel() for X, _ in d2l.bucketed_loader(data, 16, True, 0)]
+    if most_tokens is None:
+        assert taken == whole
+    else:
+        assert sum(taken) <= sum(whole)
+        assert max(taken) <= most_tokens < max(whole)
+
+
 def test_it_learns(net, data):
     history = d2l.finetune(net, data, data, lr=2e-3, num_epochs=6, batch_size=16)
     assert history.column("loss")[0] > 0.9
@@ -53,9 +68,8 @@ def test_it_learns(net, data):
 
 
 @pytest.mark.parametrize("clip", [None, 0.05])
-@pytest.mark.parametrize("most_tokens", [4096, 40])
-def test_losses_equal_those_of_a_slow_and_obvious_loop(net, data, clip, most_tokens, monkeypatch):
-    monkeypatch.setattr(training, "MOST_TOKENS", most_tokens)
+@pytest.mark.parametrize("most_tokens", [None, 40, 1])
+def test_losses_equal_those_of_a_slow_and_obvious_loop(net, data, clip, most_tokens):
     without_dropout(net)
     slow, losses = fresh(net), []
     without_dropout(slow).train()
@@ -76,7 +90,7 @@ def test_losses_equal_those_of_a_slow_and_obvious_loop(net, data, clip, most_tok
         losses.append(loss.item())
     history = d2l.finetune(
         net, data, None, lr=1e-3, num_epochs=2, batch_size=16, schedule="linear", warmup=0.2,
-        clip=clip, precision="fp32", seed=5,
+        clip=clip, precision="fp32", seed=5, most_tokens=most_tokens,
     )  # fmt: skip
     half = len(buckets)
     for epoch, part in enumerate((losses[:half], losses[half:]), start=1):
@@ -232,6 +246,7 @@ def test_going_on_with_other_settings_or_data_is_refused(net, data, toy_pairs, v
         (dict(lr=0), "lr=0"),
         (dict(num_epochs=0), "num_epochs=0"),
         (dict(batch_size=0), "batch_size=0"),
+        (dict(most_tokens=0), "most_tokens=0"),
         (dict(warmup=1.0), "warmup=1.0"),
         (dict(clip=-1), "clip=-1"),
     ],
