@@ -12,7 +12,7 @@ from .checkup import checkup
 from .classifiers import load_classifier, save_classifier
 from .devices import PRECISIONS
 from .evaluation import evaluate, predict_proba
-from .hub import classifier_dir, download_extract, find_classifier, find_folder
+from .hub import classifier_dir, find_classifier, find_folder
 from .pretrained import load_pretrained_model
 from .recipes import recipe
 from .snli import LABELS, SNLIBERTDataset, read_snli, snli_file
@@ -86,9 +86,9 @@ def predict_command(arguments: argparse.Namespace) -> int:
 
 
 def download_command(arguments: argparse.Namespace) -> int:
-    """Fill the data folder with the named entries of the hub."""
+    """Fill the data folder with the named models and corpora."""
     for name in arguments.names:
-        print(f"{name}: {download_extract(name)}")
+        print(f"{name}: {find_folder(name)}")
     return 0
 
 
@@ -125,7 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_finetune(commands, names)
     _add_predict(commands, names)
     add = commands.add_parser("download", help="fill the data folder, such as before class")
-    add.add_argument("names", nargs="+", metavar="NAME", help="bert.small, bert.base, SNLI, …")
+    add.add_argument(
+        "names", nargs="+", metavar="NAME", help="bert.small, bert.base, SNLI, hf:ORG/NAME, …"
+    )
     add.set_defaults(command=download_command)
     add = commands.add_parser("check", help="tell whether this machine is ready for the course")
     add.set_defaults(command=check_command)

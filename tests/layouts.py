@@ -12,6 +12,8 @@ import torch
 from conftest import GOLDEN
 from torch import Tensor
 
+from d2lnli.layouts.book import MXNET_NAMES
+
 HF = GOLDEN.parent / "hf" / "tiny"
 MXNET_TYPES = {"float32": 0, "float64": 1, "float16": 2}
 
@@ -31,15 +33,8 @@ def write_mxnet(path: Path, arrays: dict[str, np.ndarray], magic: int = 0xF993FA
 
 
 def in_mxnet(name: str) -> str:
-    """Return MXNet's name of a parameter of the book's PyTorch edition."""
-    for ours, theirs in (
-        (".ln.weight", ".ln.gamma"),
-        (".ln.bias", ".ln.beta"),
-        ("hidden.0.", "hidden."),
-        ("mlm.mlp.2.weight", "mlm.mlp.1.gamma"),
-        ("mlm.mlp.2.bias", "mlm.mlp.1.beta"),
-        ("mlm.mlp.3.", "mlm.mlp.2."),
-    ):
+    """Return MXNet's name of a parameter of the book's PyTorch edition; the golden holds them."""
+    for ours, theirs in MXNET_NAMES:
         name = name.replace(ours, theirs)
     return name
 

@@ -11,6 +11,7 @@ import pytest
 from layouts import write_hf
 
 import d2lnli as d2l
+from d2lnli.__main__ import main
 
 FIRST, SECOND = "1" * 40, "2" * 40
 OPTIONAL = ("tokenizer.json", "tokenizer_config.json", "pytorch_model.bin", "model.safetensors")
@@ -168,6 +169,14 @@ def test_without_the_package_the_error_says_how_to_get_it(monkeypatch, data_dir)
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     with pytest.raises(OSError, match=r"pip install 'huggingface_hub>=0.26'"):
         d2l.load_pretrained_model("hf:org/bert")
+
+
+def test_the_command_line_fetches_it_before_class(hub, capsys):
+    assert main(["download", "hf:org/bert"]) == 0
+    assert capsys.readouterr().out.startswith("hf:org/bert: ")
+    asked = len(hub.requests)
+    d2l.load_pretrained_model("hf:org/bert")
+    assert len(hub.requests) == asked
 
 
 def test_its_classifier_has_a_name_of_its_own(hub):

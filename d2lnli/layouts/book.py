@@ -10,7 +10,7 @@ from .files import Checkpoint, check_config, existing, read_json, read_torch_ten
 from .mxnet import is_mxnet, read_mxnet
 
 _SPECIAL_TOKENS = ("<pad>", "<cls>", "<sep>", "<unk>")
-_MXNET_NAMES = (
+MXNET_NAMES = (
     (".ln.weight", ".ln.gamma"),
     (".ln.bias", ".ln.beta"),
     ("hidden.0.", "hidden."),
@@ -18,6 +18,7 @@ _MXNET_NAMES = (
     ("mlm.mlp.2.bias", "mlm.mlp.1.beta"),
     ("mlm.mlp.3.", "mlm.mlp.2."),
 )
+"""Our name of a parameter -> the MXNet edition's, as replacements in order."""
 
 
 def read_book(folder: Path) -> Checkpoint:
@@ -31,7 +32,7 @@ def read_book(folder: Path) -> Checkpoint:
     return Checkpoint(
         path=path,
         tensors=read_mxnet(path) if mxnet else read_torch_tensors(path),
-        names=_MXNET_NAMES if mxnet else (),
+        names=MXNET_NAMES if mxnet else (),
         config=check_config(config, config_path),
         vocab=vocab,
         vocab_path=vocab_path,
