@@ -107,6 +107,8 @@ class BERTEncoder(nn.Module):
         super().__init__()
         if num_blks < 1:
             raise ValueError(f"num_blks={num_blks}: BERT takes at least one block")
+        if not 0 <= norm_eps < 1:
+            raise ValueError(f"norm_eps={norm_eps}: it is a small number, such as 1e-5")
         self.config = {
             "vocab_size": vocab_size,
             "num_hiddens": num_hiddens,
@@ -232,7 +234,8 @@ class BERTModel(nn.Module):
     """BERT with both of its pretraining heads.
 
     `tied_decoder` lets the masked-LM head end in the token embedding itself. Heads for which a
-    checkpoint had no parameters are named in `new_heads`: they are random until they are trained.
+    checkpoint had no parameters are named in `new_heads`: they are random until they are trained,
+    which `train()` lets them be.
     """
 
     def __init__(
@@ -266,8 +269,8 @@ class BERTModel(nn.Module):
             self.mlm.mlp[3].weight = self.encoder.token_embedding.weight
 
     def require(self, head: str) -> None:
-        """Raise ValueError if a head ('mlm', 'nsp', 'hidden') was not in the checkpoint."""
-        if head in self.new_heads:
+        """Raise ValueError if a head that is asked was not in the checkpoint."""
+        if head in self.new_heads and not self.training:
             raise ValueError(
                 f"this checkpoint came without {HEADS[head]}, so that head knows nothing: "
                 "load one that was saved with its pretraining heads, or fine-tune this one"

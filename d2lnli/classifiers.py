@@ -65,7 +65,7 @@ def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
         raise ValueError(
             f"{path} is not a whole safetensors file ({error}): fine-tune again"
         ) from error
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path} does not fit {folder / 'config.json'}: {error}") from error
     if len(vocab) != config["vocab_size"]:
         raise ValueError(

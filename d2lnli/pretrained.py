@@ -40,7 +40,7 @@ def load_pretrained_model(
         "max_len": max_len,
     }
     known = {
-        "config.json": checkpoint.config,
+        "config.json": checkpoint.sizes,
         "DATA_HUB": ARCHITECTURES.get(str(name_or_dir), {}),
         "your argument": {key: value for key, value in given.items() if value is not None},
     }
@@ -69,7 +69,8 @@ def _architecture(checkpoint: Checkpoint, known: dict[str, dict]) -> dict:
         name = checkpoint.name_in_file(name)
         if name not in tensors or tensors[name].dim() != num_dimensions:
             raise ValueError(
-                f"{path} is not a BERT checkpoint: {name} is missing or has another shape"
+                f"{path} is not a BERT checkpoint: {name} is missing or has another shape; it "
+                f"begins with {', '.join(list(tensors)[:3]) or 'nothing'}"
             )
         return tuple(tensors[name].shape)
 
@@ -77,7 +78,7 @@ def _architecture(checkpoint: Checkpoint, known: dict[str, dict]) -> dict:
     _, max_len, _ = shape("encoder.pos_embedding", 3)
     ffn_num_hiddens, _ = shape("encoder.blks.0.ffn.dense1.weight", 2)
     blocks = checkpoint.name_in_file("encoder.blks.")
-    numbers = {name.removeprefix(blocks).partition(".")[0] for name in tensors if blocks in name}
+    numbers = {n.removeprefix(blocks).partition(".")[0] for n in tensors if n.startswith(blocks)}
     found = {
         "vocab_size": vocab_size,
         "num_hiddens": num_hiddens,
@@ -104,8 +105,11 @@ def _architecture(checkpoint: Checkpoint, known: dict[str, dict]) -> dict:
 
 def _build(checkpoint: Checkpoint, architecture: dict, dropout: float) -> BERTModel:
     """Make the model without allocating it and give it the checkpoint's tensors."""
-    with torch.device("meta"):
-        bert = BERTModel(dropout=dropout, **architecture)
+    try:
+        with torch.device("meta"):
+            bert = BERTModel(dropout=dropout, **architecture, **checkpoint.options)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint.path}: {error}") from error
     expected = bert.state_dict()
     if bert.config["tied_decoder"]:
         del expected["mlm.mlp.3.weight"]

@@ -34,6 +34,7 @@ def next_sentence_proba(
     bert: BERTModel, vocab: Vocab, first: str | list[str], second: str | list[str]
 ) -> float:
     """Return the probability that the second sentence follows the first."""
+    bert.require("hidden")
     bert.require("nsp")
     with evaluating(bert):
         logits = bert(*_inputs(bert, vocab, first, second))[2]

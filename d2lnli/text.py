@@ -73,7 +73,10 @@ class Vocab:
         return sentence.lower().split()
 
     def tokenize_typed(self, sentence: str) -> list[str]:
-        """Split a sentence that a person typed, its signs set apart as in SNLI's parses."""
+        """Split a sentence that a person typed, its signs set apart as in SNLI's parses.
+
+        So it is split like those that a classifier was fine-tuned on.
+        """
         return self.tokenize(space_words(sentence))
 
     def split(self, words: list[str]) -> list[str]:

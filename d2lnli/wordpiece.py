@@ -48,12 +48,9 @@ class WordPieceVocab(Vocab):
 
     def tokenize(self, sentence: str) -> list[str]:
         """Split a sentence into pieces as the model was pretrained; `<mask>` stays whole."""
+        sentence = sentence.encode("utf-8", "replace").decode("utf-8")  # no half surrogate pairs
         masked = sentence.replace("<mask>", "[MASK]")
         return self.tokenizer.encode(masked, add_special_tokens=False).tokens
-
-    def tokenize_typed(self, sentence: str) -> list[str]:
-        """Split a sentence that a person typed, whose signs WordPiece sets apart itself."""
-        return self.tokenize(sentence)
 
     def split(self, words: list[str]) -> list[str]:
         """Return words as tokens: those that are no pieces themselves are cut into pieces."""

@@ -16,7 +16,7 @@ from test_dataset import CHAPTER, PAIRS, WORDS
 from torch.utils.flop_counter import FlopCounterMode
 
 import d2lnli as d2l
-from benchmarks import chapter, corpus, growth, speed
+from benchmarks import chapter, corpus, growth, minilm, speed
 from benchmarks.measure import PeakMemory, in_turn, median_ratio
 from d2lnli import training
 
@@ -265,3 +265,24 @@ def test_buckets_and_bf16_end_at_the_same_accuracy(name):
     means = {kind: np.mean(each) for kind, each in accuracies.items()}
     assert means["bf16"] == pytest.approx(means["plain"], abs=0.01)
     assert means["fp32"] > means["plain"] - 0.01
+
+
+def test_the_readme_and_the_table_of_minilm_agree():
+    with (ROOT / "benchmarks" / "minilm.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("benchmarks/minilm.csv -->")[2].strip().splitlines()[2:4]
+    for settings, line in zip(("warm-up, decay, clipping", "plain Adam"), table, strict=True):
+        accuracies = [float(row["accuracy"]) for row in rows if row["settings"] == settings]
+        told = [float(number) for number in re.findall(r"0\.\d+", line)]
+        assert told == pytest.approx(accuracies, abs=6e-4)
+    assert min(row["accuracy"] for row in rows if row["settings"] != "plain Adam") >= "0.785"
+
+
+def test_what_is_worth_is_read_from_the_same_pairs():
+    right = np.ones((2, 50)), np.eye(2, 50)
+    found = minilm.rows({"plain Adam": list(right[0]), "other": list(right[1])}, [0, 1])
+    assert [row[:3] for row in found[:3]] == [
+        ("plain Adam", 0, "1.0000"), ("plain Adam", 1, "1.0000"), ("plain Adam", "all", "1.0000"),
+    ]  # fmt: skip
+    assert found[-1][:4] == ("other", "all", "0.0200", "-0.9800")

@@ -21,7 +21,7 @@ OPTIONAL = ("tokenizer.json", "tokenizer_config.json", "pytorch_model.bin", "mod
 def hub(tmp_path, monkeypatch, data_dir):
     """A hub that holds the golden BERT as `org/bert`; `hub.main` is the commit of its `main`."""
     state = types.SimpleNamespace(
-        folder=write_hf(tmp_path / "repository"), main=FIRST, requests=[], broken=False
+        folder=write_hf(tmp_path / "repository"), main=FIRST, requests=[], broken=False, cut=""
     )
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -56,7 +56,9 @@ def hub(tmp_path, monkeypatch, data_dir):
                 self.send_header(name, value)
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(content)
+                is_cut = state.cut and self.path.endswith(state.cut)
+                self.wfile.write(content[: len(content) // 2] if is_cut else content)
+                self.close_connection = bool(is_cut)
 
         def log_message(self, *arguments):
             pass
@@ -96,7 +98,7 @@ def test_a_revision_can_be_named(hub, data_dir):
     bert, _ = d2l.load_pretrained_model("hf:org/bert")
     assert bert.encoder.config["num_heads"] == 8
     pins = {pin.name: pin.read_text().strip() for pin in data_dir.rglob("*.commit")}
-    assert pins == {"org--bert--v1.commit": FIRST, "org--bert.commit": SECOND}
+    assert pins == {"org--bert@v1.commit": FIRST, "org--bert.commit": SECOND}
     assert d2l.load_pretrained_model(f"hf:org/bert@{SECOND}")[0].encoder.config["num_heads"] == 8
 
 
@@ -151,10 +153,10 @@ def test_what_the_hub_does_not_have_is_an_oserror(hub, name, message):
         d2l.load_pretrained_model(name)
 
 
-@pytest.mark.parametrize("name", ["hf:", "hf:bert", "hf:org/bert/more", "hf:../..@x y", "hf:a/b@"])
+@pytest.mark.parametrize("name", ["", "bert", "org/bert/more", "../..@x y", "a/b@", "../.."])
 def test_a_name_of_another_form_is_refused(name, data_dir):
     with pytest.raises(ValueError, match="is not of the form hf:ORG/NAME"):
-        d2l.load_pretrained_model(name)
+        d2l.load_pretrained_model(f"hf:{name}")
 
 
 def test_a_hub_that_does_not_answer_is_an_oserror(hub, monkeypatch):
@@ -163,6 +165,24 @@ def test_a_hub_that_does_not_answer_is_an_oserror(hub, monkeypatch):
         d2l.load_pretrained_model("hf:org/bert")
     hub.broken = False
     d2l.load_pretrained_model("hf:org/bert")
+
+
+def test_a_connection_that_breaks_is_an_oserror_and_a_retry_succeeds(hub, data_dir):
+    hub.cut = "vocab.txt"
+    with pytest.raises(OSError, match="hf:org/bert: cannot be fetched"):
+        d2l.load_pretrained_model("hf:org/bert")
+    assert not list(data_dir.rglob("*.commit"))
+    hub.cut = ""
+    d2l.load_pretrained_model("hf:org/bert")
+
+
+@pytest.mark.parametrize("damage", [b"", b"..", b"\xff\xfe"])
+def test_a_damaged_note_of_the_commit_is_made_anew(hub, data_dir, damage):
+    d2l.load_pretrained_model("hf:org/bert")
+    pin = data_dir / "huggingface" / "org--bert.commit"
+    pin.write_bytes(damage)
+    d2l.load_pretrained_model("hf:org/bert")
+    assert pin.read_text() == FIRST + "\n"
 
 
 def test_without_the_package_the_error_says_how_to_get_it(monkeypatch, data_dir):
@@ -180,6 +200,7 @@ def test_the_command_line_fetches_it_before_class(hub, capsys):
 
 
 def test_its_classifier_has_a_name_of_its_own(hub):
-    assert d2l.classifier_dir("hf:org/bert", "SNLI").name == "bert-SNLI"
+    assert d2l.classifier_dir("hf:org/bert", "SNLI").name == "org--bert-SNLI"
+    assert d2l.classifier_dir("hf:other/bert", "SNLI").name == "other--bert-SNLI"
     assert d2l.recipe("hf:org/bert") == d2l.recipe("bert.base")
     assert json.dumps(d2l.recipe("hf:org/bert"))

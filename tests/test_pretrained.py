@@ -58,6 +58,21 @@ def test_a_config_that_contradicts_the_tensors_is_named(checkpoint):
         d2l.load_pretrained_model(checkpoint)
 
 
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"num_heads": True}, r"num_heads=True is not a whole number above zero"),
+        ({"num_heads": None}, r"num_heads=None is not a whole number above zero"),
+        ({"activation": "gelu"}, r"config.json: unknown entry 'activation': use vocab_size, "),
+        ({"num_heads": 7}, r"pretrained.params: .*cannot be split into num_heads=7"),
+    ],
+)
+def test_an_entry_of_the_config_that_means_nothing_is_named(checkpoint, entry, message):
+    (checkpoint / "config.json").write_text(json.dumps({**SIZES, **entry}))
+    with pytest.raises(ValueError, match=message):
+        d2l.load_pretrained_model(checkpoint)
+
+
 def test_without_a_config_the_number_of_heads_must_be_given(checkpoint):
     (checkpoint / "config.json").unlink()
     with pytest.raises(ValueError, match=r"number of heads.*num_heads=.*config.json"):

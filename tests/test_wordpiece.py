@@ -94,9 +94,14 @@ def test_words_of_a_list_are_cut_and_pieces_stay(pieces):
     assert torch.equal(as_words.all_token_ids, as_text.all_token_ids)
 
 
-def test_what_a_person_types_is_cut_as_it_stands(pieces):
+def test_half_a_surrogate_pair_is_a_question_mark(pieces):
+    assert pieces.tokenize("a \ud83d b") == ["a", "[UNK]", "b"]
+
+
+def test_what_a_person_types_is_cut_as_snlis_parses_are(pieces):
+    assert pieces.tokenize_typed("ban't") == pieces.tokenize("ba n't")
     strip = d2l.PairStrip("a Ban't.", "abab x", pieces)
-    assert repr(strip) == "[CLS] a b ##a ##n ' t . [SEP] ab ##ab [UNK] [SEP]"
+    assert repr(strip) == "[CLS] a b ##a n ' t . [SEP] ab ##ab [UNK] [SEP]"
     assert strip.count("unknown") == 1
     assert "read as [UNK]" in strip.legend()
     assert "[PAD] (" in repr(d2l.PairStrip("a", "b", pieces, 16, padded=True))

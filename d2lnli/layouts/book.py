@@ -6,7 +6,7 @@ The archives of its PyTorch edition and of its MXNet edition hold files of the s
 from pathlib import Path
 
 from ..text import Vocab
-from .files import Checkpoint, check_config, existing, read_json, read_torch_tensors
+from .files import Checkpoint, check_sizes, existing, read_json, read_torch_tensors
 from .mxnet import is_mxnet, read_mxnet
 
 _SPECIAL_TOKENS = ("<pad>", "<cls>", "<sep>", "<unk>")
@@ -33,7 +33,8 @@ def read_book(folder: Path) -> Checkpoint:
         path=path,
         tensors=read_mxnet(path) if mxnet else read_torch_tensors(path),
         names=MXNET_NAMES if mxnet else (),
-        config=check_config(config, config_path),
+        sizes=check_sizes(config, config_path),
+        options={},
         vocab=vocab,
         vocab_path=vocab_path,
     )

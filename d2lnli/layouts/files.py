@@ -15,20 +15,21 @@ from torch import Tensor
 from ..text import Vocab
 
 SIZES = ("vocab_size", "num_hiddens", "ffn_num_hiddens", "num_heads", "num_blks", "max_len")
-OPTIONS = ("activation", "embedding_norm", "norm_eps", "tied_decoder", "is_next")
 
 
 class Checkpoint(NamedTuple):
     """What a folder holds: tensors by the names of their file, and what else is known of them.
 
     `names` are the replacements, in order, that turn our name of a parameter into the file's;
-    `config` has some of `SIZES` and `OPTIONS`, as `config.json` gives them.
+    `sizes` has those of `SIZES` that `config.json` gives; `options` are arguments of `BERTModel` in
+    which the layout differs from the book's.
     """
 
     path: Path
     tensors: dict[str, Tensor]
     names: tuple[tuple[str, str], ...]
-    config: dict
+    sizes: dict[str, int]
+    options: dict
     vocab: Vocab
     vocab_path: Path
     left_out: tuple[str, ...] = ()
@@ -79,28 +80,29 @@ def read_torch_tensors(path: Path) -> dict[str, Tensor]:
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
     ):
         raise ValueError(f"{path} is not a state dict (names with tensors): save net.state_dict()")
+    for name, tensor in tensors.items():
+        dense = tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized
+        if not dense or not tensor.is_cpu:
+            raise ValueError(f"{path}: {name} is not a plain dense tensor: save it as one")
     return dict(tensors)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file."""
+    """Read the tensors of a safetensors file; what becomes of the file later does not matter."""
     try:
-        return safetensors.torch.load_file(existing(path))
+        mapped = safetensors.torch.load_file(existing(path))
+        return {name: tensor.clone() for name, tensor in mapped.items()}
     except safetensors.SafetensorError as error:
         raise ValueError(
             f"{path} is not a whole safetensors file ({error}): fetch it again"
         ) from error
 
 
-def check_config(config: dict, path: Path) -> dict:
-    """Return `config` if its sizes are whole numbers above zero and its options are ours."""
-    for name, value in config.items():
-        if name not in SIZES + OPTIONS:
-            known = ", ".join(SIZES + OPTIONS)
-            raise ValueError(f"{path}: unknown entry {name!r}: use {known}")
-        if name in SIZES and (type(value) is not int or value < 1):
+def check_sizes(sizes: dict, path: Path) -> dict[str, int]:
+    """Return sizes of a network if they are whole numbers above zero."""
+    for name, value in sizes.items():
+        if name not in SIZES:
+            raise ValueError(f"{path}: unknown entry {name!r}: use {', '.join(SIZES)}")
+        if type(value) is not int or value < 1:
             raise ValueError(f"{path}: {name}={value!r} is not a whole number above zero: mend it")
-    eps = config.get("norm_eps", 1e-5)
-    if type(eps) not in (int, float) or not 0 <= eps < 1:
-        raise ValueError(f"{path}: a layer norm's epsilon of {eps!r}: it is a small number")
-    return config
+    return sizes

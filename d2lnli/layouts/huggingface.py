@@ -9,11 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..bert import ACTIVATIONS
 from ..wordpiece import WordPieceVocab
 from .files import (
     Checkpoint,
-    check_config,
+    check_sizes,
     read_json,
     read_safetensors,
     read_torch_tensors,
@@ -51,39 +50,41 @@ _HEAD_NAMES = (
     ("nsp.output.", "cls.seq_relationship."),
 )
 _OLD_NORM_NAMES = (("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta"))
+_ACTIVATIONS = {"gelu": "gelu", "gelu_python": "gelu", "relu": "relu"}
 _BODY = ("embeddings.", "encoder.", "pooler.")
 _TOKENIZERS = ("Bert", "DistilBert", "PreTrained", "Tokenizers")
 
 
 def is_hugging_face(folder: Path) -> bool:
-    """Tell by its `config.json` whether a folder is of this layout."""
+    """Tell by its `config.json`, or by the files that stand alone, whether it is this layout."""
     path = folder / "config.json"
     config = read_json(path, dict) if path.is_file() else {}
-    return "model_type" in config or "hidden_size" in config
+    others = any((folder / name).is_file() for name in ("vocab.txt", "pytorch_model.bin"))
+    return "model_type" in config or "hidden_size" in config or others
 
 
 def read_hugging_face(folder: Path) -> Checkpoint:
     """Read a folder of this layout; what is not a BERT is refused by its name."""
     config_path, vocab_path = folder / "config.json", folder / "vocab.txt"
-    raw = read_json(config_path, dict)
-    _refuse_what_differs(raw, config_path)
-    tied = raw.get("tie_word_embeddings", True)
-    config = {ours: raw[theirs] for ours, theirs in _SIZES.items() if theirs in raw}
-    config |= {
-        "activation": raw.get("hidden_act", "gelu"),
+    config = read_json(config_path, dict)
+    _refuse_what_differs(config, config_path)
+    if "num_attention_heads" not in config:
+        raise ValueError(f"{config_path} lacks num_attention_heads: fetch it again")
+    sizes = {ours: config[theirs] for ours, theirs in _SIZES.items() if theirs in config}
+    options = {
+        "activation": _ACTIVATIONS[config.get("hidden_act", "gelu")],
         "embedding_norm": True,
-        "norm_eps": raw.get("layer_norm_eps", 1e-12),
-        "tied_decoder": tied,
+        "norm_eps": config.get("layer_norm_eps", 1e-12),
+        "tied_decoder": config.get("tie_word_embeddings", True),
         "is_next": 0,
     }
-    check_config(config, config_path)
     path = folder / "model.safetensors"
     if not path.is_file() and (folder / "pytorch_model.bin").is_file():
         path = folder / "pytorch_model.bin"
     tensors = (read_safetensors if path.suffix == ".safetensors" else read_torch_tensors)(path)
     prefix = "bert." if any(name.startswith("bert.") for name in tensors) else ""
     left_out = _leave_out(tensors, prefix)
-    _unify_decoder(tensors, prefix, tied, path)
+    _unify_decoder(tensors, prefix, options["tied_decoder"], path)
     positions = f"{prefix}embeddings.position_embeddings.weight"
     if positions in tensors:
         tensors[positions] = tensors[positions].unsqueeze(0)
@@ -91,7 +92,8 @@ def read_hugging_face(folder: Path) -> Checkpoint:
         path=path,
         tensors=tensors,
         names=_names(tensors, prefix),
-        config=config,
+        sizes=check_sizes(sizes, config_path),
+        options=options,
         vocab=_read_vocab(folder),
         vocab_path=vocab_path if vocab_path.is_file() else folder / "tokenizer.json",
         left_out=left_out,
@@ -103,7 +105,7 @@ def _refuse_what_differs(config: dict, path: Path) -> None:
     for name, default, right in (
         ("model_type", "bert", ("bert",)),
         ("position_embedding_type", "absolute", ("absolute",)),
-        ("hidden_act", "gelu", tuple(ACTIVATIONS)),
+        ("hidden_act", "gelu", tuple(_ACTIVATIONS)),
         ("type_vocab_size", 2, (2,)),
         ("is_decoder", False, (False,)),
         ("add_cross_attention", False, (False,)),
@@ -116,6 +118,9 @@ def _refuse_what_differs(config: dict, path: Path) -> None:
                 f"{path}: {name} is {json.dumps(value)}, and this BERT's must be {wanted}: choose "
                 "a checkpoint of a BERT, such as 'hf:google-bert/bert-base-uncased'"
             )
+    eps = config.get("layer_norm_eps", 1e-12)
+    if type(eps) not in (int, float) or not 0 <= eps < 1:
+        raise ValueError(f"{path}: layer_norm_eps is {eps!r}, not a small number: mend it")
 
 
 def _names(tensors: dict[str, Tensor], prefix: str) -> tuple[tuple[str, str], ...]:
@@ -138,20 +143,17 @@ def _leave_out(tensors: dict[str, Tensor], prefix: str) -> tuple[str, ...]:
 
 
 def _unify_decoder(tensors: dict[str, Tensor], prefix: str, tied: bool, path: Path) -> None:
-    """Leave one of the decoder's biases, and of a tied decoder's weights, that are one tensor."""
+    """Leave the decoder's bias, which has two names, once, and its weight only if it is its own."""
     bias, weight = "cls.predictions.decoder.bias", "cls.predictions.decoder.weight"
-    same = {bias: "cls.predictions.bias"}
-    if tied:
-        same[weight] = f"{prefix}embeddings.word_embeddings.weight"
-    for name, other in same.items():
-        if name in tensors and not torch.equal(
-            tensors[name], tensors.setdefault(other, tensors[name])
-        ):
-            raise ValueError(
-                f"{path}: {name} and {other} should be one tensor, but differ: if the decoder is "
-                "one of its own, config.json must say tie_word_embeddings: false"
-            )
-        tensors.pop(name, None)
+    words = tensors.get(f"{prefix}embeddings.word_embeddings.weight", torch.empty(0))
+    if bias in tensors:  # where the two differ, transformers computes with this one
+        tensors["cls.predictions.bias"] = tensors.pop(bias)
+    own = tensors.pop(weight, words) if tied else words
+    if own is not words and not torch.equal(own, words):
+        raise ValueError(
+            f"{path}: {weight} is not the word embedding, to which config.json ties it: if it is "
+            "the decoder's own, config.json must say tie_word_embeddings: false"
+        )
 
 
 def _read_vocab(folder: Path) -> WordPieceVocab:
@@ -166,8 +168,7 @@ def _read_vocab(folder: Path) -> WordPieceVocab:
     kind = told.get("tokenizer_class") or "BertTokenizer"
     if not str(kind).startswith(_TOKENIZERS) or "Japanese" in str(kind):
         raise ValueError(f"{settings}: tokenizer_class {kind!r} is not WordPiece, BERT's own")
-    tokenizer = read_json(whole, dict) if whole.is_file() else {}
-    normalizer = tokenizer.get("normalizer") or {}
+    pieces, normalizer = _read_whole(whole) if whole.is_file() else (None, {})
     chosen = {
         "lowercase": told.get("do_lower_case", normalizer.get("lowercase", True)),
         "strip_accents": told.get("strip_accents", normalizer.get("strip_accents")),
@@ -175,35 +176,42 @@ def _read_vocab(folder: Path) -> WordPieceVocab:
             "tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)
         ),
     }
-    if texts.is_file() or not whole.is_file():
-        path, pieces = texts, _read_lines(texts)
-    else:
-        path, pieces = whole, _pieces_by_id(tokenizer, whole)
+    path = texts if texts.is_file() or pieces is None else whole
     try:
-        return WordPieceVocab(pieces, **chosen)
+        return WordPieceVocab(_read_lines(texts) if path == texts else pieces, **chosen)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def _read_lines(path: Path) -> list[str]:
-    """Return the lines of a file; only a line feed ends one, for pieces hold other separators."""
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing, and so is tokenizer.json: a checkpoint's folder must hold one"
         )
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error}): fetch it again") from error
-    return text.removesuffix("\n").split("\n")
+        raise ValueError(f"it is not UTF-8 ({error}): fetch it again") from error
+    return text.removesuffix("\n").split("\n")  # splitlines would split at pieces' own signs too
 
 
-def _pieces_by_id(tokenizer: dict, path: Path) -> list[str]:
-    model = tokenizer.get("model") or {}
-    kind, ids = model.get("type", "WordPiece"), model.get("vocab")
-    if kind != "WordPiece" or not isinstance(ids, dict):
-        raise ValueError(f"{path}: a {kind} model, not WordPiece, BERT's own")
-    pieces = {i: piece for piece, i in ids.items() if isinstance(i, int)}
-    if sorted(pieces) != list(range(len(ids))):
+def _read_whole(path: Path) -> tuple[list[str], dict]:
+    """Return the pieces, in the order of their ids, and the normalizer of a `tokenizer.json`."""
+    tokenizer = read_json(path, dict)
+    model, normalizer = tokenizer.get("model"), tokenizer.get("normalizer") or {}
+    right = {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##"}
+    for part, wanted in ((model, right), (normalizer, {"type": "BertNormalizer"})):
+        for name, value in wanted.items():
+            found = part.get(name, value) if isinstance(part, dict) else part
+            if found != value:
+                raise ValueError(f"{path}: {name} is {found!r}, and BERT's own is {value!r}")
+    try:
+        ids = {piece: int(i) for piece, i in model["vocab"].items()}
+        added = {token["content"] for token in tokenizer.get("added_tokens") or ()} - ids.keys()
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: its vocabulary is not a tokenizer's: fetch it again") from error
+    if sorted(ids.values()) != list(range(len(ids))):
         raise ValueError(f"{path}: the ids of its {len(ids)} pieces are not 0 to {len(ids) - 1}")
-    return [pieces[i] for i in range(len(ids))]
+    if added:
+        raise ValueError(f"{path}: the added tokens {sorted(added)} are no pieces: unsupported")
+    return sorted(ids, key=ids.get), normalizer
