@@ -35,7 +35,7 @@ def hub(tmp_path, monkeypatch, data_dir):
             commit = {"main": state.main, "v1": FIRST}.get(revision, revision)
             path = state.folder / file
             if state.broken:
-                self.answer(503, {}, b"")
+                self.answer(403, {}, b"")
             elif (organisation, name) != ("org", "bert"):
                 self.answer(401, {"X-Error-Code": "RepoNotFound"}, b"")
             elif commit not in (FIRST, SECOND):
@@ -159,7 +159,7 @@ def test_a_name_of_another_form_is_refused(name, data_dir):
         d2l.load_pretrained_model(f"hf:{name}")
 
 
-def test_a_hub_that_does_not_answer_is_an_oserror(hub, monkeypatch):
+def test_a_hub_that_refuses_is_an_oserror(hub, monkeypatch):
     hub.broken = True
     with pytest.raises(OSError, match="cannot be fetched"):
         d2l.load_pretrained_model("hf:org/bert")

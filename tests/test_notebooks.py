@@ -86,7 +86,7 @@ def test_a_notebook_is_committed_executed_and_clean(any_notebook):
 
 def test_the_table_of_checkpoints_is_true():
     text = prose(nbformat.read(NOTEBOOKS[0], as_version=4))
-    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|`")]
     uncased = dict(num_hiddens=768, ffn_num_hiddens=3072, num_heads=12, num_blks=12, max_len=512)
     minilm = dict(num_hiddens=384, ffn_num_hiddens=1536, num_heads=12, num_blks=6, max_len=512)
     bert = dict(embedding_norm=True, tied_decoder=True)
@@ -104,14 +104,14 @@ def test_the_table_of_checkpoints_is_true():
         "SNLI", "SNLI-sample",
     }  # fmt: skip
     for row, config in zip(rows, sizes.values(), strict=True):
-        _, blocks, hidden, vocabulary, parameters, size, *_ = row
+        _, blocks, hidden, vocabulary, tokenisation, parameters, size, *_ = row
         with torch.device("meta"):
             model = d2l.BERTModel(**{"dropout": 0.1, **config})
         parts = (model.encoder, model.hidden) if row[0] == "`minilm`" else (model,)
         millions = sum(p.numel() for part in parts for p in part.parameters()) / 1e6
         assert (int(blocks), int(hidden)) == (config["num_blks"], config["num_hiddens"])
-        kind = "pieces" if config.get("embedding_norm") else "words"
-        assert vocabulary == f"{config['vocab_size']:,} {kind}"
+        assert tokenisation == ("WordPiece" if config.get("embedding_norm") else "words")
+        assert vocabulary == f"{config['vocab_size']:,}"
         assert parameters in (f"{millions:.0f} million", f"{millions:.1f} million")
         assert size == f"{4 * millions:.0f} MB"
 
@@ -242,6 +242,7 @@ def test_words_in_backticks_are_words_of_the_notebook_or_of_the_package(notebook
     for path in (ROOT / "d2lnli").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names.update(getattr(node, field, None) for field in ("name", "id", "attr", "arg"))
+    names.update(d2l.DATA_HUB)
     for name in re.findall(r"`([A-Za-z_]\w+)`", prose(notebook)):
         assert name in names, name
 
