@@ -8,7 +8,8 @@ one, what is there is used.
 import re
 from pathlib import Path
 
-_FILES = ("config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json")
+_CONFIG = "config.json"
+_TOKENIZER = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -36,7 +37,7 @@ def hugging_face_folder(name: str, data_dir: Path) -> Path:
             f"hf:{name}: cannot be fetched ({type(cause or error).__name__}: {reason}). Look at "
             "the name and the network, or put its files into a folder and give the folder"
         ) from error
-    if not any((folder / file).is_file() for file in _WEIGHTS):
+    if folder is None:
         raise ValueError(
             f"hf:{name} has neither {' nor '.join(_WEIGHTS)}: choose another checkpoint"
         )
@@ -46,27 +47,28 @@ def hugging_face_folder(name: str, data_dir: Path) -> Path:
     return folder
 
 
-def _download(repository: str, revision: str | None, cache: Path) -> Path:
-    """Fetch what `load_pretrained_model` reads; all of it from the commit of the first file."""
+def _download(repository: str, revision: str | None, cache: Path) -> Path | None:
+    """Fetch what `load_pretrained_model` reads; all of it from the commit of the first file.
+
+    None if there are no weights.
+    """
     try:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     except ImportError as error:
         raise OSError(f"{error}: python -m pip install 'huggingface_hub>=0.26'") from error
 
-    def fetch(file: str, revision: str | None) -> Path:
-        return Path(hf_hub_download(repository, file, revision=revision, cache_dir=cache))
-
-    def found(file: str) -> bool:
+    def fetch(file: str, revision: str | None) -> Path | None:
         try:
-            return fetch(file, folder.name).is_file()
+            return Path(hf_hub_download(repository, file, revision=revision, cache_dir=cache))
         except LocalEntryNotFoundError:  # the network, not the hub, says no
             raise
         except EntryNotFoundError:
-            return False
+            if file == _CONFIG:
+                raise
+            return None
 
-    folder = fetch(_FILES[0], revision).parent
-    for file in _FILES[1:]:
-        found(file)
-    any(found(file) for file in _WEIGHTS)
-    return folder
+    folder = fetch(_CONFIG, revision).parent
+    for file in _TOKENIZER:
+        fetch(file, folder.name)
+    return folder if any(fetch(file, folder.name) for file in _WEIGHTS) else None

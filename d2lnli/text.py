@@ -72,13 +72,6 @@ class Vocab:
         """Split a sentence as the model was pretrained: lower case, at white space."""
         return sentence.lower().split()
 
-    def tokenize_typed(self, sentence: str) -> list[str]:
-        """Split a sentence that a person typed, its signs set apart as in SNLI's parses.
-
-        So it is split like those that a classifier was fine-tuned on.
-        """
-        return self.tokenize(space_words(sentence))
-
     def split(self, words: list[str]) -> list[str]:
         """Return words as tokens: here each is one."""
         return words
@@ -95,7 +88,10 @@ def space_words(sentence: str) -> str:
 
 
 def typed_tokens(vocab: Vocab, text: str | list[str]) -> list[str]:
-    """Return the tokens of a sentence that a person typed, or of a list of words."""
+    """Return the tokens of a list of words, or of a sentence that a person typed.
+
+    Its signs are set apart as in SNLI's parses, on which classifiers are fine-tuned.
+    """
     if isinstance(text, (list, tuple)):
         return vocab.split(list(text))
-    return vocab.tokenize_typed(text)
+    return vocab.tokenize(space_words(text))

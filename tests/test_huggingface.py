@@ -105,6 +105,15 @@ def test_a_whole_checkpoint_in_any_form(tmp_path, change, file, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_a_config_without_a_model_type_is_read_as_a_berts(tmp_path):
+    folder = write_hf(tmp_path / "bert")
+    config = json.loads((folder / "config.json").read_text())
+    for name in ("model_type", "architectures", "layer_norm_eps", "tie_word_embeddings"):
+        del config[name]
+    (folder / "config.json").write_text(json.dumps(config))
+    close(outputs(folder)[1], "prediction_logits")
+
+
 def test_half_precision_is_computed_in_single(tmp_path):
     folder = write_hf(tmp_path / "b", lambda t: {name: x.half() for name, x in t.items()})
     close(outputs(folder)[0], HIDDEN, atol=2e-2)
@@ -194,8 +203,8 @@ def test_arguments_must_agree_here_too(tmp_path):
         ({"is_decoder": True}, r"is_decoder is true"),
         ({"layer_norm_eps": "small"}, r"layer_norm_eps is 'small'"),
         ({"layer_norm_eps": None}, r"layer_norm_eps is None"),
-        ({"num_attention_heads": "4"}, r"num_heads='4' is not a whole number"),
-        ({"num_attention_heads": 0}, r"num_heads=0 is not a whole number"),
+        ({"num_attention_heads": "4"}, r"num_attention_heads='4' is not a whole number"),
+        ({"num_attention_heads": 0}, r"num_attention_heads=0 is not a whole number"),
         ({"num_attention_heads": 5}, r"model.safetensors: .*cannot be split"),
         ({"hidden_size": 64}, r"num_hiddens=64 \(config.json\) contradicts num_hiddens=32"),
         ({"intermediate_size": 64}, r"ffn_num_hiddens=64 \(config.json\) contradicts"),
@@ -458,5 +467,5 @@ def test_a_tensor_that_is_not_plain_is_named(tmp_path, strange):
     folder = write_hf(
         tmp_path / "bert", lambda t: {**t, name: strange(t[name])}, file="pytorch_model.bin"
     )
-    with pytest.raises(ValueError, match=r"pytorch_model.bin"):
+    with pytest.raises(ValueError, match=rf"pytorch_model.bin: {name} is not a plain dense"):
         d2l.load_pretrained_model(folder)

@@ -10,6 +10,7 @@ from .files import Checkpoint, check_sizes, existing, read_json, read_torch_tens
 from .mxnet import is_mxnet, read_mxnet
 
 _SPECIAL_TOKENS = ("<pad>", "<cls>", "<sep>", "<unk>")
+_SIZES = ("vocab_size", "num_hiddens", "ffn_num_hiddens", "num_heads", "num_blks", "max_len")
 MXNET_NAMES = (
     (".ln.weight", ".ln.gamma"),
     (".ln.bias", ".ln.beta"),
@@ -27,13 +28,15 @@ def read_book(folder: Path) -> Checkpoint:
         folder / name for name in ("vocab.json", "pretrained.params", "config.json")
     )
     vocab = read_vocab(vocab_path)
-    config = read_json(config_path, dict) if config_path.is_file() else {}
+    sizes = read_json(config_path, dict) if config_path.is_file() else {}
+    for name in sizes.keys() - set(_SIZES):
+        raise ValueError(f"{config_path}: unknown entry {name!r}: use {', '.join(_SIZES)}")
     mxnet = is_mxnet(existing(path))
     return Checkpoint(
         path=path,
         tensors=read_mxnet(path) if mxnet else read_torch_tensors(path),
         names=MXNET_NAMES if mxnet else (),
-        sizes=check_sizes(config, config_path),
+        sizes=check_sizes(sizes, config_path),
         options={},
         vocab=vocab,
         vocab_path=vocab_path,

@@ -14,14 +14,12 @@ from torch import Tensor
 
 from ..text import Vocab
 
-SIZES = ("vocab_size", "num_hiddens", "ffn_num_hiddens", "num_heads", "num_blks", "max_len")
-
 
 class Checkpoint(NamedTuple):
     """What a folder holds: tensors by the names of their file, and what else is known of them.
 
     `names` are the replacements, in order, that turn our name of a parameter into the file's;
-    `sizes` has those of `SIZES` that `config.json` gives; `options` are arguments of `BERTModel` in
+    `sizes` are those that `config.json` gives; `options` are arguments of `BERTModel` in
     which the layout differs from the book's.
     """
 
@@ -99,10 +97,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def check_sizes(sizes: dict, path: Path) -> dict[str, int]:
-    """Return sizes of a network if they are whole numbers above zero."""
+    """Return the sizes in a config if they are whole numbers above zero."""
     for name, value in sizes.items():
-        if name not in SIZES:
-            raise ValueError(f"{path}: unknown entry {name!r}: use {', '.join(SIZES)}")
         if type(value) is not int or value < 1:
             raise ValueError(f"{path}: {name}={value!r} is not a whole number above zero: mend it")
     return sizes

@@ -65,11 +65,12 @@ def is_hugging_face(folder: Path) -> bool:
 
 def read_hugging_face(folder: Path) -> Checkpoint:
     """Read a folder of this layout; what is not a BERT is refused by its name."""
-    config_path, vocab_path = folder / "config.json", folder / "vocab.txt"
+    config_path = folder / "config.json"
     config = read_json(config_path, dict)
     _refuse_what_differs(config, config_path)
     if "num_attention_heads" not in config:
         raise ValueError(f"{config_path} lacks num_attention_heads: fetch it again")
+    check_sizes({name: config[name] for name in _SIZES.values() if name in config}, config_path)
     sizes = {ours: config[theirs] for ours, theirs in _SIZES.items() if theirs in config}
     options = {
         "activation": _ACTIVATIONS[config.get("hidden_act", "gelu")],
@@ -88,14 +89,15 @@ def read_hugging_face(folder: Path) -> Checkpoint:
     positions = f"{prefix}embeddings.position_embeddings.weight"
     if positions in tensors:
         tensors[positions] = tensors[positions].unsqueeze(0)
+    vocab, vocab_path = _read_vocab(folder)
     return Checkpoint(
         path=path,
         tensors=tensors,
         names=_names(tensors, prefix),
-        sizes=check_sizes(sizes, config_path),
+        sizes=sizes,
         options=options,
-        vocab=_read_vocab(folder),
-        vocab_path=vocab_path if vocab_path.is_file() else folder / "tokenizer.json",
+        vocab=vocab,
+        vocab_path=vocab_path,
         left_out=left_out,
     )
 
@@ -156,10 +158,11 @@ def _unify_decoder(tensors: dict[str, Tensor], prefix: str, tied: bool, path: Pa
         )
 
 
-def _read_vocab(folder: Path) -> WordPieceVocab:
-    """Read the pieces from `vocab.txt`, else `tokenizer.json`, and how to lower-case from either.
+def _read_vocab(folder: Path) -> tuple[WordPieceVocab, Path]:
+    """Read the pieces from `vocab.txt`, else `tokenizer.json`; return also which it was.
 
-    What `tokenizer_config.json` says counts most; with nothing said, it is as in bert-base-uncased.
+    How to lower-case is in `tokenizer_config.json`, else in `tokenizer.json`, else as in
+    bert-base-uncased.
     """
     texts, whole, settings = (
         folder / name for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
@@ -178,7 +181,7 @@ def _read_vocab(folder: Path) -> WordPieceVocab:
     }
     path = texts if texts.is_file() or pieces is None else whole
     try:
-        return WordPieceVocab(_read_lines(texts) if path == texts else pieces, **chosen)
+        return WordPieceVocab(_read_lines(path) if path == texts else pieces, **chosen), path
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
