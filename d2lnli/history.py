@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from statistics import harmonic_mean
 
+from .files import replace_file
 from .plotting import HistoryPicture, Picture
 
 
@@ -101,13 +102,3 @@ class History:
 
 
 _COLUMNS = tuple(column.name for column in fields(Record))
-
-
-def replace_file(path: Path, write) -> None:
-    """Call `write` on a temporary file beside `path` and give it that name once it is whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

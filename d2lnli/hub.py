@@ -5,9 +5,12 @@ import os
 import tempfile
 import urllib.parse
 import urllib.request
-import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from .archives import extract_folder
+from .files import alone
 from .hf import hugging_face_folder
 
 DATA_URL = "https://d2l-data.s3-accelerate.amazonaws.com/"
@@ -125,12 +128,14 @@ def download_extract(name: str, folder: str | None = None) -> str:
     url, sha1 = _address(name)
     target = _folder(url, folder)
     if not target.is_dir():
-        archive = Path(download(name))
-        if not archive.is_file():
-            raise FileNotFoundError(
-                f"{name}: {archive} is missing: reinstall d2lnli or mend DATA_HUB"
-            )
-        _extract(archive, target, sha1)
+        with _writing(name, target):
+            if not target.is_dir():
+                archive = Path(download(name))
+                if not archive.is_file():
+                    raise FileNotFoundError(
+                        f"{name}: {archive} is missing: reinstall d2lnli or mend DATA_HUB"
+                    )
+                extract_folder(archive, target, sha1 or "")
     _check_origin(name, target, sha1)
     return str(target)
 
@@ -144,28 +149,30 @@ def download(name: str) -> str:
         return str(_folder(url, None))
     if not sha1:
         raise ValueError(f"DATA_HUB[{name!r}] has no SHA-1 to verify {url} with: give one")
-    import pooch
-    import requests
+    from .downloads import fetch, has_sha1
 
-    folder, archive = data_dir(), _archive_name(url)
-    by_hand = f"fetch {url} by hand, put it into {folder} and call again"
-    pooch.get_logger().setLevel("WARNING")
+    archive = data_dir() / _archive_name(url)
+    if not has_sha1(archive, sha1):
+        with _writing(name, archive):
+            if not has_sha1(archive, sha1):
+                fetch(name, url, sha1, archive)
+    return str(archive)
+
+
+@contextmanager
+def _writing(name: str, path: Path) -> Iterator[None]:
+    """Make `path` in the data folder, alone; say what to do if the folder takes nothing."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return pooch.retrieve(url, f"sha1:{sha1}", archive, folder, progressbar=True)
-    except ValueError as error:
-        raise ValueError(
-            f"{name}: what came from {url} does not have the SHA-1 {sha1}, so it was not kept. "
-            f"A proxy or a login page may have answered instead: try again, or {by_hand}"
-        ) from error
-    except requests.RequestException as error:
-        raise OSError(
-            f"{name}: cannot download {url} ({error}). Try again, or {by_hand}"
-        ) from error
+        with alone(path):
+            yield
+    except FileNotFoundError:
+        raise
     except OSError as error:
+        if error.errno is None:  # it says what to do
+            raise
         raise OSError(
-            f"{name}: cannot write to the data folder {folder} ({error}): "
-            "set D2LNLI_DATA_DIR to a folder that you may write to"
+            f"{name}: cannot write to the data folder {path.parent} ({error}): "
+            "free some space, or set D2LNLI_DATA_DIR to a folder that you may write to"
         ) from error
 
 
@@ -215,6 +222,8 @@ def _archive_name(url: str) -> str:
 def _folder(url: str, folder: str | None) -> Path:
     archive = _archive_name(url)
     if archive.endswith(".zip"):
+        if folder and (folder == ".." or Path(folder).name != folder):
+            raise ValueError(f"folder={folder!r}: give the name of a folder, not a path")
         return data_dir() / (folder or archive.removesuffix(".zip"))
     if url.startswith("file:"):
         return _local_path(url) / (folder or "")
@@ -223,39 +232,9 @@ def _folder(url: str, folder: str | None) -> Path:
     raise ValueError(f"{url} is not a .zip archive: DATA_HUB holds zip archives")
 
 
-def _extract(archive: Path, target: Path, sha1: str | None) -> None:
-    """Extract one folder of an archive; it takes its name only once it is whole."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            tempfile.TemporaryDirectory(dir=target.parent, prefix=".extracting-") as temporary,
-            zipfile.ZipFile(archive) as file,
-        ):
-            inside = target.name + "/"
-            members = [m for m in file.namelist() if m.startswith(inside) and m.isprintable()]
-            if not members:
-                raise ValueError(
-                    f"{archive} has no folder {inside!r}: it holds {file.namelist()[:5]}. "
-                    "Name the folder: download_extract(name, folder)"
-                )
-            file.extractall(temporary, members)
-            extracted = Path(temporary) / target.name
-            (extracted / ".sha1").write_text(sha1 or "", encoding="utf-8")
-            if not target.is_dir():
-                extracted.rename(target)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{archive} is not a whole zip archive ({error}): delete it") from error
-    except OSError as error:
-        if not target.is_dir():
-            raise OSError(
-                f"cannot extract {archive} to {target} ({error}): free some space, or set "
-                "D2LNLI_DATA_DIR to a folder that you may write to"
-            ) from error
-
-
 def _check_origin(name: str, target: Path, sha1: str | None) -> None:
     marker = target / ".sha1"
-    origin = marker.read_text(encoding="utf-8") if marker.is_file() else ""
+    origin = marker.read_text("utf-8", "replace") if marker.is_file() else ""
     if sha1 and origin and origin != sha1:
         raise ValueError(
             f"{target} was extracted from an archive with SHA-1 {origin}, but DATA_HUB[{name!r}] "

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from .devices import autocast, choose_precision, first_device
 from .evaluation import accuracy_on, check_fits, evaluate, to_device
-from .history import History, Record, replace_file
+from .files import replace_file
+from .history import History, Record
 from .layouts.files import read_torch
 from .optimizer import RowAdam, adam, clip_gradients
 from .plotting import LivePlot

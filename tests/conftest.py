@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import d2lnli as d2l
+from d2lnli import downloads
 
 torch.set_num_threads(1)  # the networks here are too small for more
 _data_dir = tempfile.TemporaryDirectory(prefix="d2lnli-tests-")
@@ -30,6 +31,18 @@ def data_dir(tmp_path, monkeypatch) -> Path:
     """An empty data folder for this test alone."""
     monkeypatch.setenv("D2LNLI_DATA_DIR", str(tmp_path / "data"))
     return tmp_path / "data"
+
+
+@pytest.fixture(autouse=True)
+def no_long_waits(monkeypatch):
+    """Let the next attempt at a download follow at once."""
+    monkeypatch.setattr(downloads, "_FIRST_WAIT", 0.001)
+
+
+def contents(folder: Path) -> list[str]:
+    """Return the names of what is in a folder that may not be there; locks do not count."""
+    names = (path.name for path in folder.iterdir()) if folder.exists() else ()
+    return sorted(name for name in names if name != ".locks")
 
 
 @pytest.fixture

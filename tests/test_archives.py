@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SPECIALS, zip_folder
+from conftest import SPECIALS, contents, zip_folder
 from layouts import in_mxnet, write_mxnet
 
 import d2lnli as d2l
@@ -90,7 +90,7 @@ def test_a_damaged_archive_is_never_kept(damage, server, tmp_path, monkeypatch, 
     monkeypatch.setitem(d2l.DATA_HUB, "my.bert", (server.url + "my.bert.zip", sha1))
     with pytest.raises(ValueError, match=rf"my.bert: .*does not have the SHA-1 {sha1}.*by hand"):
         d2l.load_pretrained_model("my.bert")
-    assert not list(data_dir.iterdir())
+    assert contents(data_dir) == []
     archive.write_bytes(whole)
     assert zipfile.is_zipfile(d2l.download("my.bert"))
 

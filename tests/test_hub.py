@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from conftest import SPECIALS, write_checkpoint, zip_folder
+from conftest import SPECIALS, contents, write_checkpoint, zip_folder
 
 import d2lnli as d2l
 from d2lnli import hub
@@ -51,10 +51,7 @@ def test_a_second_call_finds_it_there(published, server):
 
 def test_nothing_is_left_of_the_extraction_and_of_other_members(published, data_dir):
     d2l.download_extract("my.bert")
-    assert sorted(path.name for path in data_dir.iterdir()) == [
-        "my.bert.torch",
-        "my.bert.torch.zip",
-    ]
+    assert contents(data_dir) == ["my.bert.torch", "my.bert.torch.zip"]
 
 
 def test_an_archive_fetched_by_hand_is_used(published, server, data_dir):
@@ -90,7 +87,7 @@ def test_a_wrong_sha1_keeps_nothing(published, server, monkeypatch, data_dir):
     monkeypatch.setitem(d2l.DATA_HUB, "my.bert", (server.url + "my.bert.torch.zip", "0" * 40))
     with pytest.raises(ValueError, match=r"my.bert: what came from http.*SHA-1 0{40}.*by hand"):
         d2l.download_extract("my.bert")
-    assert list(data_dir.iterdir()) == []
+    assert contents(data_dir) == []
 
 
 def test_an_extracted_folder_of_another_archive_is_not_passed_off(published, server, monkeypatch):
@@ -105,14 +102,14 @@ def test_no_network_says_what_to_do(published, monkeypatch, data_dir):
     monkeypatch.setitem(d2l.DATA_HUB, "my.bert", address)
     with pytest.raises(OSError, match=r"cannot download http://127.0.0.1:9/.*by hand, put it into"):
         d2l.download_extract("my.bert")
-    assert list(data_dir.iterdir()) == []
+    assert contents(data_dir) == []
 
 
 def test_a_missing_page_says_what_to_do(server, monkeypatch, data_dir):
     monkeypatch.setitem(d2l.DATA_HUB, "gone", (server.url + "gone.zip", "0" * 40))
     with pytest.raises(OSError, match=r"gone: cannot download .*404"):
         d2l.download_extract("gone")
-    assert list(data_dir.iterdir()) == []
+    assert contents(data_dir) == []
 
 
 def test_what_is_not_a_zip_archive_is_refused(server, monkeypatch, data_dir):

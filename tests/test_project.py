@@ -95,7 +95,7 @@ def test_the_conda_environment_is_well_formed_and_admits_the_tested_set():
 def test_modules_stay_short_and_import_one_way():
     layers = [
         {"text", "truncation", "hf", "self_attention", "optimizer", "devices", "plotting"}
-        | {"recipes"},
+        | {"recipes", "files", "downloads", "archives"},
         {"encoding", "bert", "history", "strips", "hub", "wordpiece"},
         {"snli", "layouts", "progress"},
         {"pretrained"},

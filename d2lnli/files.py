@@ -1,0 +1,41 @@
+"""Files and folders that are written whole or not at all, by one process at a time."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` on a temporary file beside `path` and give it that name once it is whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(path: Path, wait: bool = True) -> Iterator[None]:
+    """Let one process at a time, of all that share a folder, work on `path` in it.
+
+    The others wait; without `wait`, BlockingIOError says that they cannot have it. The lock falls
+    when its process ends, however it ends; its file, in the folder `.locks`, stays.
+    """
+    locks = path.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / path.name, mode=0o666)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not wait:
+            raise BlockingIOError(f"another process is at work on {path}") from None
+        print(f"waiting for another process that is at work on {path.name}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,189 @@
+"""Archives that nobody should open: refused, with nothing written anywhere."""
+
+import errno
+import io
+import stat
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import contents
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import d2lnli as d2l
+from d2lnli import archives
+from d2lnli.archives import extract_folder
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def pack(path: Path, *members: tuple[zipfile.ZipInfo | str, bytes], method=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", method) as file:
+        for name, content in (("my/vocab.json", b"[]"), *members):
+            file.writestr(name, content, method)
+    return path
+
+
+def member(name: str, mode: int = 0) -> zipfile.ZipInfo:
+    """A member under exactly that name, which zipfile would mend."""
+    info = zipfile.ZipInfo()
+    info.filename, info.external_attr = name, mode << 16
+    return info
+
+
+def everything(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "reason"),
+    [
+        ("my/../../evil", 0, "leads out of its folder"),
+        ("../evil", 0, "leads out of its folder"),
+        ("my\\..\\..\\evil", 0, "leads out of its folder"),
+        ("..", 0, "leads out of its folder"),
+        ("/tmp/evil", 0, "has an absolute name"),
+        ("\\\\host\\evil", 0, "has an absolute name"),
+        ("C:\\evil", 0, "has an absolute name"),
+        ("c:evil", 0, "has an absolute name"),
+        ("my/link", stat.S_IFLNK | 0o777, "is a link or a device"),
+        ("my/fifo", stat.S_IFIFO | 0o666, "is a link or a device"),
+        ("my/device", stat.S_IFCHR | 0o666, "is a link or a device"),
+        ("my/more.zip", 0, "is an archive itself"),
+        ("my/more.TAR.GZ", 0, "is an archive itself"),
+    ],
+)
+def test_a_dangerous_member_is_refused_and_nothing_written(folder, name, mode, reason):
+    archive = pack(folder / "my.zip", (member(name, mode), b"/etc/passwd"))
+    before = everything(folder.parent)
+    with pytest.raises(ValueError, match=rf"my.zip: refused, for its member .* {reason}"):
+        extract_folder(archive, folder / "my", "")
+    assert everything(folder.parent) == before
+
+
+def test_an_encrypted_archive_is_refused(folder):
+    whole = bytearray(pack(folder / "my.zip").read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        whole[whole.index(signature) + offset] |= 1
+    (folder / "my.zip").write_bytes(whole)
+    with pytest.raises(ValueError, match=r"refused, for its member 'my/vocab.json' is encrypted"):
+        extract_folder(folder / "my.zip", folder / "my", "")
+    assert contents(folder) == ["my.zip"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_that_may_grow_without_bound_are_refused(folder, method):
+    pack(folder / "my.zip", method=method)
+    with pytest.raises(ValueError, match=r"compressed in an unusual way"):
+        extract_folder(folder / "my.zip", folder / "my", "")
+
+
+def test_a_bomb_that_tells_its_size_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(archives, "_LARGE", 2**20)
+    pack(folder / "my.zip", ("my/zeros", bytes(2**21)))
+    with pytest.raises(ValueError, match=r"would grow to 2,097,154 bytes, more than 200 times"):
+        extract_folder(folder / "my.zip", folder / "my", "")
+    assert contents(folder) == ["my.zip"]
+
+
+@pytest.mark.parametrize("declared", [10, 2**20])
+def test_a_bomb_that_hides_its_size_writes_no_more_than_it_tells(folder, declared, monkeypatch):
+    pack(folder / "my.zip", ("my/zeros", bytes(2**24)))
+    whole = bytearray((folder / "my.zip").read_bytes())
+    for place in range(len(whole) - 4):
+        if whole[place : place + 4] == struct.pack("<I", 2**24):
+            whole[place : place + 4] = struct.pack("<I", declared)
+    (folder / "my.zip").write_bytes(whole)
+    sizes, rmtree = [], archives.shutil.rmtree
+
+    def look_and_remove(path, **options):
+        sizes.extend(file.stat().st_size for file in Path(path).rglob("zeros"))
+        rmtree(path, **options)
+
+    monkeypatch.setattr(archives.shutil, "rmtree", look_and_remove)
+    with pytest.raises(ValueError, match=r"is not a whole zip archive"):
+        extract_folder(folder / "my.zip", folder / "my", "")
+    assert sizes and max(sizes) <= declared
+    assert contents(folder) == ["my.zip"]
+
+
+def test_a_real_bomb_of_overlapping_members_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(archives, "_LARGE", 2**20)
+    kernel = io.BytesIO()
+    with zipfile.ZipFile(kernel, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("my/a", bytes(2**19))
+    whole = kernel.getvalue()
+    start = whole.index(b"PK\x01\x02")
+    end = whole.index(b"PK\x05\x06")
+    entries = whole[start:end] * 50  # fifty names for one stream
+    tail = bytearray(whole[end:])
+    tail[8:12] = struct.pack("<HH", 50, 50)
+    tail[12:16] = struct.pack("<I", len(entries))
+    (folder / "my.zip").write_bytes(whole[:start] + entries + bytes(tail))
+    with pytest.raises(ValueError, match=r"would grow to 26,214,400 bytes|not a whole zip"):
+        extract_folder(folder / "my.zip", folder / "my", "")
+    assert contents(folder) == ["my.zip"]
+
+
+def test_too_little_room_is_seen_before_it_is_filled(folder, monkeypatch):
+    pack(folder / "my.zip")
+    usage = archives.shutil.disk_usage(folder)
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage._replace(free=1))
+    with pytest.raises(OSError, match=r"2 bytes are needed, 1 are free") as raised:
+        extract_folder(folder / "my.zip", folder / "my", "")
+    assert raised.value.errno == errno.ENOSPC
+
+
+def test_what_a_killed_process_left_is_no_hindrance(folder):
+    (folder / ".my.extracting" / "my").mkdir(parents=True)
+    (folder / ".my.extracting" / "my" / "half").write_text("")
+    extract_folder(pack(folder / "my.zip"), folder / "my", "")
+    assert contents(folder) == ["my", "my.zip"]
+    assert everything(folder / "my") == {"vocab.json", ".sha1"}
+
+
+def test_names_that_other_systems_cannot_write_are_left_out(folder):
+    pack(folder / "my.zip", ("my/Icon\r", b""), ("my/b\x07ll", b""), ("__MACOSX/my/._x", b""))
+    extract_folder(folder / "my.zip", folder / "my", "")
+    assert everything(folder / "my") == {"vocab.json", ".sha1"}
+
+
+def test_a_folder_is_named_not_a_path(folder, monkeypatch):
+    address = (pack(folder / "my.zip").as_uri(), None)
+    monkeypatch.setitem(d2l.DATA_HUB, "my", address)
+    for path in ("../my", "a/b", "/tmp", ".."):
+        with pytest.raises(ValueError, match=r"give the name of a folder, not a path"):
+            d2l.download_extract("my", path)
+
+
+@pytest.mark.parametrize("cases", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_a_damaged_archive_is_refused_or_whole(folder, cases):
+    whole = pack(folder / "my.zip", ("my/params", bytes(range(256)) * 8)).read_bytes()
+    target = folder / "my"
+
+    @settings(
+        max_examples=cases, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    )
+    @given(st.lists(st.tuples(st.integers(0, len(whole) - 1), st.binary(min_size=1, max_size=4)),
+                    min_size=1, max_size=4), st.integers(1, len(whole)))  # fmt: skip
+    def damage(changes, length):
+        content = bytearray(whole)
+        for place, new in changes:
+            content[place : place + len(new)] = new
+        (folder / "my.zip").write_bytes(content[: max(length, len(whole) // 2)])
+        try:
+            extract_folder(folder / "my.zip", target, "")
+        except (ValueError, OSError):
+            assert contents(folder) == ["my.zip"]
+        else:
+            assert contents(folder) == ["my", "my.zip"]
+            archives.shutil.rmtree(target)
+        assert contents(folder.parent) == ["data"]
+
+    damage()
