@@ -69,3 +69,10 @@ def _product_seconds(device_type: str, dtype: torch.dtype) -> float:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     return min(seconds[1:])
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether a device or the machine has no memory left: torch has no one error for it."""
+    said = str(error).lower()
+    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return known or "allocate memory" in said or "not enough memory" in said

@@ -88,10 +88,16 @@ class RowAdam(torch.optim.Adam):
         ).coalesce()
         self.parts.clear()
 
+    def state_dict(self) -> dict:
+        """Return Adam's state, and what rows of the embedding have missed."""
+        return {**super().state_dict(), "rows": (self.now, self.last, self.missed)}
+
     def load_state_dict(self, state_dict: dict) -> None:
         """Take the state of any Adam of the same parameters."""
         super().load_state_dict(state_dict)
         self._begin()
+        if "rows" in state_dict:
+            self.now, self.last, self.missed = state_dict["rows"]
 
     def _begin(self) -> None:
         """Make the embedding's averages, unless they were loaded."""

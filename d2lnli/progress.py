@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -16,9 +16,19 @@ from .plotting import LivePlot, in_notebook
 class Meter:
     """Means since an epoch began; the sums stay on the device, so that no step waits for them."""
 
-    def __init__(self, device: torch.device):
-        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
-        self.num_pairs, self.start = 0, time.perf_counter()
+    def __init__(
+        self,
+        device: torch.device,
+        sums: tuple[float, float] = (0.0, 0.0),
+        num_pairs: int = 0,
+        seconds: float = 0.0,
+    ):
+        self.sums = torch.tensor(sums, dtype=torch.float64, device=device)
+        self.num_pairs, self.start = num_pairs, time.perf_counter() - seconds
+
+    def state(self) -> tuple[tuple[float, float], int, float]:
+        """Return what another meter needs to count on from here."""
+        return tuple(self.sums.tolist()), self.num_pairs, time.perf_counter() - self.start
 
     def add(self, losses: Tensor, y_hat: Tensor, y: Tensor) -> None:
         """Count a minibatch: each example's loss, outputs (classes) and label."""
@@ -34,13 +44,19 @@ class Meter:
 
 
 class Progress:
-    """What a person sees of a run: a bar, a live plot, and its history in `file`, if there is one.
+    """What a person sees of a run: a bar and a live plot; `keep` is told of every new point.
 
     It is a context: what was reported before an error or an interrupt stays visible.
     """
 
-    def __init__(self, plot: LivePlot, num_steps: int, history: History, file: Path | None = None):
-        self.plot, self.history, self.file = plot, history, file
+    def __init__(
+        self,
+        plot: LivePlot,
+        num_steps: int,
+        history: History,
+        keep: Callable[[History], None] | None = None,
+    ):
+        self.plot, self.history, self.keep = plot, history, keep
         self.bar = tqdm(
             total=num_steps,
             unit=" minibatches",
@@ -66,5 +82,5 @@ class Progress:
         numbers = f"loss {record.loss:.3f}, train acc {record.train_acc:.3f}"
         self.bar.set_postfix_str(f"{self.history.precision}, {numbers}", refresh=False)
         self.plot.update(self.history.columns())
-        if self.file:
-            self.history.save(self.file)
+        if self.keep:
+            self.keep(self.history)

@@ -95,12 +95,13 @@ def test_the_conda_environment_is_well_formed_and_admits_the_tested_set():
 def test_modules_stay_short_and_import_one_way():
     layers = [
         {"text", "truncation", "hf", "self_attention", "optimizer", "devices", "plotting"}
-        | {"recipes", "files", "downloads", "archives"},
+        | {"recipes", "files", "downloads", "archives", "stop_button"},
         {"encoding", "bert", "history", "strips", "hub", "wordpiece"},
         {"snli", "layouts", "progress"},
-        {"pretrained"},
+        {"pretrained", "runs"},
         {"classifiers", "evaluation", "checkup", "notebooks"},
-        {"training", "probing"},
+        {"loop", "probing"},
+        {"training"},
         {"finetuned", "widgets"},
     ]
     level = {name: i for i, layer in enumerate(layers) for name in layer}
@@ -118,7 +119,7 @@ def test_modules_stay_short_and_import_one_way():
             if isinstance(node, ast.ImportFrom) and node.level == outside:
                 imported = node.module.partition(".")[0]
                 assert level[imported] < level[own], f"{path.stem} imports {node.module}"
-    assert total <= 4550
+    assert total <= 5100
 
 
 def test_style():

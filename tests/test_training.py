@@ -7,14 +7,16 @@ from itertools import pairwise
 
 import pytest
 import torch
+from conftest import contents
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 import d2lnli as d2l
 from d2lnli import devices
+from d2lnli.loop import micro_batches
 from d2lnli.snli import LengthBuckets
-from d2lnli.training import lr_factor, micro_batches
+from d2lnli.training import lr_factor
 
 
 @pytest.fixture
@@ -223,7 +225,7 @@ def test_a_run_folder_follows_the_training(net, data, tmp_path):
     d2l.finetune(net, data, data, num_epochs=2, batch_size=16, run_dir=tmp_path)
     history = d2l.History.load(tmp_path)
     assert history.num_epochs == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "history.csv"]
+    assert contents(tmp_path) == ["checkpoint.pt", "history.csv"]
 
 
 def test_going_on_with_other_settings_or_data_is_refused(net, data, toy_pairs, vocab, tmp_path):

@@ -1,0 +1,242 @@
+"""The one training loop: a network, its minibatches, and what a training step does."""
+
+import dataclasses
+import errno
+import math
+import traceback
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from .devices import autocast, is_out_of_memory
+from .evaluation import to_device
+from .history import History, Record
+from .optimizer import RowAdam, clip_gradients
+from .plotting import LivePlot
+from .progress import Meter, Progress
+from .runs import RunFolder
+from .stop_button import StopButton
+
+_LOOK_EVERY = 16  # minibatches: whether the loss is still a number
+
+
+class Training:
+    """A training that can be stopped, written down and gone on with after any minibatch.
+
+    `loss` gives one value for each example, whose sum is minimized, or the mean. `lr_at` gives the
+    learning rate of a step, `most_tokens` how many go through the network at once.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        batches: DataLoader,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        trainer: torch.optim.Optimizer,
+        mean: bool = False,
+        most_tokens: int | None = None,
+        lr_at: Callable[[int], float] | None = None,
+        clip: float | None = None,
+        precision: str = "fp32",
+        seed: int | None = None,
+    ):
+        self.net, self.batches, self.loss, self.trainer = net, batches, loss, trainer
+        self.mean, self.most_tokens, self.lr_at, self.clip = mean, most_tokens, lr_at, clip
+        self.precision, self.seed = precision, seed
+        self.device = next(net.parameters()).device
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        self.epoch, self.done, self.meter = 0, 0, Meter(self.device)
+        self.kept = ""  # what is said of the run folder when training fails
+
+    def state_dict(self) -> dict:
+        """Return all that the rest of the training depends on."""
+        cuda = self.device.type == "cuda"
+        return {
+            **{name: getattr(self, name).state_dict() for name in ("net", "trainer", "scaler")},
+            "epoch": self.epoch,
+            "done": self.done,
+            "meter": self.meter.state(),
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state(self.device) if cuda else None,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go back to where `state_dict` was taken."""
+        for name in ("net", "trainer", "scaler"):
+            getattr(self, name).load_state_dict(state[name])
+        self.epoch, self.done = state["epoch"], state["done"]
+        self.meter = Meter(self.device, *state["meter"])
+        self.random = state["random"], state["cuda_random"]
+
+    def run(
+        self,
+        num_epochs: int,
+        history: History,
+        score: Callable[[], float] | None,
+        split: str = "dev",
+        run: RunFolder | None = None,
+        settings: dict | None = None,
+    ) -> None:
+        """Train from where it stands to `num_epochs`, or to an interrupt, and fill `history`.
+
+        `score` measures the accuracy on the named split after each epoch. What is to be kept goes
+        to `run`, with the `settings`.
+        """
+
+        def save() -> None:
+            if run:
+                self.check_weights()
+                run.save(settings, self.state_dict(), history)
+                self.kept = f". {run.path} is from minibatch {self.done} of epoch {self.epoch + 1}"
+
+        num_steps = num_epochs * len(self.batches) - self.num_steps
+        plot = LivePlot(num_epochs, split if score else None)
+        keep = run.save_history if run else None
+        with Progress(plot, num_steps, history, keep) as progress, StopButton() as button:
+            try:
+                while self.epoch < num_epochs:
+                    for _ in self.rest_of_epoch(progress, button):
+                        if run and run.is_due():
+                            self.check()
+                            save()
+                    record = self.check()
+                    dev_acc = score() if score else math.nan
+                    with button.held():
+                        progress.report(dataclasses.replace(record, dev_acc=dev_acc))
+                        self.epoch, self.done = self.epoch + 1, 0
+                    save()
+            except KeyboardInterrupt:
+                history.interrupted = True
+                if not button.broken:
+                    save()
+            finally:
+                self.net.eval()
+
+    @property
+    def num_steps(self) -> int:
+        """How many steps are done."""
+        return self.epoch * len(self.batches) + self.done
+
+    def rest_of_epoch(self, progress: Progress, button: StopButton) -> Iterator[None]:
+        """Train on the minibatches of this epoch that are left, and yield after each."""
+        num_batches = len(self.batches)
+        report_every = max(1, num_batches // 20)
+        for X, y in self.minibatches_left():
+            with button.held():
+                losses, y_hat = self.step(self.num_steps, X, y)
+                self.meter.add(losses, y_hat, y)
+                self.done += 1
+                progress.advance()
+                if self.done == num_batches and isinstance(self.trainer, RowAdam):
+                    self.trainer.catch_up()
+                if self.done % report_every == 0 and self.done < num_batches:
+                    progress.report(self.check())
+                elif self.done % _LOOK_EVERY == 0:
+                    self.check()
+            yield
+
+    def minibatches_left(self) -> Iterator[tuple]:
+        """Return the minibatches of this epoch that are left, in the epoch's own random order."""
+        if self.seed is not None:
+            self.batches.batch_sampler.epoch = self.epoch
+            torch.manual_seed(1000 * self.seed + self.epoch)
+        self.net.train()
+        batches = iter(self.batches)
+        if not self.done:
+            self.meter = Meter(self.device)
+            return batches
+        for _ in range(self.done):
+            next(batches)
+        random, cuda_random = self.random
+        torch.set_rng_state(random)
+        if cuda_random is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(cuda_random, self.device)
+        return batches
+
+    def check(self) -> Record:
+        """Return the means since this epoch began; ValueError if they are no numbers."""
+        record = self.meter.record(self.epoch + self.done / len(self.batches))
+        if not math.isfinite(record.loss):
+            self.give_up(f"the loss became {record.loss}")
+        return record
+
+    def check_weights(self) -> None:
+        """Raise ValueError if a weight is no number, which no loss has told yet."""
+        if not all(parameter.isfinite().all() for parameter in self.net.parameters()):
+            self.give_up("a weight became infinite")
+
+    def give_up(self, reason: str) -> NoReturn:
+        """Say that the training has gone off, and what is left."""
+        lr = self.trainer.param_groups[0]["lr"]
+        raise ValueError(
+            f"{reason} in epoch {self.epoch + 1}, minibatch {self.done}, at a learning rate of "
+            f"{lr:.3g}: load the model again and take a smaller lr, a warm-up, or clip=1.0"
+            f"{self.kept}"
+        )
+
+    def step(self, number: int, X: Tensor | list[Tensor], y: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one step on a minibatch; return each example's loss and outputs."""
+        if self.lr_at:
+            for group in self.trainer.param_groups:
+                group["lr"] = self.lr_at(number)
+        self.trainer.zero_grad()
+        scale = 1 / len(y) if self.mean else 1.0
+        parts = [(X, y)] if self.most_tokens is None else micro_batches(X, y, self.most_tokens)
+        try:
+            outputs = [self.add_gradients(*part, scale) for part in parts]
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                self.give_way(X, y, error)
+            raise
+        if isinstance(self.trainer, RowAdam):
+            self.trainer.gather()  # so that scaling and clipping see the whole gradient
+        if self.clip is not None:
+            self.scaler.unscale_(self.trainer)
+            clip_gradients(self.net.parameters(), self.clip)
+        self.scaler.step(self.trainer)
+        self.scaler.update()
+        losses, y_hats = zip(*outputs, strict=True)
+        return torch.cat(losses), torch.cat(y_hats)
+
+    def add_gradients(
+        self, X: Tensor | list[Tensor], y: Tensor, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        """Add the gradients of the scaled sum of losses; return each example's loss and outputs."""
+        X, y = to_device(X, self.device), y.to(self.device, non_blocking=True)
+        with autocast(self.precision, self.device):
+            y_hat = self.net(X)
+        losses = self.loss(y_hat.float(), y)
+        if losses.dim() == 0:
+            raise ValueError("the loss is one number: give it reduction='none'")
+        self.scaler.scale(scale * losses.sum()).backward()
+        return losses.detach(), y_hat.detach()
+
+    def give_way(self, X: Tensor | list[Tensor], y: Tensor, error: Exception) -> NoReturn:
+        """Say how to do with less memory, and let go of what the failed pass holds."""
+        traceback.clear_frames(error.__traceback__)
+        self.trainer.zero_grad()
+        ways = [f"batch_size={len(y) // 2} or less"] if len(y) > 1 else ["a smaller model"]
+        if self.mean:  # parts of a minibatch can be taken
+            at_once = min(X[0].numel(), self.most_tokens or math.inf)
+            ways.append(f"most_tokens={at_once // 2} or less, which gives the same result")
+        raise OSError(
+            errno.ENOMEM,
+            f"out of memory with a minibatch of {len(y)} on {self.device}: take "
+            f"{', or '.join(ways)}{self.kept}",
+        ) from error
+
+
+def micro_batches(X: list[Tensor], y: Tensor, most_tokens: int) -> Iterator[tuple]:
+    """Cut a minibatch whose pairs stand in order of length into parts of at most so many tokens.
+
+    Each part is padded to its own longest pair only.
+    """
+    lens, first = X[2].tolist(), 0
+    for i, length in enumerate([*lens[1:], math.inf], start=1):
+        if (i + 1 - first) * length > most_tokens:
+            ids, segments, valid_lens = (x[first:i] for x in X)
+            yield [ids[:, : lens[i - 1]], segments[:, : lens[i - 1]], valid_lens], y[first:i]
+            first = i

@@ -1,0 +1,101 @@
+"""A run's folder: its history, and a checkpoint from which the same run goes on."""
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple
+from pathlib import Path
+
+import torch
+
+from .files import alone, replace_file
+from .history import History, Record
+from .layouts.files import read_torch
+
+CHECKPOINT = "checkpoint.pt"
+_EVERY = 180.0  # seconds between two checkpoints, if no epoch ends before
+
+
+class RunFolder:
+    """`history.csv` and `checkpoint.pt`, each written whole or not at all."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.path = folder, folder / CHECKPOINT
+        for left in folder.glob(".*.[0-9]*"):  # by a process that was killed while it wrote
+            left.unlink()
+        self.saved = time.monotonic()
+        self.state = None
+        if self.path.is_file():
+            self.state = read_torch(self.path, "delete it to start anew")
+            if not isinstance(self.state, dict) or self.state.get("version") != 2:
+                raise ValueError(
+                    f"{self.path} is not a checkpoint of this version of d2lnli: "
+                    "give another run folder, or delete it to start anew"
+                )
+
+    @property
+    def settings(self) -> dict:
+        """The settings of the run that the folder holds; none if it holds none."""
+        return self.state["settings"] if self.state else {}
+
+    def check(self, settings: dict) -> None:
+        """Raise ValueError if the folder holds a run with other settings or data."""
+        differing = [
+            f"{name}={self.settings[name]}, not {value}"
+            for name, value in settings.items()
+            if self.settings.get(name, value) != value
+        ]
+        if differing:
+            raise ValueError(
+                f"{self.folder} holds a run with {'; '.join(differing)}: use its settings and data "
+                "to go on with it, or another run folder"
+            )
+
+    def records(self) -> list[Record]:
+        """Return the history up to the checkpoint."""
+        return [Record(*values) for values in self.state["records"]] if self.state else []
+
+    def is_due(self) -> bool:
+        """Tell whether the last checkpoint was minutes ago."""
+        return time.monotonic() - self.saved >= _EVERY
+
+    def save(self, settings: dict, training: dict, history: History) -> None:
+        """Write the checkpoint and the history."""
+        state = {"version": 2, "settings": settings, "training": training}
+        state["records"] = [astuple(record) for record in history.records]
+
+        def write(temporary: Path) -> None:
+            with temporary.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())  # a machine that loses its power keeps the old one
+
+        self._keep(CHECKPOINT, lambda: replace_file(self.path, write))
+        self.save_history(history)
+        self.saved = time.monotonic()
+
+    def save_history(self, history: History) -> None:
+        """Write the history alone."""
+        self._keep("history.csv", lambda: history.save(self.folder / "history.csv"))
+
+    def _keep(self, name: str, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except (OSError, RuntimeError) as error:  # torch's writer has no OSError
+            warnings.warn(
+                f"{self.folder / name} could not be written ({error}); training goes on, and the "
+                "file is as it was. Free some space",
+                stacklevel=4,
+            )
+
+
+@contextmanager
+def open_run(folder: str | Path | None) -> Iterator[RunFolder | None]:
+    """Open a run folder for this process alone; None if there is to be none."""
+    if folder is None:
+        yield None
+        return
+    with alone(Path(folder) / CHECKPOINT, wait=False):
+        yield RunFolder(Path(folder))
