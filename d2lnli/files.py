@@ -32,7 +32,9 @@ def alone(path: Path, wait: bool = True) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         if not wait:
-            raise BlockingIOError(f"another process is at work on {path}") from None
+            raise BlockingIOError(
+                f"another process is at work on {path}: wait for its end, or take another folder"
+            ) from None
         print(f"waiting for another process that is at work on {path.name}")
         lock.acquire()
     try:

@@ -1,7 +1,6 @@
 """The one training loop: a network, its minibatches, and what a training step does."""
 
 import dataclasses
-import errno
 import math
 import traceback
 from collections.abc import Callable, Iterator
@@ -92,6 +91,8 @@ class Training:
                 run.save(settings, self.state_dict(), history)
                 self.kept = f". {run.path} is from minibatch {self.done} of epoch {self.epoch + 1}"
 
+        if not len(self.batches):
+            raise ValueError("there are no minibatches: take a smaller batch_size")
         num_steps = num_epochs * len(self.batches) - self.num_steps
         plot = LivePlot(num_epochs, split if score else None)
         keep = run.save_history if run else None
@@ -223,7 +224,6 @@ class Training:
             at_once = min(X[0].numel(), self.most_tokens or math.inf)
             ways.append(f"most_tokens={at_once // 2} or less, which gives the same result")
         raise OSError(
-            errno.ENOMEM,
             f"out of memory with a minibatch of {len(y)} on {self.device}: take "
             f"{', or '.join(ways)}{self.kept}",
         ) from error

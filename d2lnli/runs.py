@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -14,8 +15,16 @@ from .files import alone, replace_file
 from .history import History, Record
 from .layouts.files import read_torch
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, HISTORY = "checkpoint.pt", "history.csv"
+_VERSION = 2
 _EVERY = 180.0  # seconds between two checkpoints, if no epoch ends before
+
+
+class Resumable(Protocol):
+    """What can go back to a state that was written down."""
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go back to a state."""
 
 
 class RunFolder:
@@ -23,13 +32,14 @@ class RunFolder:
 
     def __init__(self, folder: Path):
         self.folder, self.path = folder, folder / CHECKPOINT
-        for left in folder.glob(".*.[0-9]*"):  # by a process that was killed while it wrote
-            left.unlink()
+        for name in (CHECKPOINT, HISTORY):
+            for left in folder.glob(f".{name}.*"):  # by a process that was killed while it wrote
+                left.unlink()
         self.saved = time.monotonic()
         self.state = None
         if self.path.is_file():
             self.state = read_torch(self.path, "delete it to start anew")
-            if not isinstance(self.state, dict) or self.state.get("version") != 2:
+            if not isinstance(self.state, dict) or self.state.get("version") != _VERSION:
                 raise ValueError(
                     f"{self.path} is not a checkpoint of this version of d2lnli: "
                     "give another run folder, or delete it to start anew"
@@ -40,22 +50,31 @@ class RunFolder:
         """The settings of the run that the folder holds; none if it holds none."""
         return self.state["settings"] if self.state else {}
 
-    def check(self, settings: dict) -> None:
-        """Raise ValueError if the folder holds a run with other settings or data."""
+    def go_on(self, settings: dict, training: Resumable, history: History) -> None:
+        """Put a training and its history back to the checkpoint, if there is one.
+
+        Raises ValueError if it is of a run with other settings or data.
+        """
+        if self.state is None:
+            return
         differing = [
-            f"{name}={self.settings[name]}, not {value}"
+            f"{name}={self.settings.get(name)}, not {value}"
             for name, value in settings.items()
-            if self.settings.get(name, value) != value
+            if self.settings.get(name) != value
         ]
         if differing:
             raise ValueError(
                 f"{self.folder} holds a run with {'; '.join(differing)}: use its settings and data "
                 "to go on with it, or another run folder"
             )
-
-    def records(self) -> list[Record]:
-        """Return the history up to the checkpoint."""
-        return [Record(*values) for values in self.state["records"]] if self.state else []
+        try:
+            training.load_state_dict(self.state["training"])
+            history.records += [Record(*values) for values in self.state["records"]]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.path} does not fit this network ({error}): use another run folder"
+            ) from error
+        self.state = None  # it is as large as the network and Adam's averages
 
     def is_due(self) -> bool:
         """Tell whether the last checkpoint was minutes ago."""
@@ -63,7 +82,7 @@ class RunFolder:
 
     def save(self, settings: dict, training: dict, history: History) -> None:
         """Write the checkpoint and the history."""
-        state = {"version": 2, "settings": settings, "training": training}
+        state = {"version": _VERSION, "settings": settings, "training": training}
         state["records"] = [astuple(record) for record in history.records]
 
         def write(temporary: Path) -> None:
@@ -78,7 +97,7 @@ class RunFolder:
 
     def save_history(self, history: History) -> None:
         """Write the history alone."""
-        self._keep("history.csv", lambda: history.save(self.folder / "history.csv"))
+        self._keep(HISTORY, lambda: history.save(self.folder / HISTORY))
 
     def _keep(self, name: str, write: Callable[[], None]) -> None:
         try:

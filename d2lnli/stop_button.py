@@ -17,13 +17,15 @@ class StopButton:
         self.pressed = self.holding = self.broken = False
 
     def __enter__(self) -> "StopButton":
-        self.heard_here = threading.current_thread() is threading.main_thread()
-        if self.heard_here:  # Python lets no other thread hear it
-            self.before = signal.signal(signal.SIGINT, self._press)
+        self.before = signal.getsignal(signal.SIGINT)
+        here = threading.current_thread() is threading.main_thread()  # no other thread hears it
+        self.listening = here and callable(self.before)
+        if self.listening:
+            signal.signal(signal.SIGINT, self._press)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.heard_here:
+        if self.listening:
             signal.signal(signal.SIGINT, self.before)
 
     def _press(self, number: int, frame: FrameType | None) -> None:

@@ -115,10 +115,8 @@ def finetune(
             "dev_set": _describe(dev_set),
             **{f"net's {name}": value for name, value in net.encoder.config.items()},
         }
-        if run and run.state:
-            run.check(settings)
-            training.load_state_dict(run.state["training"])
-            history.records += run.records()
+        if run:
+            run.go_on(settings, training, history)
         score = None if dev_set is None else lambda: evaluate(net, dev_set).accuracy
         training.run(num_epochs, history, score, run=run, settings=settings)
     return history

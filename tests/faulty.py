@@ -17,7 +17,7 @@ from conftest import SPECIALS, zip_folder
 import d2lnli as d2l
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["d2lnli"])
+PROCESSES.set_forkserver_preload(["faulty", "torch._dynamo", "test_runs"])
 NAME = "my bert"
 
 

@@ -1,0 +1,435 @@
+"""Runs under fault: killed, stopped, out of memory, of disk, of numbers. Nothing is lost."""
+
+import contextlib
+import copy
+import io
+import math
+import multiprocessing
+import random
+import resource
+import signal
+import sys
+import time
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SIZES, SPECIALS, contents
+from faulty import PROCESSES
+from torch import nn
+
+import d2lnli as d2l
+from d2lnli import runs
+from d2lnli.loop import Training
+from d2lnli.runs import CHECKPOINT
+
+OPTIONS = dict(lr=1e-3, num_epochs=3, batch_size=8, schedule="linear", warmup=0.1, clip=1.0)
+KINDS = {  # many words: the optimizer that is lazy about rows
+    "fp32": dict(num_words=20, precision="fp32"),
+    "bf16": dict(num_words=20, precision="bf16"),
+    "many words": dict(num_words=10_000, precision="fp32", most_tokens=100),
+}
+
+
+def example(num_words: int) -> tuple[d2l.BERTClassifier, d2l.SNLIBERTDataset, d2l.SNLIBERTDataset]:
+    """A small network with dropout, and data whose label the hypothesis tells."""
+    words = [f"w{i}" for i in range(num_words)]
+    vocab = d2l.Vocab(words, reserved_tokens=SPECIALS)
+    rng = random.Random(0)
+    premises = [" ".join(rng.choices(words, k=rng.randint(1, 20))) for _ in range(240)]
+    labels = [rng.randrange(3) for _ in premises]
+    pairs = premises, [words[label] for label in labels], labels
+    torch.manual_seed(0)
+    net = d2l.BERTClassifier(d2l.BERTModel(len(vocab), dropout=0.1, **SIZES))
+    with contextlib.redirect_stdout(io.StringIO()):
+        sets = (d2l.SNLIBERTDataset([side[a:b] for side in pairs], 32, vocab)
+                for a, b in ((0, 200), (200, 240)))  # fmt: skip
+    return net, *sets
+
+
+def train(kind: str, run_dir: Path | None, result: Path | None = None, every: float = 0.0) -> None:
+    """Train in a process of its own, with a checkpoint so often; keep the outcome in a file."""
+    torch.set_num_threads(1)
+    runs._EVERY = every
+    num_words = KINDS[kind]["num_words"]
+    settings = {name: value for name, value in KINDS[kind].items() if name != "num_words"}
+    net, train_set, dev_set = example(num_words)
+    history = d2l.finetune(net, train_set, dev_set, **OPTIONS, **settings, run_dir=run_dir)
+    if result:
+        columns = {name: values for name, values in history.columns().items() if "sec" not in name}
+        torch.save((net.state_dict(), columns), result)
+
+
+def in_process(*arguments: object) -> multiprocessing.Process:
+    process = PROCESSES.Process(target=train, args=arguments)
+    process.start()
+    return process
+
+
+def outcome(*arguments: object, result: Path, every: float = 0.0) -> tuple[dict, dict]:
+    process = in_process(*arguments, result, every)
+    process.join()
+    assert process.exitcode == 0
+    return torch.load(result, weights_only=True)
+
+
+def same(a: tuple[dict, dict], b: tuple[dict, dict]) -> bool:
+    """Tell whether two outcomes agree bit for bit, nan being equal to itself."""
+    weights = all(torch.equal(a[0][name], b[0][name]) for name in a[0] | b[0])
+    return weights and repr(a[1]) == repr(b[1])
+
+
+@pytest.mark.parametrize(
+    "moments", [9, pytest.param(51, marks=pytest.mark.slow)], ids=lambda n: f"{n} kills"
+)
+def test_killed_at_any_moment_a_run_ends_bit_for_bit_the_same(tmp_path, moments):
+    rng, killed_in = random.Random(moments), []
+    for i, kind in enumerate(KINDS):
+        whole = outcome(kind, None, result=tmp_path / f"{kind}.pt")
+        for j in range(moments // len(KINDS)):
+            folder = tmp_path / f"{i}-{j}"
+            process = in_process(kind, folder)
+            while process.is_alive() and not (folder / CHECKPOINT).exists():
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0, 1.5))
+            process.kill()
+            process.join()
+            state = torch.load(folder / CHECKPOINT, weights_only=True)
+            killed_in.append(state["training"]["epoch"] + state["training"]["done"] / 25)
+            assert d2l.History.load(folder).plot().figure
+            assert same(outcome(kind, folder, result=tmp_path / "resumed.pt", every=60.0), whole)
+            assert contents(folder) == [CHECKPOINT, "history.csv"]
+    print("checkpoints at epoch", " ".join(f"{epoch:.2f}" for epoch in sorted(killed_in)))
+    assert any(0 < epoch < 3 and epoch != int(epoch) for epoch in killed_in)
+
+
+def test_killed_again_and_again_a_run_still_ends_the_same(tmp_path):
+    whole, rng = outcome("many words", None, result=tmp_path / "whole.pt"), random.Random(1)
+    kills = 0
+    while True:
+        process = in_process("many words", tmp_path / "run")
+        process.join(timeout=rng.uniform(0.5, 1.5))
+        if process.exitcode == 0:
+            break
+        process.kill()
+        process.join()
+        kills += 1
+        assert kills < 100
+    print(kills, "kills")
+    assert kills > 1
+    assert same(outcome("many words", tmp_path / "run", result=tmp_path / "end.pt"), whole)
+
+
+@pytest.fixture
+def small():
+    return example(20)
+
+
+def press_in_step(net, *calls: int) -> None:
+    """Press the stop button during some forward passes of training."""
+    seen = []
+
+    def count(module, *_):
+        seen.extend([0] if module.training else [])
+        if module.training and len(seen) in calls:
+            signal.raise_signal(signal.SIGINT)
+
+    net.register_forward_hook(count)
+
+
+def fresh(net: nn.Module) -> nn.Module:
+    copied = copy.deepcopy(net)
+    copied._forward_hooks.clear()
+    return copied
+
+
+def same_weights(a: nn.Module, b: nn.Module) -> bool:
+    return all(map(torch.equal, a.parameters(), b.parameters()))
+
+
+def records(history: d2l.History) -> str:
+    return repr([(r.epoch, r.loss, r.train_acc, r.dev_acc) for r in history.records])
+
+
+@pytest.mark.parametrize("step", [1, 2, 24, 25, 26, 60, 75])
+def test_the_stop_button_loses_no_step(small, tmp_path, step):
+    net, train_set, dev_set = small
+    whole, stopped, resumed = fresh(net), fresh(net), fresh(net)
+    expected = d2l.finetune(whole, train_set, dev_set, **OPTIONS, precision="fp32")
+    press_in_step(stopped, step)
+    handler = signal.getsignal(signal.SIGINT)
+    options = {**OPTIONS, "precision": "fp32", "run_dir": tmp_path}
+    assert d2l.finetune(stopped, train_set, dev_set, **options).interrupted
+    assert signal.getsignal(signal.SIGINT) is handler
+    training = torch.load(tmp_path / CHECKPOINT, weights_only=True)["training"]
+    assert training["epoch"] * 25 + training["done"] == step
+    seen = []
+    resumed.register_forward_hook(lambda module, *_: seen.append(module.training))
+    history = d2l.finetune(resumed, train_set, dev_set, **options)
+    assert seen.count(True) == 75 - step
+    assert records(history) == records(expected)
+    assert same_weights(whole, resumed)
+
+
+def test_pressed_twice_it_stops_at_once_and_the_last_checkpoint_stays(small, tmp_path, monkeypatch):
+    net, train_set, _ = small
+    monkeypatch.setattr(runs, "_EVERY", 0.0)
+    options = {**OPTIONS, "precision": "fp32", "run_dir": tmp_path}
+    whole = fresh(net)
+    d2l.finetune(whole, train_set, None, **{**options, "run_dir": None})
+    stopped = fresh(net)
+    press_in_step(stopped, 30)
+    stopped.register_forward_hook(  # the second press, in the same pass
+        lambda *_: signal.raise_signal(signal.SIGINT) if stopped.pressed() else None
+    )
+    seen = []
+    stopped.pressed = lambda: seen.append(0) or len(seen) == 30
+    assert d2l.finetune(stopped, train_set, None, **options).interrupted
+    training = torch.load(tmp_path / CHECKPOINT, weights_only=True)["training"]
+    assert training["epoch"] * 25 + training["done"] == 29
+    resumed = fresh(net)
+    d2l.finetune(resumed, train_set, None, **options)
+    assert same_weights(whole, resumed)
+
+
+def test_stopped_while_it_is_scored_an_epoch_is_not_trained_again(small, tmp_path):
+    net, train_set, dev_set = small
+    stopped, resumed = fresh(net), fresh(net)
+    stopped.register_forward_hook(
+        lambda module, *_: None if module.training else signal.raise_signal(signal.SIGINT)
+    )
+    options = {**OPTIONS, "num_epochs": 1, "run_dir": tmp_path}
+    assert d2l.finetune(stopped, train_set, dev_set, **options).interrupted
+    seen = []
+    resumed.register_forward_hook(lambda module, *_: seen.append(module.training))
+    history = d2l.finetune(resumed, train_set, dev_set, **options)
+    assert True not in seen
+    assert history.num_epochs == 1
+    assert not math.isnan(history.last("dev_acc"))
+
+
+def test_a_process_that_ignores_interrupts_goes_on_ignoring_them(small):
+    net, train_set, _ = small
+    press_in_step(net, 3)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert not d2l.finetune(net, train_set, None, **OPTIONS).interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_the_timing_of_precisions_cannot_part_a_run(small, tmp_path, monkeypatch):
+    net, train_set, _ = small
+    press_in_step(net, 30)
+    for speedup in (4.0, 0.1):
+        monkeypatch.setattr("d2lnli.devices.bf16_speedup", lambda _, speedup=speedup: speedup)
+        history = d2l.finetune(fresh(net) if speedup < 1 else net, train_set, None, **OPTIONS,
+                               run_dir=tmp_path)  # fmt: skip
+        assert history.precision == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (dict(lr=0.5), r"lr=0.001, not 0.5"),
+        (dict(num_epochs=4), r"num_epochs=3, not 4"),
+        (dict(batch_size=9), r"batch_size=8, not 9"),
+        (dict(schedule="constant"), r"schedule=linear, not constant"),
+        (dict(warmup=0.0), r"warmup=0.1, not 0.0"),
+        (dict(clip=None), r"clip=1.0, not None"),
+        (dict(precision="fp16"), r"precision=fp32, not fp16"),
+        (dict(seed=1), r"seed=0, not 1"),
+        (dict(seed=1, lr=0.5), r"lr=0.001, not 0.5; seed=0, not 1"),
+    ],
+)
+def test_other_settings_are_refused_by_name(small, tmp_path, setting, message):
+    net, train_set, _ = small
+    press_in_step(net, 2)
+    options = {**OPTIONS, "precision": "fp32", "seed": 0, "run_dir": tmp_path}
+    d2l.finetune(net, train_set, None, **options)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(ValueError, match=rf"holds a run with {message}: use its settings and data"):
+        d2l.finetune(net, train_set, None, **{**options, **setting})
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+def test_other_data_and_other_networks_are_refused_by_name(small, tmp_path):
+    net, train_set, dev_set = small
+    options = dict(num_epochs=1, batch_size=64, run_dir=tmp_path)
+    d2l.finetune(net, train_set, None, **options)
+    with pytest.raises(ValueError, match=r"train_set=200 pairs of \d+ tokens, .*, not 40 pairs"):
+        d2l.finetune(net, dev_set, None, **options)
+    with pytest.raises(ValueError, match=r"dev_set=none, not 40 pairs"):
+        d2l.finetune(net, train_set, dev_set, **options)
+    config = {**net.encoder.config, "dropout": 0.5}
+    other = d2l.BERTClassifier(d2l.BERTModel(**config))
+    with pytest.raises(ValueError, match=r"net's dropout=0.1, not 0.5"):
+        d2l.finetune(other, train_set, None, **options)
+    head = d2l.BERTClassifier(d2l.BERTModel(**net.encoder.config), num_classes=4)
+    with pytest.raises(ValueError, match=r"checkpoint.pt does not fit this network"):
+        d2l.finetune(head, train_set, None, **options)
+
+
+@pytest.mark.parametrize("content", [{"version": 1}, [1, 2], {}, {"net": {}}])
+def test_a_checkpoint_of_something_else_is_refused(small, tmp_path, content):
+    net, train_set, _ = small
+    torch.save(content, tmp_path / CHECKPOINT)
+    with pytest.raises(ValueError, match=r"checkpoint.pt is not a checkpoint of this version"):
+        d2l.finetune(net, train_set, None, run_dir=tmp_path)
+
+
+def test_two_processes_cannot_train_in_one_folder(small, tmp_path):
+    net, train_set, _ = small
+    process = in_process("fp32", tmp_path)
+    while process.is_alive() and not (tmp_path / CHECKPOINT).exists():
+        time.sleep(0.001)
+    with pytest.raises(OSError, match=r"another process is at work on .*: wait .*another folder"):
+        d2l.finetune(net, train_set, None, **OPTIONS, run_dir=tmp_path)
+    process.join()
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("where", ["a loss", "the weights"])
+def test_what_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(
+    small, tmp_path, monkeypatch, where
+):
+    net, train_set, dev_set = small
+    monkeypatch.setattr(runs, "_EVERY", 0.0)
+    spoilt, calls = fresh(net), []
+    step = Training.step
+
+    def spoil(self, *arguments):
+        calls.append(0)
+        if len(calls) == 40 and where == "a loss":
+            self.net.output.weight.data[:] = math.nan
+        outcome = step(self, *arguments)
+        if len(calls) == 40:
+            self.net.output.weight.data[:] = math.inf
+        return outcome
+
+    monkeypatch.setattr(Training, "step", spoil)
+    options = {**OPTIONS, "precision": "fp32", "run_dir": tmp_path}
+    said = r"the loss became nan" if where == "a loss" else r"a weight became infinite"
+    with pytest.raises(ValueError, match=(
+        said + r" in epoch 2, minibatch 15, at a learning rate of 0.000\d+: load the model again "
+        r"and take a smaller lr, .*checkpoint.pt is from minibatch 14 of epoch 2"
+    )):  # fmt: skip
+        d2l.finetune(spoilt, train_set, dev_set, **options)
+    assert d2l.History.load(tmp_path).num_epochs == 1
+    monkeypatch.setattr(Training, "step", step)
+    resumed, whole = fresh(net), fresh(net)
+    history = d2l.finetune(resumed, train_set, dev_set, **options)
+    assert history.num_epochs == 3
+    d2l.finetune(whole, train_set, dev_set, **{**options, "run_dir": None})
+    assert same_weights(whole, resumed)
+
+
+def test_a_learning_rate_that_is_far_too_high_is_said(small):
+    net, train_set, _ = small
+    with pytest.raises(ValueError, match=r"became (nan|inf).*learning rate of 1e\+3\d: load"):
+        d2l.finetune(net, train_set, None, lr=1e30, num_epochs=5, batch_size=8)
+
+
+def train_in_little_memory(folder: Path, said: Path) -> None:
+    torch.set_num_threads(1)
+    net, train_set, _ = example(20)
+    runs._EVERY = 0.0
+    d2l.finetune(net, train_set, None, **OPTIONS, precision="fp32")
+    calls = []
+    original = net.encoder.encode_cls
+
+    def hungry(*arguments):
+        calls.append(0)
+        if len(calls) == 30:
+            limit = 2**20 * 512
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+            torch.empty(2**32, dtype=torch.uint8).fill_(0)
+        return original(*arguments)
+
+    net.encoder.encode_cls = hungry
+    try:
+        d2l.finetune(net, train_set, None, **OPTIONS, precision="fp32", run_dir=folder)
+    except OSError as error:
+        said.write_text(str(error))
+
+
+def test_out_of_memory_suggests_a_batch_size_and_keeps_the_checkpoint(tmp_path):
+    process = PROCESSES.Process(
+        target=train_in_little_memory, args=(tmp_path / "run", tmp_path / "said")
+    )
+    process.start()
+    process.join()
+    said = (tmp_path / "said").read_text()
+    assert "out of memory with a minibatch of 8 on cpu: take batch_size=4 or less" in said
+    assert "or most_tokens=" in said
+    assert "checkpoint.pt is from minibatch 4 of epoch 2" in said
+
+
+@pytest.mark.parametrize("error", [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory"),
+    MemoryError(),
+])  # fmt: skip
+def test_every_way_to_run_out_of_memory_is_known(small, error):
+    net, train_set, _ = small
+
+    def fail(*_):
+        raise error
+
+    net.register_forward_hook(fail)
+    with pytest.raises(OSError, match=r"batch_size=32 or less, or most_tokens=\d+ or less"):
+        d2l.finetune(net, train_set, None, batch_size=64)
+    batches = torch.utils.data.DataLoader(train_set, 16)
+    loss, trainer = nn.CrossEntropyLoss(reduction="none"), torch.optim.Adam(net.parameters())
+    with pytest.raises(OSError, match=r"take batch_size=8 or less$"):
+        d2l.train_ch13(net, batches, batches, loss, trainer, 1)
+
+
+def test_what_the_suggestion_says_goes_on_with_the_run(small, tmp_path):
+    net, train_set, _ = small
+    press_in_step(net, 30)
+    options = {**OPTIONS, "precision": "fp32", "run_dir": tmp_path}
+    d2l.finetune(net, train_set, None, **options)
+    assert d2l.finetune(fresh(net), train_set, None, **options, most_tokens=64).num_epochs == 3
+
+
+def train_on_a_small_disk(folder: Path, size: int) -> None:
+    torch.set_num_threads(1)
+    net, train_set, dev_set = example(20)
+    options = {**OPTIONS, "precision": "fp32"}
+    press_in_step(net, 30)
+    d2l.finetune(net, train_set, dev_set, **options, run_dir=folder)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history = d2l.finetune(fresh(net), train_set, dev_set, **options, run_dir=folder)
+    said = {str(warning.message).split("/")[-1] for warning in caught}
+    sys.exit(0 if history.num_epochs == 3 and any("Free some space" in m for m in said) else 1)
+
+
+@pytest.mark.parametrize("size", [0, 5_000])
+def test_a_full_disk_costs_neither_the_run_nor_the_last_checkpoint(tmp_path, size):
+    process = PROCESSES.Process(target=train_on_a_small_disk, args=(tmp_path, size))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)["training"]
+    assert (state["epoch"], state["done"]) == (1, 5)
+    assert contents(tmp_path) == [CHECKPOINT, "history.csv"]
+    assert d2l.History.load(tmp_path).num_epochs >= 1
+
+
+def test_checkpoints_come_after_minutes_not_steps(small, tmp_path, monkeypatch):
+    net, train_set, _ = small
+    now, saved = [0.0], []
+    monkeypatch.setattr(runs.time, "monotonic", lambda: now[0])
+    save = runs.RunFolder.save
+    monkeypatch.setattr(runs.RunFolder, "save", lambda *given: (saved.append(now[0]), save(*given)))
+    net.register_forward_hook(lambda *_: now.__setitem__(0, now[0] + 50))  # seconds a step
+    d2l.finetune(net, train_set, None, **OPTIONS, precision="fp32", run_dir=tmp_path)
+    waits = [later - earlier for earlier, later in pairwise(saved)]
+    assert max(waits) == 200  # the first step that ends 180 seconds later
+    assert len(saved) == 3 * (25 * 50 // 200 + 1)
