@@ -12,7 +12,7 @@ from .checkup import checkup
 from .classifiers import load_classifier, save_classifier
 from .devices import PRECISIONS
 from .evaluation import evaluate, predict_proba
-from .hub import classifier_dir, find_classifier, find_folder
+from .hub import classifier_dir, find_classifier, find_folder, is_writable
 from .pretrained import load_pretrained_model
 from .recipes import recipe
 from .snli import LABELS, SNLIBERTDataset, read_snli, snli_file
@@ -40,6 +40,9 @@ def finetune_command(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) is not None:
             settings[name] = getattr(arguments, name)
     settings["clip"] = settings["clip"] or None
+    output = Path(arguments.output or classifier_dir(arguments.model, arguments.data))
+    if not is_writable(output):  # to say so after the training would lose it
+        raise OSError(f"{output} cannot be written to: give --output, or set D2LNLI_DATA_DIR")
     torch.manual_seed(arguments.seed)
     folder = find_folder(arguments.data)
     bert, vocab = load_pretrained_model(arguments.model)
@@ -65,7 +68,6 @@ def finetune_command(arguments: argparse.Namespace) -> int:
     )
     if history.interrupted:
         print(f"interrupted in epoch {history.num_epochs + 1}; what was learnt so far is kept")
-    output = arguments.output or classifier_dir(arguments.model, arguments.data)
     save_classifier(output, net, vocab, history)
     if dev_set is not None:
         print(f"dev acc {history.last('dev_acc'):.3f}")

@@ -2,7 +2,7 @@
 
 import json
 import os
-import tempfile
+import shutil
 from pathlib import Path
 
 import safetensors
@@ -10,6 +10,7 @@ import safetensors.torch
 from torch import nn
 
 from .bert import BERTClassifier, BERTModel
+from .files import alone
 from .history import History
 from .layouts.book import read_vocab
 from .layouts.files import read_json
@@ -22,7 +23,7 @@ _FILES = ("config.json", "vocab.json", "model.safetensors")
 def save_classifier(
     folder: str | os.PathLike, net: nn.Module, vocab: Vocab, history: History | None = None
 ) -> None:
-    """Write a classifier and its vocabulary; files that are there are replaced once all are whole.
+    """Write a classifier and its vocabulary; an old one goes once the new is whole.
 
     `net` is a `BERTClassifier`, or a class of the reader's own with the same three parts. The
     `history` of its training is written beside them.
@@ -32,19 +33,41 @@ def save_classifier(
     if isinstance(vocab, WordPieceVocab):
         config["wordpiece"] = vocab.settings
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
-        new = Path(temporary)
+    try:
+        with alone(folder / _FILES[-1]):
+            _replace_files(folder, config, vocab, tensors)
+            if history is not None:
+                history.save(folder / "history.csv")
+    except OSError as error:
+        raise OSError(
+            f"cannot write the classifier to {folder} ({error}): free some space, give another "
+            "folder, or set D2LNLI_DATA_DIR to one that you may write to"
+        ) from error
+
+
+def _replace_files(folder: Path, config: dict, vocab: Vocab, tensors: dict) -> None:
+    """Put new files in the place of old ones.
+
+    Without the model a folder holds no classifier, so it goes first and comes last: whatever
+    happens in between, files of two classifiers are never taken for one.
+    """
+    new = folder / ".saving"
+    shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
+    new.mkdir()
+    try:
         (new / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (new / "vocab.json").write_text(json.dumps(vocab.idx_to_token), encoding="utf-8")
         safetensors.torch.save_file(tensors, new / "model.safetensors")
         # safetensors keeps its files to their owner; a class reads what its teacher made
         (new / "model.safetensors").chmod((new / "vocab.json").stat().st_mode)
-        (folder / "history.csv").unlink(missing_ok=True)
+        for name in ("history.csv", "model.safetensors"):
+            (folder / name).unlink(missing_ok=True)
         for name in _FILES:
             (new / name).replace(folder / name)
-    if history is not None:
-        history.save(folder / "history.csv")
+    except safetensors.SafetensorError as error:
+        raise OSError(str(error)) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:

@@ -27,7 +27,7 @@ def alone(path: Path, wait: bool = True) -> Iterator[None]:
     """
     locks = path.parent / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / path.name, mode=0o666)
+    lock = FileLock(locks / f"{path.name}.lock", mode=0o666)
     try:
         lock.acquire(timeout=0)
     except Timeout:

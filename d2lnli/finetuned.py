@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import warnings
 from pathlib import Path
 
 import torch
@@ -47,7 +48,10 @@ def load_or_finetune(
         )
         history = finetune(net, train_set, dev_set, **recipe(model))
     if not history.interrupted:
-        save_classifier(classifier_dir(model, corpus), net, vocab, history)
+        try:
+            save_classifier(classifier_dir(model, corpus), net, vocab, history)
+        except OSError as error:  # it can be used all the same
+            warnings.warn(str(error), stacklevel=2)
     return net, vocab
 
 

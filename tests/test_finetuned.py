@@ -1,14 +1,18 @@
 """The fine-tuned classifier that is made once, and what compares and explains classifiers."""
 
 import csv
+import random
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import SIZES, SPECIALS
+from conftest import SIZES, SPECIALS, contents
+from faulty import PROCESSES
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 import d2lnli as d2l
 from d2lnli import finetuned, plotting, progress
@@ -37,10 +41,6 @@ def corpus(tmp_path):
 
 def must_not_run(*args, **kwargs):
     raise AssertionError("it must not be called")
-
-
-def files(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 def same(net, other):
@@ -153,12 +153,61 @@ def test_a_loaded_classifier_without_a_history_shows_nothing(
 
 def test_a_history_lies_beside_its_classifier_and_goes_with_it(net, vocab, tmp_path):
     d2l.save_classifier(tmp_path, net, vocab, HISTORY)
-    assert files(tmp_path) == ["config.json", "history.csv", "model.safetensors", "vocab.json"]
+    assert contents(tmp_path) == ["config.json", "history.csv", "model.safetensors", "vocab.json"]
     loaded = d2l.History.load(tmp_path)
     for name, column in HISTORY.columns().items():
         np.testing.assert_array_equal(loaded.column(name), column)
     d2l.save_classifier(tmp_path, net, vocab)
-    assert files(tmp_path) == ["config.json", "model.safetensors", "vocab.json"]
+    assert contents(tmp_path) == ["config.json", "model.safetensors", "vocab.json"]
+
+
+def numbered(number: int) -> tuple[d2l.BERTClassifier, d2l.Vocab]:
+    """One of two classifiers of the same shape, whose words and weights both tell which it is."""
+    vocab = d2l.Vocab([f"{number}{word}" for word in "abc"], reserved_tokens=SPECIALS)
+    net = d2l.BERTClassifier(d2l.BERTModel(len(vocab), dropout=0.1, **SIZES))
+    nn.init.constant_(net.output.bias, number)
+    return net, vocab
+
+
+def save_for_ever(folder: Path) -> None:
+    classifiers = [numbered(0), numbered(1)]
+    while True:
+        for net, vocab in classifiers:
+            d2l.save_classifier(folder, net, vocab, HISTORY)
+
+
+@pytest.mark.parametrize("moments", [8, pytest.param(50, marks=pytest.mark.slow)])
+def test_killed_while_it_is_replaced_a_classifier_is_the_old_the_new_or_none(tmp_path, moments):
+    rng, found = random.Random(moments), []
+    for _ in range(moments):
+        (tmp_path / "model.safetensors").unlink(missing_ok=True)
+        process = PROCESSES.Process(target=save_for_ever, args=(tmp_path,))
+        process.start()
+        while process.is_alive() and not (tmp_path / "model.safetensors").exists():
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.2))
+        process.kill()
+        process.join()
+        try:
+            net, vocab = d2l.load_classifier(tmp_path)
+        except FileNotFoundError:
+            found.append(None)
+            continue
+        found.append(int(net.output.bias[0]))
+        assert f"{found[-1]}a" in vocab.token_to_idx
+    print({which: found.count(which) for which in found})
+    assert {0, 1} <= set(found)
+    d2l.save_classifier(tmp_path, *numbered(0))
+    assert contents(tmp_path) == ["config.json", "model.safetensors", "vocab.json"]
+
+
+def test_what_cannot_be_kept_can_be_used_all_the_same(monkeypatch, tmp_path, corpus):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("D2LNLI_DATA_DIR", str(tmp_path / "file" / "data"))
+    monkeypatch.setattr("d2lnli.hub._cache_dir", lambda: tmp_path / "file" / "cache")
+    with pytest.warns(UserWarning, match=r"cannot write the classifier to .*D2LNLI_DATA_DIR"):
+        net, vocab = d2l.load_or_finetune(corpus=str(corpus), num_pairs=60)
+    assert d2l.predict_snli(net, vocab, "a dog", "an animal") in d2l.LABELS
 
 
 def test_there_is_no_difference_between_equals():

@@ -82,7 +82,7 @@ def same(a: tuple[dict, dict], b: tuple[dict, dict]) -> bool:
 
 
 @pytest.mark.parametrize(
-    "moments", [9, pytest.param(51, marks=pytest.mark.slow)], ids=lambda n: f"{n} kills"
+    "moments", [9, pytest.param(66, marks=pytest.mark.slow)], ids=lambda n: f"{n} kills"
 )
 def test_killed_at_any_moment_a_run_ends_bit_for_bit_the_same(tmp_path, moments):
     rng, killed_in = random.Random(moments), []
@@ -102,7 +102,9 @@ def test_killed_at_any_moment_a_run_ends_bit_for_bit_the_same(tmp_path, moments)
             assert same(outcome(kind, folder, result=tmp_path / "resumed.pt", every=60.0), whole)
             assert contents(folder) == [CHECKPOINT, "history.csv"]
     print("checkpoints at epoch", " ".join(f"{epoch:.2f}" for epoch in sorted(killed_in)))
-    assert any(0 < epoch < 3 and epoch != int(epoch) for epoch in killed_in)
+    before_the_end = [epoch for epoch in killed_in if epoch < 3]
+    assert len(before_the_end) >= 50 or moments < 50
+    assert any(epoch != int(epoch) for epoch in before_the_end)
 
 
 def test_killed_again_and_again_a_run_still_ends_the_same(tmp_path):
