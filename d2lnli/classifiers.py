@@ -18,6 +18,7 @@ from .text import Vocab
 from .wordpiece import WordPieceVocab
 
 _FILES = ("config.json", "vocab.json", "model.safetensors")
+_HALF, _WHOLE = ".half", ".whole"  # where new files are written, and wait to replace the old ones
 
 
 def save_classifier(
@@ -32,55 +33,69 @@ def save_classifier(
     config = {**net.encoder.config, "num_classes": net.output.out_features}
     if isinstance(vocab, WordPieceVocab):
         config["wordpiece"] = vocab.settings
-    tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     try:
-        with alone(folder / _FILES[-1]):
-            _replace_files(folder, config, vocab, tensors)
-            if history is not None:
-                history.save(folder / "history.csv")
-    except OSError as error:
+        with alone(folder / "model.safetensors"):
+            _take_over(folder)
+            new = folder / _HALF
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir()
+            _write(new, config, vocab, net, history)
+            new.rename(folder / _WHOLE)
+            _take_over(folder)
+    except (OSError, safetensors.SafetensorError) as error:
         raise OSError(
             f"cannot write the classifier to {folder} ({error}): free some space, give another "
             "folder, or set D2LNLI_DATA_DIR to one that you may write to"
         ) from error
 
 
-def _replace_files(folder: Path, config: dict, vocab: Vocab, tensors: dict) -> None:
-    """Put new files in the place of old ones.
+def _write(
+    folder: Path, config: dict, vocab: Vocab, net: nn.Module, history: History | None
+) -> None:
+    tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / "vocab.json").write_text(json.dumps(vocab.idx_to_token), encoding="utf-8")
+    safetensors.torch.save_file(tensors, folder / "model.safetensors")
+    # safetensors keeps its files to their owner; a class reads what its teacher made
+    (folder / "model.safetensors").chmod((folder / "vocab.json").stat().st_mode)
+    if history is not None:
+        history.save(folder / "history.csv")
 
-    Without the model a folder holds no classifier, so it goes first and comes last: whatever
-    happens in between, files of two classifiers are never taken for one.
-    """
-    new = folder / ".saving"
-    shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
-    new.mkdir()
-    try:
-        (new / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (new / "vocab.json").write_text(json.dumps(vocab.idx_to_token), encoding="utf-8")
-        safetensors.torch.save_file(tensors, new / "model.safetensors")
-        # safetensors keeps its files to their owner; a class reads what its teacher made
-        (new / "model.safetensors").chmod((new / "vocab.json").stat().st_mode)
-        for name in ("history.csv", "model.safetensors"):
-            (folder / name).unlink(missing_ok=True)
-        for name in _FILES:
-            (new / name).replace(folder / name)
-    except safetensors.SafetensorError as error:
-        raise OSError(str(error)) from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+
+def _take_over(folder: Path) -> None:
+    """Put files that are whole, perhaps those of a process that was killed, in place of the old."""
+    whole, history = folder / _WHOLE, folder / "history.csv"
+    if not whole.is_dir():
+        return
+    if (whole / history.name).is_file():
+        shutil.copyfile(whole / history.name, whole / "copy")  # so that all can be done again
+        (whole / "copy").replace(history)
+    else:
+        history.unlink(missing_ok=True)
+    for name in _FILES:
+        if (whole / name).is_file():
+            (whole / name).replace(folder / name)
+    whole.rename(folder / _HALF)
+    shutil.rmtree(folder / _HALF)
+
+
+def _current(folder: Path, name: str) -> Path:
+    """Return where a file is: a process may have been killed before it was in its place."""
+    return folder / _WHOLE / name if (folder / _WHOLE / name).is_file() else folder / name
 
 
 def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
     """Read a classifier and its vocabulary as `save_classifier` wrote them; in evaluation mode."""
     folder = Path(folder)
-    if not all((folder / name).is_file() for name in _FILES):
+    config_path, vocab_path, path = (_current(folder, name) for name in _FILES)
+    if not (config_path.is_file() and vocab_path.is_file() and path.is_file()):
         raise FileNotFoundError(
             f"{folder} does not hold a fine-tuned classifier ({', '.join(_FILES)}): "
             "make one with `python -m d2lnli finetune` or save_classifier"
         )
-    config, path = read_json(folder / "config.json", dict), folder / "model.safetensors"
+    config = read_json(config_path, dict)
     try:
-        vocab = _read_vocab(folder / "vocab.json", config.pop("wordpiece", None))
+        vocab = _read_vocab(vocab_path, config.pop("wordpiece", None))
         num_classes = config.pop("num_classes")
         net = BERTClassifier(BERTModel(**config), num_classes)
         net.load_state_dict(safetensors.torch.load_file(path))
@@ -89,10 +104,10 @@ def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
             f"{path} is not a whole safetensors file ({error}): fine-tune again"
         ) from error
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{path} does not fit {folder / 'config.json'}: {error}") from error
+        raise ValueError(f"{path} does not fit {config_path}: {error}") from error
     if len(vocab) != config["vocab_size"]:
         raise ValueError(
-            f"{folder / 'vocab.json'} has {len(vocab)} words, but the model has "
+            f"{vocab_path} has {len(vocab)} words, but the model has "
             f"{config['vocab_size']}: the files belong to different classifiers"
         )
     return net.eval(), vocab
