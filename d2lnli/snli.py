@@ -1,6 +1,7 @@
 """SNLI: reading its files, and the fine-tuning dataset that BERT learns from."""
 
 import re
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -83,7 +84,8 @@ def _labelled_rows(
     """Return the first `most` of (line number, columns) for lines with a gold label."""
     if most is not None and most < 1:
         raise ValueError(f"max_examples={most}: ask for at least one pair")
-    return islice((line for line in _rows(path, max_split) if line[1][0] != "-"), most)
+    labelled = (line for line in _rows(path, max_split) if line[1][0] != "-")
+    return islice(labelled, None if most is None else min(most, sys.maxsize))
 
 
 def _rows(path: Path, max_split: int) -> Iterator[tuple[int, list[str]]]:
@@ -103,10 +105,23 @@ def _rows(path: Path, max_split: int) -> Iterator[tuple[int, list[str]]]:
                     )
                 yield number, row
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
+        raise ValueError(_not_utf8(path)) from error
+
+
+def _not_utf8(path: Path) -> str:
+    """Say in which line a file is not UTF-8; a decoder that reads ahead does not know."""
+    content = path.read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        return f"{path}, line {number}: not UTF-8 ({error.reason}): save the file as UTF-8"
+    return f"{path} is not UTF-8, or was changed while it was read: save it as UTF-8"
 
 
 def _words(parse: str) -> str:
+    if parse.startswith('"(') and parse.endswith(')"'):  # a spreadsheet wrote the file
+        parse = parse[1:-1].replace('""', '"')
     return " ".join(parse.replace("(", "").replace(")", "").split())
 
 
@@ -190,7 +205,7 @@ class SNLIBERTDataset(TokenPairs, Dataset):
         if len(labels) != len(premises):
             raise ValueError(f"{len(premises)} premises, but {len(labels)} labels")
         super().__init__(premises, hypotheses, max_len, vocab, truncation, num_workers)
-        self.labels = torch.as_tensor(labels, dtype=torch.int64)
+        self.labels = _label_ids(labels)
         print(f"read {len(self)} examples")
 
     def __getitem__(self, index: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
@@ -204,6 +219,18 @@ class SNLIBERTDataset(TokenPairs, Dataset):
     def minibatch(self, indices: Sequence[int]) -> tuple[list[Tensor], Tensor]:
         """Return `([token_ids, segments, valid_lens], labels)` padded to the longest of them."""
         return self.inputs(indices), self.labels[indices]
+
+
+def _label_ids(labels: Sequence[int]) -> Tensor:
+    try:
+        given = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"the labels are no ids ({error}): give whole numbers from 0") from error
+    if given.is_floating_point() or given.is_complex() or given.dim() != 1:
+        raise ValueError(
+            f"the labels are {given.dtype}, {given.dim()}-dimensional: give a list of ids"
+        )
+    return given.to(torch.int64)
 
 
 class LengthBuckets(Sampler):

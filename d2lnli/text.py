@@ -58,8 +58,11 @@ class Vocab:
     def to_tokens(self, indices: int | Sequence[int]) -> str | list[str]:
         """Return the token of an id, or the tokens of a sequence of ids."""
         if hasattr(indices, "__len__"):
-            return [self.idx_to_token[int(i)] for i in indices]
-        return self.idx_to_token[int(indices)]
+            return [self.to_tokens(i) for i in indices]
+        index = int(indices)
+        if not 0 <= index < len(self):
+            raise ValueError(f"there is no id {index}: the vocabulary has 0 to {len(self) - 1}")
+        return self.idx_to_token[index]
 
     @property
     def unk(self) -> int:

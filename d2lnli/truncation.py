@@ -79,6 +79,8 @@ def cut(premise_len: ArrayLike, hypothesis_len: ArrayLike, max_len: int, truncat
     """Apply the named strategy so that pairs fit into `max_len` with their special tokens."""
     if max_len < 5:
         raise ValueError(f"max_len={max_len}: it takes 5 or more to hold a word of each side")
+    if max_len >= 2**31:
+        raise ValueError(f"max_len={max_len}: no model has so many positions, take fewer")
     if truncation not in TRUNCATIONS:
         raise ValueError(f"unknown truncation {truncation!r}: use one of {', '.join(TRUNCATIONS)}")
     kept = TRUNCATIONS[truncation](premise_len, hypothesis_len, max_len - 3)

@@ -1,0 +1,365 @@
+"""Whatever comes in, what comes out is right or an error that was meant: a few hundred cases of
+each in CI, ten thousand in the long run."""
+
+import contextlib
+import io
+import os
+import random
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SIZES, SPECIALS, write_checkpoint
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import d2lnli as d2l
+from d2lnli.__main__ import main
+from d2lnli.text import space_words, typed_tokens
+from d2lnli.truncation import cut, cut_tokens
+
+WORDS = "a b c d e f g h".split()
+ODD = [
+    "", " ", "\t", "\r", "\n", "\x00", "\x1b[31m", "\x85", "\u2028", "\ufeff", "\u200b", "\u202e",
+    '"', '""', "'", "n't", "(", ")", "( ( a ) b )", "-", "<cls>", "<sep>", "<pad>", "<unk>",
+    "<mask>", "[MASK]", "[UNK]", "##a", "É", "ﬁ", "İ", "ß", "日本", "👩‍👩‍👧", "a" * 500, "=1+1",
+    "<script>alert(1)</script>", "${HOME}", "$(ls)", "../..", "\\", "%s", "{0}", "nan", "-1",
+]  # fmt: skip
+TEXT = st.one_of(
+    st.sampled_from(WORDS),
+    st.sampled_from(ODD),
+    st.text(st.characters(), max_size=12),  # surrogates too
+    st.lists(st.sampled_from([*WORDS, *ODD]), max_size=30).map(" ".join),
+)
+SIZE = st.one_of(st.integers(-2, 40), st.sampled_from([0, 512, 2**31, 2**63, 10**30, -(10**30)]))
+STRATEGY = st.one_of(st.sampled_from(sorted(d2l.TRUNCATIONS)), st.sampled_from(["", "none", "a"]))
+CASES = pytest.mark.parametrize("cases", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+
+
+def fuzz(cases: int, *strategies: st.SearchStrategy) -> Callable:
+    """Run a property now, on so many cases."""
+
+    def run(property_: Callable) -> None:
+        settings(
+            max_examples=cases,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+            derandomize=cases < 1000,
+        )(given(*strategies)(property_))()
+
+    return run
+
+
+@contextlib.contextmanager
+def only_documented_errors(*names: str):
+    """Let pass a ValueError or an OSError that the package itself raises, and names these."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+        assert Path(raised_in).is_relative_to(Path(d2l.__file__).parent), repr(error)
+        assert all(name in str(error) for name in names), repr(error)
+
+
+@pytest.fixture(scope="module")
+def vocabs() -> list[d2l.Vocab]:
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "##a", "##b", "##c"]
+    return [d2l.Vocab(WORDS, reserved_tokens=SPECIALS), d2l.WordPieceVocab(pieces)]
+
+
+@pytest.fixture(scope="module")
+def classifiers(vocabs) -> list[tuple[d2l.BERTClassifier, d2l.Vocab]]:
+    torch.manual_seed(0)
+    sizes = {**SIZES, "num_blks": 1}
+    return [(d2l.BERTClassifier(d2l.BERTModel(len(v), dropout=0.1, **sizes)).eval(), v)
+            for v in vocabs]  # fmt: skip
+
+
+ROW = st.lists(st.one_of(st.sampled_from([*d2l.LABELS, "-", "( a ( b c ) )"]), TEXT), max_size=6)
+LINES = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from([*d2l.LABELS, "-"]), TEXT, TEXT).map("\t".join),
+        ROW.map("\t".join),
+        ROW.map(lambda row: "\t".join(f'"{field}"' for field in row)),
+    ),
+    max_size=6,
+)
+HEADER = st.sampled_from(
+    ["gold_label\tsentence1_binary_parse\tx", "gold_label", "", "\ufeffgold_label"]
+)
+ENCODING = st.sampled_from(["utf-8"] * 4 + ["utf-8-sig", "utf-16", "latin-1", "cp1252", "utf-32"])
+END = st.sampled_from(["\n", "\n", "\r\n", "\r", "\n\n", "\x85"])
+JUNK = st.one_of(st.just(b""), st.just(b""), st.binary(max_size=20))
+
+
+@CASES
+def test_read_snli(cases, tmp_path):
+    path = tmp_path / "snli_1.0_train.txt"
+
+    @fuzz(cases, HEADER, LINES, END, ENCODING, JUNK, st.one_of(st.none(), SIZE))
+    def check(header, lines, end, encoding, junk, most):
+        text = end.join([header, *lines])
+        path.write_bytes(text.encode(encoding, "replace") + junk)
+        with only_documented_errors():
+            try:
+                premises, hypotheses, labels = d2l.read_snli(tmp_path, True, most)
+            except ValueError as error:
+                assert str(path) in str(error) or "max_examples" in str(error)
+                raise
+            assert len(premises) == len(hypotheses) == len(labels) > 0
+            assert most is None or len(labels) <= most
+            assert set(labels) <= {0, 1, 2}
+            assert all(side.split() for side in (*premises, *hypotheses))
+            assert len(d2l.snli.read_phenomena(tmp_path, True, most)) == len(labels)
+
+
+@CASES
+def test_the_tokenizers(cases, vocabs):
+    @fuzz(cases, TEXT, st.sampled_from(["word", "char", "", "piece"]))
+    def check(text, kind):
+        with only_documented_errors():
+            (tokens,) = d2l.tokenize([text], kind)
+            assert all(tokens) and "".join(tokens) in ("".join(text.split()), text)
+        spaced = space_words(text)
+        assert "".join(spaced.split()) == "".join(text.replace("\u2019", "'").split())
+        for vocab in vocabs:
+            for tokens in (vocab.tokenize(text), typed_tokens(vocab, text)):
+                assert all(token and token.split() == [token] for token in tokens)
+            pieces = typed_tokens(vocab, [text])
+            assert all(isinstance(piece, str) for piece in pieces)
+
+
+@CASES
+def test_vocab(cases, vocabs):
+    tokens = st.one_of(
+        st.lists(TEXT, max_size=8), st.lists(st.lists(TEXT, max_size=4), max_size=4), st.none()
+    )
+
+    @fuzz(cases, tokens, st.integers(-1, 3), st.lists(TEXT, max_size=3), TEXT, SIZE)
+    def check(corpus, least, reserved, asked, index):
+        vocab = d2l.Vocab(corpus, least, reserved)
+        assert vocab[vocab.idx_to_token] == list(range(len(vocab)))
+        assert set(reserved) | {"<unk>"} <= set(vocab.idx_to_token)
+        for some in (vocab, *vocabs):
+            assert some[[asked, asked]] == [some[asked]] * 2
+            assert some.to_tokens(some[asked]) in (asked, some.to_tokens(some.unk), "[MASK]",
+                                                   "[CLS]", "[SEP]", "[PAD]")  # fmt: skip
+            with only_documented_errors(str(index)):
+                token = some.to_tokens(index)
+                assert 0 <= index < len(some) and some.to_tokens([index]) == [token]
+
+
+SIDE = st.lists(st.one_of(TEXT, st.lists(TEXT, max_size=4)), max_size=5)
+LABEL = st.one_of(st.integers(0, 2), st.sampled_from([-1, 3, 10**30, "neutral", None, 0.5, np.nan]))
+
+
+@CASES
+def test_the_dataset(cases, vocabs):
+    @fuzz(cases, SIDE, SIDE, st.lists(LABEL, max_size=5), SIZE, STRATEGY, st.integers(-1, 2))
+    def check(premises, hypotheses, labels, max_len, strategy, workers):
+        n = min(len(premises), len(hypotheses)) if workers else 5  # equal lengths, or as they come
+        data = premises[:n], hypotheses[:n], (labels * n)[:n]
+        for vocab in vocabs:
+            with only_documented_errors(), contextlib.redirect_stdout(io.StringIO()):
+                dataset = d2l.SNLIBERTDataset(data, max_len, vocab, strategy, workers)
+                check_dataset(dataset, data, max_len, vocab)
+
+
+def check_dataset(dataset, data, max_len, vocab):
+    assert len(dataset) == len(data[0])
+    assert 5 <= dataset.valid_lens.min() <= dataset.valid_lens.max() <= max_len
+    (ids, segments, length), _ = dataset[len(dataset) - 1]
+    assert ids.shape == segments.shape == (max_len,)
+    assert ids[0] == vocab["<cls>"] and ids[length - 1] == vocab["<sep>"]
+    assert (ids[length:] == vocab["<pad>"]).all() and not segments[length:].any()
+    assert ids.min() >= 0 and ids.max() < len(vocab)
+
+
+@CASES
+@pytest.mark.parametrize("strategy", [*sorted(d2l.TRUNCATIONS), "no such"])
+def test_every_truncation(cases, strategy):
+    lens = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=1, max_size=6)
+
+    @fuzz(cases, lens, SIZE)
+    def check(pairs, max_len):
+        sides = [np.array(side) for side in zip(*pairs, strict=True)]
+        with only_documented_errors():
+            kept = cut(*sides, max_len, strategy)
+            for (n, m), parts in zip(pairs, np.stack(kept, axis=1), strict=True):
+                first, second = parts[:2].sum(), parts[2:].sum()
+                assert (parts >= 0).all() and first <= n and second <= m
+                assert first + second == min(n + m, max_len - 3) or first + second < n + m
+                assert first + second <= max_len - 3
+                assert (first > 0) == (n > 0) and (second > 0) == (m > 0)
+                words = [f"p{i}" for i in range(n)], [f"h{i}" for i in range(m)]
+                tokens = cut_tokens(*words, max_len, strategy)
+                assert list(map(len, tokens)) == [first, second]
+
+
+@CASES
+def test_predict(cases, classifiers):
+    side = st.lists(st.one_of(TEXT, st.lists(TEXT, max_size=4)), max_size=3)
+
+    @fuzz(cases, side, side, st.one_of(st.none(), SIZE), STRATEGY, st.sampled_from([0, 1]))
+    def check(premises, hypotheses, max_len, strategy, which):
+        net, vocab = classifiers[which]
+        with only_documented_errors():
+            probs = d2l.predict_proba(net, vocab, premises, hypotheses, max_len, strategy)
+            assert probs.shape == (len(premises), 3)
+            assert np.allclose(probs.sum(axis=1), 1, atol=1e-5) and (probs >= 0).all()
+        for premise, hypothesis in zip(premises, hypotheses, strict=False):
+            with only_documented_errors():
+                assert d2l.predict_snli(net, vocab, premise, hypothesis) in d2l.LABELS
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, str]:
+    """A small checkpoint, a small corpus, and a classifier made of them."""
+    folder = tmp_path_factory.mktemp("ünï cödé")
+    write_checkpoint(folder / "bert", [*SPECIALS, *WORDS], num_blks=1)
+    (folder / "corpus").mkdir()
+    rows = [f"{d2l.LABELS[i % 3]}\t( a {WORDS[i % 4]} )\t( {WORDS[i % 3]} b )" for i in range(9)]
+    for split in ("train", "dev", "test"):
+        text = "\n".join(["gold_label\tsentence1_binary_parse\tsentence2_binary_parse", *rows])
+        (folder / "corpus" / f"snli_1.0_{split}.txt").write_text(text, encoding="utf-8")
+    (folder / "broken").mkdir()
+    (folder / "broken" / "snli_1.0_train.txt").write_bytes(b"\xff\xfe broken")
+    (folder / "broken" / "vocab.json").write_text("{", encoding="utf-8")
+    names = {name: str(folder / name) for name in ("bert", "corpus", "broken", "out")}
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(["finetune", "--model", names["bert"], "--data", names["corpus"], "--max-len",
+                     "16", "--epochs", "1", "--output", names["out"]]) == 0  # fmt: skip
+    return names
+
+
+NUMBER = st.one_of(
+    st.sampled_from("0 1 2 -1 0.5 1e-3 nan inf -inf 1e400 1e30 ١ 0x10 1_000 100000000000000000000 "
+                    "18446744073709551616 x".split()),
+    TEXT,
+)  # fmt: skip
+EPOCHS = st.one_of(st.sampled_from(["0", "1", "2", "-3", "1.5", "x", ""]))
+OPTIONS = ("--batch-size --lr --schedule --warmup --clip --most-tokens --max-len --truncation "
+           "--precision --seed --pairs").split()  # fmt: skip
+VALUE = st.one_of(NUMBER, STRATEGY, st.sampled_from("constant linear fp32 bf16 fp16 auto".split()))
+WHERE = st.sampled_from(["bert", "corpus", "broken", "out", "nowhere", "run"])
+
+
+def finetune_arguments(folders, model, data, epochs, options, run):
+    flat = [part for option in options for part in option]
+    return ["finetune", "--model", folders.get(model, model), "--data", folders.get(data, data),
+            "--output", folders["out"] + "2", "--epochs", epochs, *flat,
+            *(["--run-dir", folders["out"] + "-run"] if run else [])]  # fmt: skip
+
+
+def arguments(folders) -> st.SearchStrategy[list[str]]:
+    option = st.tuples(st.sampled_from(OPTIONS), VALUE)
+    mostly = st.sampled_from(["bert"] * 4 + ["broken", "nowhere"])
+    corpus = st.sampled_from(["corpus"] * 4 + ["broken", "nowhere"])
+    finetune = st.builds(
+        lambda *given: finetune_arguments(folders, *given),
+        mostly, corpus, EPOCHS, st.lists(option, max_size=4), st.booleans(),
+    )  # fmt: skip
+    predict = st.builds(
+        lambda premise, hypothesis, where: [
+            "predict", "--classifier", folders.get(where, where), "--", premise, hypothesis
+        ],
+        TEXT, TEXT, st.sampled_from(["out"] * 5 + ["broken", "nowhere"]),
+    )  # fmt: skip
+    anything = st.lists(st.one_of(st.sampled_from(["predict", "download", *OPTIONS]), TEXT),
+                        max_size=5)  # fmt: skip
+    return st.one_of(finetune, predict, anything)
+
+
+def run_main(argv: list[str]) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main(argv)
+        except SystemExit as done:
+            status = done.code
+    return status, out.getvalue(), err.getvalue()
+
+
+def check_outcome(status: int, out: str, err: str) -> None:
+    """0 and an answer, 1 and one line that says why, or 2 and argparse's usage."""
+    assert "Traceback" not in err
+    if status == 0:
+        assert out
+    elif status == 1:
+        assert err.splitlines()[-1].startswith("error: ") or "error: " in err
+        assert len(err) > 20
+    else:
+        assert status == 2 and "usage: " in err
+
+
+@CASES
+def test_the_command_line(cases, folders, data_dir):
+    statuses = []
+
+    @fuzz(cases, arguments(folders))
+    def check(argv):
+        outcome = run_main(argv)
+        statuses.append(outcome[0])
+        check_outcome(*outcome)
+
+    print({status: statuses.count(status) for status in set(statuses)})
+    assert {0, 1, 2} <= set(statuses)
+
+
+@pytest.mark.parametrize("cases", [20])
+def test_the_command_line_as_processes(cases, folders, data_dir):
+    seen = []
+
+    def check(argv):
+        seen.append(argv)
+
+    fuzz(300, arguments(folders))(check)
+    can_be_passed = [a for a in seen if a and not any("\x00" in x or not _encodable(x) for x in a)]
+    for argv in random.Random(0).sample(can_be_passed, cases):
+        run = subprocess.run(
+            [sys.executable, "-m", "d2lnli", *argv],
+            capture_output=True, text=True, encoding="utf-8", timeout=120,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        check_outcome(run.returncode, run.stdout, run.stderr)
+
+
+def _encodable(text: str) -> bool:
+    return text == text.encode("utf-8", "replace").decode("utf-8")
+
+
+LONG = "a b c d " * 25_000
+
+
+@pytest.mark.parametrize(
+    "long", [LONG, "a" * 500_000, "<mask>" * 50_000], ids=["words", "a", "mask"]
+)
+def test_100_000_words_are_read_cut_and_answered(long, classifiers, tmp_path):
+    (tmp_path / "snli_1.0_train.txt").write_text(f"gold_label\tx\ty\nneutral\t{long}\t( a )\n")
+    data = d2l.read_snli(tmp_path, True)
+    for net, vocab in classifiers:
+        for strategy in d2l.TRUNCATIONS:
+            dataset = d2l.SNLIBERTDataset(data, 32, vocab, strategy)
+            assert dataset.valid_lens.max() <= 32
+            assert d2l.predict_proba(net, vocab, [long], ["a"], 32, strategy).shape == (1, 3)
+        assert d2l.predict_snli(net, vocab, "a", long) in d2l.LABELS
+
+
+def test_what_a_spreadsheet_saves_is_read_as_it_was(tmp_path):
+    path = tmp_path / "snli_1.0_train.txt"
+    lines = ["gold_label\tsentence1_binary_parse\tsentence2_binary_parse",
+             'neutral\t"( ( He says ) ( "" hi "" ) )"\t( " ( a b ) )', ""]  # fmt: skip
+    path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    assert d2l.read_snli(tmp_path, True) == (['He says " hi "'], ['" a b'], [2])
+    path.write_bytes("\r\n".join(lines).encode("utf-16"))  # what it calls Unicode text
+    with pytest.raises(ValueError, match=r"train.txt, line 1: not UTF-8 .*save the file as UTF-8"):
+        d2l.read_snli(tmp_path, True)
+    path.write_bytes("\r\n".join([*lines, *lines[1:]]).replace("hi", "é").encode("cp1252"))
+    with pytest.raises(ValueError, match=r"train.txt, line 2: not UTF-8"):
+        d2l.read_snli(tmp_path, True)
