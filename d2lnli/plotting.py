@@ -26,8 +26,14 @@ class Picture:
 
     def _repr_html_(self) -> str:
         """An `<img>` tag: JupyterLab drops the description of images of other kinds."""
+        from matplotlib import rc_context
+        from matplotlib.text import Text
+
         png = io.BytesIO()
-        self.figure.savefig(png, format="png", dpi=100)
+        for text in self.figure.findobj(Text):
+            text.set_parse_math(False)  # a word with dollar signs is a word, not a formula
+        with rc_context({"text.parse_math": False}):
+            self.figure.savefig(png, format="png", dpi=100)
         data = base64.b64encode(png.getvalue()).decode("ascii")
         alt = html.escape(self.description)
         return f'<img alt="{alt}" src="data:image/png;base64,{data}">'
@@ -196,8 +202,6 @@ def heat_map(
     image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, aspect=stretch)
     axes.set_xticks(range(len(columns)), columns, rotation=0 if numbers else 90)
     axes.set_yticks(range(len(rows)), rows)
-    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        label.set_parse_math(False)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     figure.colorbar(image)
     cells = {(i, j): float(x) for i, row in enumerate(matrix) for j, x in enumerate(row)}

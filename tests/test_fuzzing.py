@@ -243,11 +243,16 @@ NUMBER = st.one_of(
                     "18446744073709551616 x".split()),
     TEXT,
 )  # fmt: skip
-EPOCHS = st.one_of(st.sampled_from(["0", "1", "2", "-3", "1.5", "x", ""]))
-OPTIONS = ("--batch-size --lr --schedule --warmup --clip --most-tokens --max-len --truncation "
-           "--precision --seed --pairs").split()  # fmt: skip
-VALUE = st.one_of(NUMBER, STRATEGY, st.sampled_from("constant linear fp32 bf16 fp16 auto".split()))
-WHERE = st.sampled_from(["bert", "corpus", "broken", "out", "nowhere", "run"])
+EPOCHS = st.sampled_from(["1", "1", "1", "2", "0", "-3", "1.5", ""])
+NUMBERS = "--batch-size --lr --warmup --clip --most-tokens --max-len --seed --pairs".split()
+OPTION = st.one_of(
+    st.tuples(st.sampled_from(NUMBERS), st.sampled_from(["1", "2", "8", "16", "0", "-1"])),
+    st.tuples(st.sampled_from(NUMBERS), NUMBER),
+    st.tuples(st.sampled_from(["--lr", "--warmup", "--clip"]), st.sampled_from(["0.1", "1e30"])),
+    st.tuples(st.just("--schedule"), st.sampled_from(["constant", "linear", "cosine"])),
+    st.tuples(st.just("--truncation"), STRATEGY),
+    st.tuples(st.just("--precision"), st.sampled_from(["auto", "fp32", "bf16", "fp16", "int8"])),
+)
 
 
 def finetune_arguments(folders, model, data, epochs, options, run):
@@ -258,12 +263,11 @@ def finetune_arguments(folders, model, data, epochs, options, run):
 
 
 def arguments(folders) -> st.SearchStrategy[list[str]]:
-    option = st.tuples(st.sampled_from(OPTIONS), VALUE)
     mostly = st.sampled_from(["bert"] * 4 + ["broken", "nowhere"])
     corpus = st.sampled_from(["corpus"] * 4 + ["broken", "nowhere"])
     finetune = st.builds(
         lambda *given: finetune_arguments(folders, *given),
-        mostly, corpus, EPOCHS, st.lists(option, max_size=4), st.booleans(),
+        mostly, corpus, EPOCHS, st.lists(OPTION, max_size=3), st.booleans(),
     )  # fmt: skip
     predict = st.builds(
         lambda premise, hypothesis, where: [
@@ -271,9 +275,9 @@ def arguments(folders) -> st.SearchStrategy[list[str]]:
         ],
         TEXT, TEXT, st.sampled_from(["out"] * 5 + ["broken", "nowhere"]),
     )  # fmt: skip
-    anything = st.lists(st.one_of(st.sampled_from(["predict", "download", *OPTIONS]), TEXT),
+    anything = st.lists(st.one_of(st.sampled_from(["predict", "download", *NUMBERS]), TEXT),
                         max_size=5)  # fmt: skip
-    return st.one_of(finetune, predict, anything)
+    return st.one_of(finetune, finetune, predict, anything)
 
 
 def run_main(argv: list[str]) -> tuple[int, str, str]:
