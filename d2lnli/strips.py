@@ -21,6 +21,9 @@ _SEGMENTS = (  # the line below a token is solid or dashed
 _CUT = _BOX + "color:#6b1f1f;background:#eeeeee;border-bottom:3px dotted #777777;"
 _PAD = _BOX + "color:#555555;background:#ffffff;border:1px dotted #888888;font-size:60%;"
 _SUPPORTS, _OPPOSES = (232, 168, 0), (178, 132, 235)  # amber and violet, mixed with white
+PLAIN = 'class="mathjax_ignore tex2jax_ignore"'
+"""For elements that show words: Jupyter would draw what is between dollar signs as a formula."""
+
 _LONGEST = 40  # letters drawn of a token
 _MOST_CUT = 60  # tokens drawn of a stretch that is cut; the others are counted
 
@@ -79,7 +82,7 @@ class PairStrip:
         runs = groupby(self.pieces, key=lambda piece: (piece.kind == "cut", piece.segment))
         drawn = (_draw_cut(list(run)) if is_cut else map(_draw, run) for (is_cut, _), run in runs)
         tokens = " ".join(token for run in drawn for token in run)
-        return f'<div style="line-height:1.9;">{tokens}</div>'
+        return f'<div {PLAIN} style="line-height:1.9;">{tokens}</div>'
 
     def legend(self) -> str:
         """Return what the signs in the row mean, as HTML."""
@@ -94,7 +97,7 @@ class PairStrip:
             (self.count("pad"), f"dotted: {self.count('pad')} times {html.escape(self.pad)}"),
         ):
             signs += [sign] if number else []
-        return f"<small>{' · '.join(signs)}</small>"
+        return f"<small {PLAIN}>{' · '.join(signs)}</small>"
 
     def _repr_html_(self) -> str:
         return self.row() + self.legend()

@@ -13,7 +13,7 @@ from .evaluation import max_positions, predict_proba
 from .plotting import heat_map
 from .probing import attention, word_changes
 from .snli import LABELS
-from .strips import PairStrip, TruncationStrips
+from .strips import PLAIN, PairStrip, TruncationStrips
 from .text import Vocab
 from .truncation import TRUNCATIONS
 
@@ -68,7 +68,7 @@ class _PairWidget(widgets.VBox):
         except ValueError as error:
             message, self.drawing.value = str(error), ""
             self.refuse()
-        self.message.value = f'<div role="status">{html.escape(message)}</div>'
+        self.message.value = f'<div {PLAIN} role="status">{html.escape(message)}</div>'
 
     def pair(self) -> list[str]:
         """Return the two texts; half of a surrogate pair, which nothing can send, becomes `?`."""
@@ -269,4 +269,4 @@ def _table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     head = "".join(f'<th scope="col" style="{_CELL}">{name}</th>' for name in names)
     cells = ("".join(f'<td style="{_CELL}">{html.escape(x)}</td>' for x in row) for row in rows)
     body = "".join(f"<tr>{row}</tr>" for row in cells)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<table {PLAIN}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

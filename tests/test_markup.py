@@ -6,35 +6,15 @@ import pytest
 import torch
 from conftest import SIZES, SPECIALS
 from hypothesis import strategies as st
+from markup import FRAGMENTS, OURS
 from test_fuzzing import CASES, fuzz
 
 import d2lnli as d2l
 from d2lnli.widgets import _table
 
-FRAGMENTS = (
-    "<script>window.hacked=1</script>|<img src=x onerror=window.hacked=1>|<svg/onload=hacked=1>|"
-    "<iframe srcdoc='<script>parent.hacked=1</script>'>|</div>|</bdi></span>|<b>|<style>*{}|"
-    "<a href=javascript:hacked=1>x</a>|\" onmouseover=hacked=1 x=\"|' onclick=hacked=1 '|&lt;i&gt;|"
-    "&#60;u&#62;|&|<|>|\"|'|`|<!--|-->|<![CDATA[|<math><mi>|{{hacked}}|${hacked}|$x^2$|$\\frac$|"
-    "<\x00script>|<scr\u200bipt>|\u202e|a|of|<br>|<input autofocus onfocus=hacked=1>|\\u003cb>|$"
-).split("|")
 MARKUP = st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=8).flatmap(
     lambda parts: st.sampled_from(["", " "]).map(lambda between: between.join(parts))
 )
-OURS = {  # every element that we make, and its attributes
-    "div": {"style", "role"},
-    "span": {"style", "title"},
-    "bdi": set(),
-    "del": {"style"},
-    "small": set(),
-    "sup": set(),
-    "b": set(),
-    "p": set(),
-    "img": {"alt", "src"},
-    **{name: set() for name in ("table", "thead", "tbody", "tr")},
-    "th": {"scope", "style"},
-    "td": {"style"},
-}
 
 
 class Elements(HTMLParser):

@@ -184,7 +184,7 @@ def test_hostile_text_stays_text(text):
     for drawn in (strip, every):
         page = Page(drawn._repr_html_())
         assert page.tags <= TAGS
-        assert page.attributes <= {"style", "title"}
+        assert page.attributes <= {"class", "style", "title"}
     assert Page(strip._repr_html_()).texts["bdi"] == [piece.text for piece in strip.pieces]
 
 
@@ -194,7 +194,7 @@ def test_any_text_survives_the_round_trip_through_html(words, max_len, strategy)
     page = Page(strip._repr_html_())
     assert page.texts["bdi"] == [piece.text for piece in strip.pieces]
     assert page.tags <= TAGS
-    assert page.attributes <= {"style", "title"}
+    assert page.attributes <= {"class", "style", "title"}
 
 
 @pytest.mark.parametrize("strategy", d2l.TRUNCATIONS)

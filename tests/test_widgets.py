@@ -80,7 +80,7 @@ def check_html(widget):
         part.value.encode("utf-8")
         page = Page(part.value)
         assert page.tags <= TAGS | {"table", "thead", "tbody", "tr", "th", "td", "img"}
-        assert page.attributes <= {"style", "title", "role", "scope", "alt", "src"}
+        assert page.attributes <= {"class", "style", "title", "role", "scope", "alt", "src"}
         images = [attributes for tag, attributes in page.elements if tag == "img"]
         assert all(image["src"].startswith("data:image/png;base64,") for image in images)
 

@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
+from conftest import SPECIALS
+from markup import FRAGMENTS, OURS
 from playwright.sync_api import Page, TimeoutError, expect
 
 import d2lnli as d2l
@@ -20,6 +22,29 @@ HOSTILE = (
     "<script>window.hacked=1</script>",
     "<img/src='x'onerror=window.hacked=1>",  # without a space it is one token
 )
+MANY = f"""import random, torch, d2lnli as d2l
+from IPython.display import display
+
+rng = random.Random(0)
+texts = ["".join(rng.choices({FRAGMENTS!r}, k=rng.randint(1, 8))) for _ in range(30)]
+words = [word for text in texts for word in text.split()]
+vocab = d2l.Vocab(words, reserved_tokens={SPECIALS!r})
+net = d2l.BERTClassifier(d2l.BERTModel(len(vocab), 16, 32, 4, 1, 0.1, 128))
+predictor, explorer = d2l.Predictor(net, vocab), d2l.AttentionExplorer(net, vocab)
+for text in texts:
+    predictor.premise.value, predictor.hypothesis.value = text, "a"
+    predictor.keep()
+    explorer.hypothesis.value = text
+    if text.split():
+        display(d2l.TruncationStrips(text, text, vocab, 16))
+        display(d2l.heat_map([[1.0]], [text], [text], text, text))
+display(predictor, explorer)"""
+FOREIGN = """ours => [...document.querySelectorAll('.jp-RenderedHTML, .widget-html-content')]
+    .flatMap(part => [...part.querySelectorAll('*')])
+    .filter(element => !(element.localName in ours)
+        || [...element.attributes].some(a => !ours[element.localName].includes(a.name))
+        || (element.localName === 'img' && !element.src.startsWith('data:image/png;base64,')))
+    .map(element => element.outerHTML.slice(0, 200))"""
 SHOWN = "() => [...document.querySelectorAll('.widget-html')].map(part => part.innerHTML).join()"
 NUMBERS = ".widget-hprogress + .widget-label"
 CLOSE = """([selector, expected]) => {
@@ -111,6 +136,20 @@ def test_what_is_typed_is_never_taken_for_html(lab, classifier, source):
             expect(lab.widget.locator("bdi", has_text="hacked=1")).not_to_have_count(0)
         expect(created).to_have_count(0)
     lab.wait_for_kernel()
+    assert lab.page.evaluate("() => window.hacked") is None
+
+
+def test_no_markup_of_many_kinds_becomes_an_element(lab):
+    lab.open_new(MANY)
+    lab.wait_for_kernel()
+    drawn = lab.page.locator(".jp-RenderedHTML bdi, .widget-html-content td")
+    expect(drawn.filter(has_text="hacked").first).to_be_attached()
+    assert drawn.count() > 500
+    ours = {name: sorted(attributes) for name, attributes in OURS.items()}
+    assert lab.page.evaluate(FOREIGN, ours) == []
+    for element in lab.page.locator(".jp-RenderedHTML span, .jp-RenderedHTML del").all()[:40]:
+        element.dispatch_event("mouseover")
+        element.dispatch_event("click")
     assert lab.page.evaluate("() => window.hacked") is None
 
 
