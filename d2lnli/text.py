@@ -58,7 +58,7 @@ class Vocab:
     def to_tokens(self, indices: int | Sequence[int]) -> str | list[str]:
         """Return the token of an id, or the tokens of a sequence of ids."""
         if hasattr(indices, "__len__"):
-            return [self.to_tokens(i) for i in indices]
+            return [self.to_tokens(int(i)) for i in indices]
         index = int(indices)
         if not 0 <= index < len(self):
             raise ValueError(f"there is no id {index}: the vocabulary has 0 to {len(self) - 1}")

@@ -1,6 +1,7 @@
 """Words and ids."""
 
 import pytest
+import torch
 
 import d2lnli as d2l
 from d2lnli.text import space_words
@@ -64,3 +65,11 @@ def test_a_vocab_lowers_and_splits_sentences():
 def test_what_people_type_is_spaced_like_snli(typed, spaced):
     assert space_words(typed) == spaced
     assert space_words(spaced) == spaced
+
+
+def test_ids_may_stand_in_a_tensor_and_must_be_there(vocab):
+    ids = torch.tensor([1, 0, 2])
+    assert vocab.to_tokens(ids) == [vocab.idx_to_token[i] for i in (1, 0, 2)]
+    for wrong in (-1, len(vocab), [0, len(vocab)]):
+        with pytest.raises(ValueError, match=rf"there is no id .*: the vocabulary has 0 to {12}"):
+            vocab.to_tokens(wrong)
