@@ -53,13 +53,17 @@ class Lab:
 
     def open_new(self, *sources: str) -> None:
         """Write a notebook of these code cells, open it and run it."""
+        self.write_new(*sources)
+        self.open("new.ipynb")
+        self.run_all()
+
+    def write_new(self, *sources: str) -> None:
+        """Write a notebook of these code cells."""
         notebook = nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_code_cell(source) for source in sources],
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
         )
         nbformat.write(notebook, self.server.folder / "new.ipynb")
-        self.open("new.ipynb")
-        self.run_all()
 
     def execute(self, command: str, **arguments: str) -> None:
         """Execute one of JupyterLab's commands and wait until it is done."""
@@ -75,6 +79,10 @@ class Lab:
     def run_all(self) -> None:
         """Run all cells and wait until the last one is done."""
         self.start_all()
+        self.wait_for_all()
+
+    def wait_for_all(self) -> None:
+        """Wait until the last cell is done."""
         self.page.wait_for_function("() => window.allHaveRun", timeout=600_000)
 
     def wait_for_kernel(self) -> None:

@@ -1,0 +1,87 @@
+"""A training in JupyterLab that is stopped, or whose tab is closed: what was learnt is there."""
+
+import re
+import time
+from collections.abc import Callable
+
+import psutil
+from playwright.sync_api import expect
+
+import d2lnli as d2l
+
+from .lab import Lab
+
+DATA = """import torch, d2lnli as d2l
+folder = d2l.download_extract("SNLI-sample")
+bert, vocab = d2l.load_pretrained_model("bert.tiny")
+train_set, dev_set = (
+    d2l.SNLIBERTDataset(d2l.read_snli(folder, split, 2000), 128, vocab)
+    for split in ("train", "dev")
+)
+torch.set_num_threads(1)
+torch.manual_seed(0)
+net = d2l.BERTClassifier(bert)"""
+TRAIN = """history = d2l.finetune(
+    net, train_set, dev_set, lr=1e-3, num_epochs=4, batch_size=32, run_dir="my run")
+print("stopped" if history.interrupted else "whole", f"at epoch {history.records[-1].epoch:.2f}")"""
+LOOK = "import d2lnli as d2l\nd2l.History.load('my run').plot()"
+MOVING = """() => [...document.querySelectorAll('.jp-OutputArea img')]
+    .some(image => /after [\\d.]+:/.test(image.alt))"""
+
+
+def start(lab: Lab, *sources: str) -> None:
+    """Run a new notebook until its live plot moves."""
+    lab.write_new(*sources)
+    lab.open("new.ipynb")
+    lab.start_all()
+    lab.page.wait_for_function(MOVING)
+
+
+def kernels(lab: Lab) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "cwd"])
+        if "ipykernel_launcher" in " ".join(process.info["cmdline"] or ())
+        and process.info["cwd"] == str(lab.server.folder)
+    ]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    last = time.time() + 60
+    while not condition():
+        assert time.time() < last
+        time.sleep(0.2)
+
+
+def epoch_on_disk(lab: Lab) -> float:
+    return d2l.History.load(lab.server.folder / "my run").records[-1].epoch
+
+
+def test_the_stop_button_a_closed_tab_and_a_lost_kernel_lose_nothing(lab, artifacts):
+    start(lab, DATA, TRAIN)
+    lab.execute("notebook:interrupt-kernel")
+    lab.wait_for_all()
+    said = lab.page.locator(".jp-OutputArea-output", has_text="stopped at epoch")
+    expect(said).to_be_visible()
+    stopped_at = epoch_on_disk(lab)
+    assert 0 < stopped_at < 4
+
+    lab.page.goto("about:blank")  # the kernel works on without a page
+    start(lab, TRAIN)
+    lab.page.goto("about:blank")
+    first_seen = epoch_on_disk(lab)
+    assert first_seen > 0
+    wait_until(lambda: epoch_on_disk(lab) > max(first_seen, stopped_at))
+
+    (killed,) = kernels(lab)
+    killed.kill()
+    wait_until(lambda: [kernel for kernel in kernels(lab) if kernel.pid != killed.pid])
+
+    lab.open_new(DATA, TRAIN)
+    expect(
+        lab.page.locator(".jp-OutputArea-output", has_text="whole at epoch 4.00")
+    ).to_be_visible()
+    lab.open_new(LOOK)
+    (picture,) = lab.images()
+    assert re.search(r"after 4\.0: train loss 0\.\d+", picture["alt"]) and picture["width"]
+    lab.picture_themes(artifacts / "a-run-gone-on-with")
