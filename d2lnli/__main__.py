@@ -43,6 +43,8 @@ def finetune_command(arguments: argparse.Namespace) -> int:
     output = Path(arguments.output or classifier_dir(arguments.model, arguments.data))
     if not is_writable(output):  # to say so after the training would lose it
         raise OSError(f"{output} cannot be written to: give --output, or set D2LNLI_DATA_DIR")
+    if arguments.run_dir and not is_writable(Path(arguments.run_dir)):
+        raise OSError(f"{arguments.run_dir} cannot be written to: give another --run-dir")
     torch.manual_seed(arguments.seed)
     folder = find_folder(arguments.data)
     bert, vocab = load_pretrained_model(arguments.model)
@@ -102,6 +104,13 @@ def check_command(arguments: argparse.Namespace) -> int:
     return 0 if all(check.ok for check in checks) else 1
 
 
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not 0 <= seed < 2**53:
+        raise argparse.ArgumentTypeError(f"{seed} is not from 0 to below 2**53")
+    return seed
+
+
 def _has_dev(folder: Path) -> bool:
     try:
         return bool(snli_file(folder, "dev"))
@@ -159,7 +168,7 @@ def _add_finetune(commands: argparse._SubParsersAction, names: argparse.Argument
            help=f"of longer pairs: {', '.join(TRUNCATIONS)} (longest_first)")  # fmt: skip
     option("--precision", choices=["auto", *PRECISIONS], default="auto",
            help="auto takes bf16 where a quick timing finds it faster (auto)")  # fmt: skip
-    option("--seed", default=0, help="of everything random (0)", **number)
+    option("--seed", default=0, help="of everything random (0)", metavar="N", type=_seed)
     option = add.add_argument_group("folders").add_argument
     option("--run-dir", metavar="DIR", help="keep history and checkpoint here, or go on from them")
     option(

@@ -7,11 +7,23 @@ import stat
 import struct
 import zipfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 _LARGE = 100 * 2**20  # bytes; what is smaller can do no harm, however well it was compressed
 _MOST_COMPRESSED = 200  # times; deflate makes text some ten times smaller, and zeros a thousand
+_LONGEST = 255  # bytes of a name that a disk can hold
+_ORIGIN = ".sha1"
 _NESTED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
+
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    UnicodeDecodeError,
+)
 
 
 def extract_folder(archive: Path, target: Path, origin: str) -> None:
@@ -28,12 +40,14 @@ def extract_folder(archive: Path, target: Path, origin: str) -> None:
             members = _members(archive, file, target.name)
             for member in members:
                 file.extract(member, new)
-        (new / target.name / ".sha1").write_text(origin, encoding="utf-8")
+        (new / target.name / _ORIGIN).write_text(origin, encoding="utf-8")
         (new / target.name).rename(target)
-    except (
-        zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError,
-    ) as error:  # fmt: skip
+    except _DAMAGED as error:
         raise ValueError(f"{archive} is not a whole zip archive ({error}): delete it") from error
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # it points to a place before its own beginning
+            raise ValueError(f"{archive} is not a whole zip archive: delete it") from error
+        raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -50,13 +64,19 @@ def _members(archive: Path, file: zipfile.ZipFile, folder: str) -> list[zipfile.
     members = [
         member
         for member in file.infolist()
-        if member.filename.startswith(inside) and member.filename.isprintable()
+        if member.filename.startswith(inside)
+        and member.filename.isprintable()
+        and PurePosixPath(member.filename).name != _ORIGIN
     ]
     if not members:
         raise ValueError(
             f"{archive} has no folder {inside!r}: it holds {file.namelist()[:5]}. "
             "Name the folder: download_extract(name, folder)"
         )
+    files = {member.filename for member in members if not member.is_dir()}
+    for name in files:
+        if any(str(parent) in files for parent in PurePosixPath(name).parents):
+            raise ValueError(f"{archive}: refused, for {name!r} lies in what is a file too")
     size = sum(member.file_size for member in members)
     if size > max(_LARGE, _MOST_COMPRESSED * archive.stat().st_size):
         raise ValueError(
@@ -75,6 +95,8 @@ def _danger(member: zipfile.ZipInfo) -> str | None:
         return "has an absolute name"
     if ".." in re.split(r"[/\\]", name):
         return "leads out of its folder"
+    if any(len(part.encode("utf-8", "replace")) > _LONGEST for part in name.split("/")):
+        return "has too long a name"
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link or a device"
     if member.flag_bits & 1:

@@ -1,8 +1,10 @@
 """Fine-tuned classifiers on disk: `config.json`, `vocab.json` and `model.safetensors`."""
 
+import contextlib
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import safetensors
@@ -18,6 +20,7 @@ from .text import Vocab
 from .wordpiece import WordPieceVocab
 
 _FILES = ("config.json", "vocab.json", "model.safetensors")
+_MOST_READINGS = 100
 _HALF, _WHOLE = ".half", ".whole"  # where new files are written, and wait to replace the old ones
 
 
@@ -85,8 +88,35 @@ def _current(folder: Path, name: str) -> Path:
 
 
 def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
-    """Read a classifier and its vocabulary as `save_classifier` wrote them; in evaluation mode."""
+    """Read a classifier and its vocabulary as `save_classifier` wrote them; in evaluation mode.
+
+    What another process replaces meanwhile is read again, so that no two classifiers are mixed.
+    """
     folder = Path(folder)
+    for _ in range(_MOST_READINGS):
+        before = _stamp(folder)
+        try:
+            loaded = _read(folder)
+        except (OSError, ValueError):
+            if _stamp(folder) == before:
+                raise
+        else:
+            if _stamp(folder) == before:
+                return loaded
+        time.sleep(0.01)
+    raise OSError(f"{folder} is being written to all the time: try again later")
+
+
+def _stamp(folder: Path) -> list[tuple[int, int]]:
+    """Return what is another as soon as one of the files was replaced."""
+    found = []
+    for path in (*(folder / name for name in _FILES), *(folder / _WHOLE / name for name in _FILES)):
+        with contextlib.suppress(OSError):
+            found.append((path.stat().st_ino, path.stat().st_mtime_ns))
+    return found
+
+
+def _read(folder: Path) -> tuple[BERTClassifier, Vocab]:
     config_path, vocab_path, path = (_current(folder, name) for name in _FILES)
     if not (config_path.is_file() and vocab_path.is_file() and path.is_file()):
         raise FileNotFoundError(

@@ -18,7 +18,12 @@ def try_all_gpus() -> list[torch.device]:
 
 def first_device(devices: list[torch.device] | None) -> torch.device:
     """Return the device to use: one process drives one, so say so if there are more."""
-    devices = [torch.device(device) for device in devices or try_all_gpus()]
+    try:
+        devices = [torch.device(device) for device in devices or try_all_gpus()]
+        torch.empty(1, device=devices[0])
+    except (AssertionError, TypeError, RuntimeError) as error:  # what a build without CUDA raises
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"devices={devices}: {reason}; take try_all_gpus()") from error
     if len(devices) > 1:
         print(f"{len(devices)} devices given: training on the first, {devices[0]}")
     return devices[0]

@@ -9,11 +9,13 @@ from pathlib import Path
 import pooch
 import requests
 from requests import Response
+from urllib3.exceptions import HTTPError
+
+from .files import FULL
 
 _ATTEMPTS = 5  # in a row that bring nothing new
 _FIRST_WAIT = 1.0  # seconds; then twice as long each time
 _TIMEOUT = (10, 30)  # seconds to connect, and between two pieces
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def has_sha1(path: Path, sha1: str) -> bool:
@@ -32,8 +34,8 @@ def fetch(name: str, url: str, sha1: str, path: Path) -> None:
     download = _Download(url, path.with_name(f".{path.name}.part"))
     try:
         download.run()
-        if download.resumed and not has_sha1(download.part, sha1):
-            download.part.unlink()  # its parts may be of two versions
+        if download.doubtful and not has_sha1(download.part, sha1):
+            download.part.unlink()
             download.run()
         if not has_sha1(download.part, sha1):
             download.part.unlink()
@@ -49,7 +51,7 @@ def fetch(name: str, url: str, sha1: str, path: Path) -> None:
             f"{name}: cannot download {url} ({error}). Try again, or {by_hand}"
         ) from error
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             download.part.unlink(missing_ok=True)
             raise OSError(
                 f"{name}: the disk is full, {path.parent} cannot take {path.name} ({error}): "
@@ -63,10 +65,13 @@ class _WebPage(requests.RequestException):
 
 
 class _Download:
-    """A download in the making: the file with what has come of it so far."""
+    """A download in the making: the file with what has come of it so far.
+
+    It is `doubtful` if it may be of two versions, or if nobody said where it ends.
+    """
 
     def __init__(self, url: str, part: Path):
-        self.url, self.part, self.resumed = url, part, False
+        self.url, self.part, self.doubtful = url, part, False
 
     @property
     def size(self) -> int:
@@ -108,12 +113,20 @@ class _Download:
             except requests.HTTPError as error:
                 if error.response.status_code != 416:  # nothing is missing: the SHA-1 will tell
                     raise
-                self.resumed = True
+                self.doubtful = True
+            except requests.RequestException:
+                raise
+            except (ValueError, HTTPError) as error:  # an answer that the library cannot read
+                raise requests.RequestException(str(error)) from error
+            except OSError as error:
+                if error.errno is None:  # such as certificates that are not where they should be
+                    raise requests.RequestException(str(error)) from error
+                raise
 
     def check(self, response: Response) -> None:
         """Look at an answer before its content is read."""
-        self.resumed = response.status_code == 206
         kind, size = (response.headers.get(f"Content-{what}", "") for what in ("Type", "Length"))
+        self.doubtful = response.status_code == 206 or not size
         if kind.startswith("text/html"):
             raise _WebPage(
                 f"a web page came, from {response.url}: if this network has a login page, open it "

@@ -93,11 +93,15 @@ def _without_repeats(texts: Texts) -> tuple[list, np.ndarray]:
 
 def _look_up(vocab: Vocab, texts: Texts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the ids of all texts, one after another (int32), where each starts, and its length."""
-    tokens = [
-        vocab.split(text) if isinstance(text, list) else vocab.tokenize(text) for text in texts
-    ]
-    lens = np.array([len(text) for text in tokens])
-    ids = np.fromiter(vocab[list(chain.from_iterable(tokens))], np.int32, lens.sum())
+    try:
+        tokens = [
+            vocab.tokenize(text) if isinstance(text, str) else vocab.split(text) for text in texts
+        ]
+        lens = np.array([len(text) for text in tokens])
+        ids = np.fromiter(vocab[list(chain.from_iterable(tokens))], np.int32, lens.sum())
+    except (AttributeError, TypeError) as error:
+        odd = next((text for text in texts if not isinstance(text, (str, list))), "a list")
+        raise ValueError(f"{odd!r} is no sentence and no list of tokens ({error})") from error
     return ids, np.cumsum(lens) - lens, lens
 
 

@@ -159,6 +159,8 @@ def accuracy_on(net: nn.Module, batches: DataLoader) -> float:
             y_hat = net(to_device(X, device))
             correct += (y_hat.argmax(dim=1) == y.to(device)).sum()
             total += y.numel()
+    if not total:
+        raise ValueError("there are no minibatches to measure the accuracy on: give some pairs")
     return correct.item() / total
 
 
@@ -220,6 +222,8 @@ def _logits(
     batches = list(LengthBuckets(pairs.valid_lens, batch_size))
     with evaluating(net), autocast(choose_precision(precision, device), device):
         logits = torch.cat([net(to_device(pairs.inputs(i), device)).float() for i in batches])
+    if logits.isnan().any():
+        raise ValueError("the model answers nan: its weights are spoilt, load or train it anew")
     in_order = torch.empty_like(logits, device="cpu")
     in_order[np.concatenate(batches)] = logits.cpu()
     return in_order

@@ -1,11 +1,16 @@
 """Files and folders that are written whole or not at all, by one process at a time."""
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What an OSError says of a disk that takes no more."""
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -26,7 +31,9 @@ def alone(path: Path, wait: bool = True) -> Iterator[None]:
     when its process ends, however it ends; its file, in the folder `.locks`, stays.
     """
     locks = path.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
+    if not locks.is_dir():
+        locks.mkdir(parents=True, exist_ok=True)
+        locks.chmod(stat.S_IMODE(path.parent.stat().st_mode))  # for all who may write beside it
     lock = FileLock(locks / f"{path.name}.lock", mode=0o666)
     try:
         lock.acquire(timeout=0)

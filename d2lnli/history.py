@@ -87,7 +87,7 @@ class History:
             try:
                 if next(rows, None) != list(_COLUMNS):
                     raise ValueError(f"its first line must be {','.join(_COLUMNS)}")
-                return cls([Record(*map(float, row)) for row in rows])
+                return cls([_record(row) for row in rows])
             except (TypeError, ValueError, csv.Error) as error:
                 raise ValueError(f"{path}, line {rows.line_num}: no history ({error})") from error
 
@@ -99,6 +99,13 @@ class History:
             f"loss {self.last('loss'):.3f}, train acc {self.last('train_acc'):.3f}{measured}\n"
             f"{self.pairs_per_sec:.1f} examples/sec on {self.device}"
         )
+
+
+def _record(row: list[str]) -> Record:
+    record = Record(*map(float, row))
+    if not (0 < record.epoch < math.inf and record.pairs_per_sec > 0):
+        raise ValueError(f"epoch {record.epoch}, {record.pairs_per_sec} pairs a second")
+    return record
 
 
 _COLUMNS = tuple(column.name for column in fields(Record))

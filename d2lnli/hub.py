@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .archives import extract_folder
-from .files import alone
+from .files import FULL, alone
 from .hf import hugging_face_folder
 
 DATA_URL = "https://d2l-data.s3-accelerate.amazonaws.com/"
@@ -77,10 +77,10 @@ def find_classifier(model: str, corpus: str) -> Path | None:
 
 def is_writable(folder: Path) -> bool:
     """Tell whether a folder may be written to, or made if it is not there."""
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         tempfile.TemporaryFile(dir=nearest).close()  # what permissions say is not true everywhere
-    except OSError:
+    except (OSError, ValueError):  # a name may hold what no name can
         return False
     return True
 
@@ -170,9 +170,11 @@ def _writing(name: str, path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # it says what to do
             raise
+        full = error.errno in FULL
+        way_out = "free some space" if full else "move away what is in the way, if anything is"
         raise OSError(
-            f"{name}: cannot write to the data folder {path.parent} ({error}): "
-            "free some space, or set D2LNLI_DATA_DIR to a folder that you may write to"
+            f"{name}: cannot write to the data folder {path.parent} ({error}): {way_out}, "
+            "or set D2LNLI_DATA_DIR to a folder that you may write to"
         ) from error
 
 
@@ -222,8 +224,9 @@ def _archive_name(url: str) -> str:
 def _folder(url: str, folder: str | None) -> Path:
     archive = _archive_name(url)
     if archive.endswith(".zip"):
-        if folder and (folder == ".." or Path(folder).name != folder):
-            raise ValueError(f"folder={folder!r}: give the name of a folder, not a path")
+        strange = folder and (folder.startswith(".") or "\0" in folder or folder == archive)
+        if strange or (folder and Path(folder).name != folder):
+            raise ValueError(f"folder={folder!r}: give the name of a folder in the archive")
         return data_dir() / (folder or archive.removesuffix(".zip"))
     if url.startswith("file:"):
         return _local_path(url) / (folder or "")

@@ -48,27 +48,35 @@ class Training:
         self.device = next(net.parameters()).device
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.epoch, self.done, self.meter = 0, 0, Meter(self.device)
+        self.random: tuple | None = None  # to go on with, once the minibatches done are skipped
         self.kept = ""  # what is said of the run folder when training fails
 
     def state_dict(self) -> dict:
         """Return all that the rest of the training depends on."""
         cuda = self.device.type == "cuda"
+        cuda_random = torch.cuda.get_rng_state(self.device) if cuda else None
         return {
             **{name: getattr(self, name).state_dict() for name in ("net", "trainer", "scaler")},
             "epoch": self.epoch,
             "done": self.done,
             "meter": self.meter.state(),
-            "random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state(self.device) if cuda else None,
+            "random": self.random or (torch.get_rng_state(), cuda_random),
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Go back to where `state_dict` was taken."""
+        """Go back to where `state_dict` was taken; ValueError if it was not taken from the like."""
+        random, cuda_random = state["random"]
+        if random.dtype != torch.uint8 or random.shape != torch.get_rng_state().shape:
+            raise ValueError("its random state is of another kind")
+        if not (state["epoch"] >= 0 and 0 <= state["done"] <= len(self.batches)):
+            raise ValueError(f"it has {state['done']} of {len(self.batches)} minibatches")
+        if len(state["meter"][0]) != 2:
+            raise ValueError("its means are of another kind")
         for name in ("net", "trainer", "scaler"):
             getattr(self, name).load_state_dict(state[name])
         self.epoch, self.done = state["epoch"], state["done"]
         self.meter = Meter(self.device, *state["meter"])
-        self.random = state["random"], state["cuda_random"]
+        self.random = random, cuda_random
 
     def run(
         self,
@@ -86,12 +94,11 @@ class Training:
         """
 
         def save() -> None:
-            if run:
-                self.check_weights()
-                run.save(settings, self.state_dict(), history)
+            self.check_weights()
+            if run and run.save(settings, self.state_dict(), history):
                 self.kept = f". {run.path} is from minibatch {self.done} of epoch {self.epoch + 1}"
 
-        if not len(self.batches):
+        if not _length(self.batches):
             raise ValueError("there are no minibatches: take a smaller batch_size")
         num_steps = num_epochs * len(self.batches) - self.num_steps
         plot = LivePlot(num_epochs, split if score else None)
@@ -102,13 +109,15 @@ class Training:
                     for _ in self.rest_of_epoch(progress, button):
                         if run and run.is_due():
                             self.check()
-                            save()
+                            with button.held():
+                                save()
                     record = self.check()
+                    self.check_weights()
                     dev_acc = score() if score else math.nan
                     with button.held():
                         progress.report(dataclasses.replace(record, dev_acc=dev_acc))
                         self.epoch, self.done = self.epoch + 1, 0
-                    save()
+                        save()
             except KeyboardInterrupt:
                 history.interrupted = True
                 if not button.broken:
@@ -146,15 +155,16 @@ class Training:
             torch.manual_seed(1000 * self.seed + self.epoch)
         self.net.train()
         batches = iter(self.batches)
-        if not self.done:
-            self.meter = Meter(self.device)
-            return batches
         for _ in range(self.done):
             next(batches)
-        random, cuda_random = self.random
-        torch.set_rng_state(random)
-        if cuda_random is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(cuda_random, self.device)
+        if not self.done:
+            self.meter = Meter(self.device)
+        elif self.random:
+            random, cuda_random = self.random
+            torch.set_rng_state(random)
+            if cuda_random is not None and self.device.type == "cuda":
+                torch.cuda.set_rng_state(cuda_random, self.device)
+        self.random = None
         return batches
 
     def check(self) -> Record:
@@ -222,11 +232,18 @@ class Training:
         ways = [f"batch_size={len(y) // 2} or less"] if len(y) > 1 else ["a smaller model"]
         if self.mean:  # parts of a minibatch can be taken
             at_once = min(X[0].numel(), self.most_tokens or math.inf)
-            ways.append(f"most_tokens={at_once // 2} or less, which gives the same result")
+            ways.append(f"most_tokens={at_once // 2} or less, the same but for dropout")
         raise OSError(
             f"out of memory with a minibatch of {len(y)} on {self.device}: take "
             f"{', or '.join(ways)}{self.kept}",
         ) from error
+
+
+def _length(batches: DataLoader) -> int:
+    try:
+        return len(batches)
+    except TypeError as error:
+        raise ValueError(f"the minibatches have no length ({error}): give a DataLoader") from error
 
 
 def micro_batches(X: list[Tensor], y: Tensor, most_tokens: int) -> Iterator[tuple]:

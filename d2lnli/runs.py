@@ -3,8 +3,9 @@
 import os
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import astuple
 from pathlib import Path
 from typing import Protocol
@@ -38,8 +39,10 @@ class RunFolder:
         self.saved = time.monotonic()
         self.state = None
         if self.path.is_file():
+            _check_sums(self.path)
             self.state = read_torch(self.path, "delete it to start anew")
-            if not isinstance(self.state, dict) or self.state.get("version") != _VERSION:
+            whole = isinstance(self.state, dict) and isinstance(self.state.get("settings"), dict)
+            if not whole or self.state.get("version") != _VERSION:
                 raise ValueError(
                     f"{self.path} is not a checkpoint of this version of d2lnli: "
                     "give another run folder, or delete it to start anew"
@@ -70,7 +73,7 @@ class RunFolder:
         try:
             training.load_state_dict(self.state["training"])
             history.records += [Record(*values) for values in self.state["records"]]
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise ValueError(
                 f"{self.path} does not fit this network ({error}): use another run folder"
             ) from error
@@ -80,8 +83,8 @@ class RunFolder:
         """Tell whether the last checkpoint was minutes ago."""
         return time.monotonic() - self.saved >= _EVERY
 
-    def save(self, settings: dict, training: dict, history: History) -> None:
-        """Write the checkpoint and the history."""
+    def save(self, settings: dict, training: dict, history: History) -> bool:
+        """Write the checkpoint and the history; tell whether the checkpoint could be written."""
         state = {"version": _VERSION, "settings": settings, "training": training}
         state["records"] = [astuple(record) for record in history.records]
 
@@ -91,23 +94,26 @@ class RunFolder:
                 file.flush()
                 os.fsync(file.fileno())  # a machine that loses its power keeps the old one
 
-        self._keep(CHECKPOINT, lambda: replace_file(self.path, write))
+        written = self._keep(CHECKPOINT, lambda: replace_file(self.path, write))
         self.save_history(history)
         self.saved = time.monotonic()
+        return written
 
     def save_history(self, history: History) -> None:
         """Write the history alone."""
         self._keep(HISTORY, lambda: history.save(self.folder / HISTORY))
 
-    def _keep(self, name: str, write: Callable[[], None]) -> None:
+    def _keep(self, name: str, write: Callable[[], None]) -> bool:
         try:
             write()
+            return True
         except (OSError, RuntimeError) as error:  # torch's writer has no OSError
             warnings.warn(
                 f"{self.folder / name} could not be written ({error}); training goes on, and the "
                 "file is as it was. Free some space",
                 stacklevel=4,
             )
+            return False
 
 
 @contextmanager
@@ -116,5 +122,25 @@ def open_run(folder: str | Path | None) -> Iterator[RunFolder | None]:
     if folder is None:
         yield None
         return
-    with alone(Path(folder) / CHECKPOINT, wait=False):
-        yield RunFolder(Path(folder))
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(Path(folder) / CHECKPOINT, wait=False))
+            run = RunFolder(Path(folder))
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise OSError(
+                f"the run folder {folder} cannot be used ({error}): give one that you may write to"
+            ) from error
+        yield run
+
+
+def _check_sums(path: Path) -> None:
+    """Raise ValueError if a record of a checkpoint was damaged: torch reads it all the same."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
+        damaged = str(error)
+    if damaged:
+        raise ValueError(f"{path} is not a whole file ({damaged}): delete it to start anew")

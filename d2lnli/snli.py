@@ -5,6 +5,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +83,8 @@ def _labelled_rows(
     path: Path, most: int | None, max_split: int = -1
 ) -> Iterator[tuple[int, list[str]]]:
     """Return the first `most` of (line number, columns) for lines with a gold label."""
-    if most is not None and most < 1:
-        raise ValueError(f"max_examples={most}: ask for at least one pair")
+    if most is not None and not (isinstance(most, Integral) and most >= 1):
+        raise ValueError(f"max_examples={most!r}: ask for a whole number of pairs, at least one")
     labelled = (line for line in _rows(path, max_split) if line[1][0] != "-")
     return islice(labelled, None if most is None else min(most, sys.maxsize))
 

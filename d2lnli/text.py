@@ -43,7 +43,10 @@ class Vocab:
         counts = Counter(tokens or ())
         self.token_freqs = counts.most_common()
         frequent = {token for token, count in self.token_freqs if count >= min_freq}
-        self.idx_to_token = sorted({"<unk>", *reserved_tokens, *frequent})
+        try:
+            self.idx_to_token = sorted({"<unk>", *reserved_tokens, *frequent})
+        except TypeError as error:
+            raise ValueError(f"the tokens are not all strings ({error}): convert them") from error
         self.token_to_idx = {token: i for i, token in enumerate(self.idx_to_token)}
 
     def __len__(self) -> int:

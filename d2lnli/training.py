@@ -1,6 +1,8 @@
 """Fine-tuning: the two ways into the one training loop, `finetune` and `train_ch13`."""
 
+import math
 from collections.abc import Callable
+from numbers import Integral, Real
 from pathlib import Path
 
 import torch
@@ -34,6 +36,8 @@ def train_ch13(
     Minibatches are `(inputs, labels)`, with inputs a tensor or a list of tensors. `loss` gives one
     value for each example; as in the book, their sum is what is minimized.
     """
+    if not _is_whole(num_epochs, 1):
+        raise ValueError(f"num_epochs={num_epochs!r}: it must be a whole number, at least 1")
     device = first_device(devices)
     net.to(device)
     history = History(device=str([device]))
@@ -74,7 +78,7 @@ def finetune(
     `most_tokens` go through the network at once: a minibatch of more is cut into parts, whose
     gradients are accumulated. Fewer take less memory. None: on a GPU all, on a CPU what it caches.
     """
-    _check_settings(lr, num_epochs, batch_size, schedule, warmup, clip, most_tokens)
+    _check_settings(lr, num_epochs, batch_size, schedule, warmup, clip, most_tokens, seed)
     for dataset in (train_set, dev_set):
         if dataset is not None:
             check_fits(net, dataset)
@@ -146,16 +150,36 @@ def _check_settings(
     warmup: float,
     clip: float | None,
     most_tokens: int | None,
+    seed: int,
 ) -> None:
     if schedule not in SCHEDULES:
         raise ValueError(f"unknown schedule {schedule!r}: use {' or '.join(SCHEDULES)}")
     for name, value, fits, rule in (
-        ("lr", lr, lr > 0, "more than 0"),
-        ("num_epochs", num_epochs, num_epochs >= 1, "at least 1"),
-        ("batch_size", batch_size, batch_size >= 1, "at least 1"),
-        ("warmup", warmup, 0 <= warmup < 1, "a fraction of the steps, from 0 to below 1"),
-        ("clip", clip, clip is None or clip > 0, "more than 0, or None"),
-        ("most_tokens", most_tokens, most_tokens is None or most_tokens >= 1, "1 or more, or None"),
+        ("lr", lr, _is_number(lr) and 0 < lr < math.inf, "more than 0, and finite"),
+        ("num_epochs", num_epochs, _is_whole(num_epochs, 1), "a whole number, at least 1"),
+        ("batch_size", batch_size, _is_whole(batch_size, 1), "a whole number, at least 1"),
+        ("seed", seed, _is_whole(seed, 0) and seed < 2**53, "a whole number from 0 to below 2**53"),
+        (
+            "warmup",
+            warmup,
+            _is_number(warmup) and 0 <= warmup < 1,
+            "a fraction of the steps, from 0 to below 1",
+        ),
+        ("clip", clip, clip is None or (_is_number(clip) and clip > 0), "more than 0, or None"),
+        (
+            "most_tokens",
+            most_tokens,
+            most_tokens is None or _is_whole(most_tokens, 1),
+            "a whole number, at least 1, or None",
+        ),
     ):
         if not fits:
-            raise ValueError(f"{name}={value}: it must be {rule}")
+            raise ValueError(f"{name}={value!r}: it must be {rule}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not math.isnan(value)
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, Integral) and value >= least

@@ -6,6 +6,7 @@ so they cut a whole corpus at once. No side that had a token loses all of them w
 allows one each.
 """
 
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -77,6 +78,8 @@ TRUNCATIONS = {
 
 def cut(premise_len: ArrayLike, hypothesis_len: ArrayLike, max_len: int, truncation: str) -> Kept:
     """Apply the named strategy so that pairs fit into `max_len` with their special tokens."""
+    if not isinstance(max_len, Integral):
+        raise ValueError(f"max_len={max_len!r}: it must be a whole number")
     if max_len < 5:
         raise ValueError(f"max_len={max_len}: it takes 5 or more to hold a word of each side")
     if max_len >= 2**31:

@@ -46,6 +46,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         server, asked = self.server, self.headers.get("Range")
         server.requests.append((self.path, asked))
+        assert self.headers["Accept-Encoding"] == "identity"  # or lengths and parts mean nothing
         fault = server.faults.pop(0) if server.faults and self.path != "/login" else None
         content, status = server.content, 200
         if asked and server.ranges:
@@ -60,6 +61,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             content = bytes(byte ^ 1 for byte in content)
         elif fault == "cut":
             content = content[: len(content) // 2]
+        elif fault in ("odd length", "no length, cut"):
+            self.send_response(200)
+            if fault == "odd length":
+                self.send_header("Content-Length", "abc")
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            self.close_connection = True
+            return None
+        elif fault == "odd redirect":
+            return self.answer(302, b"", {"Location": "http://[::1"})
         elif fault == "reset":
             return self.connection.close()
         elif fault == "stalled":

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import d2lnli as d2l
 from benchmarks import chapter, corpus, growth, minilm, speed
 from benchmarks.measure import PeakMemory, in_turn, median_ratio
-from d2lnli import training
+from d2lnli import loop, training
 
 ROOT = Path(__file__).parents[1]
 SIZES = dict(num_hiddens=32, ffn_num_hiddens=64, num_heads=4, num_blks=2, max_len=64)
@@ -87,13 +87,13 @@ def test_fifty_steps_have_the_same_losses(sample, wide_vocab, most_tokens, monke
     ours_set = d2l.SNLIBERTDataset(pairs, 64, wide_vocab)
     theirs_set = chapter.SNLIDataset(pairs, 64, wide_vocab)
     theirs, ours = both_nets(wide_vocab)
-    means, inner = [], training.Meter.add
+    means, inner = [], loop.Meter.add
 
     def note(meter, losses, y_hat, y):
         means.append(losses.mean().item())
         inner(meter, losses, y_hat, y)
 
-    monkeypatch.setattr(training.Meter, "add", note)
+    monkeypatch.setattr(loop.Meter, "add", note)
     settings = dict(lr=1e-3, num_epochs=1, batch_size=32, precision="fp32")
     d2l.finetune(ours, ours_set, None, **settings)
     trainer, expected = torch.optim.Adam(theirs.parameters(), lr=1e-3), []

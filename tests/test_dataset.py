@@ -229,3 +229,15 @@ def test_a_fingerprint_tells_datasets_apart():
 def test_small_corpora_start_no_process(monkeypatch):
     monkeypatch.setattr(encoding, "ProcessPoolExecutor", None)
     assert len(d2l.SNLIBERTDataset(PAIRS, 16, WORDS, num_workers=4)) == 60
+
+
+@pytest.mark.parametrize("labels", [["neutral"], [None], [0.5], [10**30], [[0]], [float("nan")]])
+def test_labels_that_are_no_ids_are_named(labels):
+    with pytest.raises(ValueError, match=r"^the labels are "):
+        d2l.SNLIBERTDataset((["a"], ["b"], labels), 16, WORDS)
+
+
+@pytest.mark.parametrize("text", [None, float("nan"), 3])
+def test_what_is_no_text_is_named(text):
+    with pytest.raises(ValueError, match=r"is no sentence and no list of tokens"):
+        d2l.SNLIBERTDataset(([text], ["b"], [0]), 16, WORDS)

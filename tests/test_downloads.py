@@ -1,6 +1,7 @@
 """Downloads under every fault: a message that says what to do, a cache as before, no work lost."""
 
 import errno
+import os
 import random
 import resource
 import shutil
@@ -107,6 +108,8 @@ def test_a_whole_part_is_not_fetched_again(faulty, data_dir, longer):
         (403, OSError, r"403.*by hand"),
         ("login", OSError, r"a web page came, from http.*/login: .*login page, open it.*by hand"),
         ("error page", OSError, r"a web page came, from http.*my%20bert.zip: .*by hand"),
+        ("odd length", OSError, r"cannot download .*by hand"),
+        ("odd redirect", OSError, r"cannot download .*by hand"),
         ("another version", ValueError, r"does not have the SHA-1 \w{40}, .*not kept.*by hand"),
     ],
 )
@@ -126,6 +129,45 @@ def test_what_is_not_the_archive_leaves_the_cache_as_it_was(
     for name in names:
         assert (data_dir / name).read_bytes() == b"an old version"
     assert is_whole(Path(d2l.download_extract(NAME)), faulty.folder)
+
+
+def test_a_body_cut_without_a_length_is_fetched_again(faulty):
+    faulty.faults[:] = ["no length, cut"]
+    assert is_whole(Path(d2l.download_extract(NAME)), faulty.folder)
+    assert ranges(faulty) == [None, None]
+
+
+def test_certificates_that_are_not_there_are_said_with_a_way_out(faulty, data_dir, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    address = (faulty.url.replace("http", "https") + "my.zip", faulty.sha1)
+    monkeypatch.setitem(d2l.DATA_HUB, NAME, address)
+    with pytest.raises(OSError, match=rf"{NAME}: cannot download .*/nowhere.pem.*by hand"):
+        d2l.download(NAME)
+    assert contents(data_dir) == []
+
+
+@pytest.mark.parametrize("odd", [NAME, ARCHIVE, ".locks"])
+def test_what_is_in_the_way_is_said(faulty, data_dir, odd):
+    data_dir.mkdir()
+    if odd == ARCHIVE:
+        (data_dir / odd).mkdir()
+    else:
+        (data_dir / odd).touch()
+    with pytest.raises(OSError, match=rf"{NAME}: cannot write to .*move away what is in the way"):
+        d2l.download_extract(NAME)
+
+
+def test_a_folder_that_many_may_write_to_stays_one(faulty, data_dir):
+    data_dir.mkdir()
+    data_dir.chmod(0o777)
+    before = os.umask(0o022)
+    try:
+        d2l.download_extract(NAME)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o666 for path in (data_dir / ".locks").iterdir()}
+    assert (data_dir / ".locks").stat().st_mode & 0o777 == 0o777
+    assert set(modes.values()) == {0o666}
 
 
 def test_no_network_and_bad_certificates_say_what_to_do(faulty, data_dir, monkeypatch):

@@ -55,6 +55,7 @@ def everything(root: Path) -> set[str]:
         ("my/link", stat.S_IFLNK | 0o777, "is a link or a device"),
         ("my/fifo", stat.S_IFIFO | 0o666, "is a link or a device"),
         ("my/device", stat.S_IFCHR | 0o666, "is a link or a device"),
+        ("my/" + "x" * 300, 0, "has too long a name"),
         ("my/more.zip", 0, "is an archive itself"),
         ("my/more.TAR.GZ", 0, "is an archive itself"),
     ],
@@ -65,6 +66,19 @@ def test_a_dangerous_member_is_refused_and_nothing_written(folder, name, mode, r
     with pytest.raises(ValueError, match=rf"my.zip: refused, for its member .* {reason}"):
         extract_folder(archive, folder / "my", "")
     assert everything(folder.parent) == before
+
+
+def test_a_file_that_is_a_folder_too_is_refused(folder):
+    archive = pack(folder / "my.zip", ("my/a", b""), ("my/a/b", b""))
+    with pytest.raises(ValueError, match=r"'my/a/b' lies in what is a file too"):
+        extract_folder(archive, folder / "my", "")
+    assert contents(folder) == ["my.zip"]
+
+
+def test_the_note_of_the_origin_is_ours(folder):
+    archive = pack(folder / "my.zip", ("my/.sha1", b"theirs"), ("my/sub/.sha1", b"theirs"))
+    extract_folder(archive, folder / "my", "ours")
+    assert (folder / "my" / ".sha1").read_text() == "ours"
 
 
 def test_an_encrypted_archive_is_refused(folder):
@@ -157,8 +171,8 @@ def test_names_that_other_systems_cannot_write_are_left_out(folder):
 def test_a_folder_is_named_not_a_path(folder, monkeypatch):
     address = (pack(folder / "my.zip").as_uri(), None)
     monkeypatch.setitem(d2l.DATA_HUB, "my", address)
-    for path in ("../my", "a/b", "/tmp", ".."):
-        with pytest.raises(ValueError, match=r"give the name of a folder, not a path"):
+    for path in ("../my", "a/b", "/tmp", "..", ".locks", "my.zip", "a\0b"):
+        with pytest.raises(ValueError, match=r"give the name of a folder in the archive"):
             d2l.download_extract("my", path)
 
 
@@ -179,7 +193,8 @@ def test_a_damaged_archive_is_refused_or_whole(folder, cases):
         (folder / "my.zip").write_bytes(content[: max(length, len(whole) // 2)])
         try:
             extract_folder(folder / "my.zip", target, "")
-        except (ValueError, OSError):
+        except (ValueError, OSError) as error:
+            assert type(error) is ValueError and "my.zip" in str(error), repr(error)
             assert contents(folder) == ["my.zip"]
         else:
             assert contents(folder) == ["my", "my.zip"]

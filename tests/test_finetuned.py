@@ -197,6 +197,24 @@ def test_killed_while_it_is_replaced_a_classifier_is_the_old_or_the_new(tmp_path
     assert contents(tmp_path) == ["config.json", "model.safetensors", "vocab.json"]
 
 
+@pytest.mark.parametrize("seconds", [2, pytest.param(30, marks=pytest.mark.slow)])
+def test_read_while_it_is_replaced_a_classifier_is_one_of_the_two(tmp_path, seconds):
+    d2l.save_classifier(tmp_path, *numbered(0), HISTORY)
+    writers = [PROCESSES.Process(target=save_for_ever, args=(tmp_path,)) for _ in "ab"]
+    for writer in writers:
+        writer.start()
+    found, last = [], time.monotonic() + seconds
+    while time.monotonic() < last or not {0, 1} <= set(found):
+        net, vocab = d2l.load_classifier(tmp_path)
+        found.append(int(net.output.bias[0]))
+        assert f"{found[-1]}a" in vocab.token_to_idx
+        assert time.monotonic() < last + 60
+    for writer in writers:
+        writer.kill()
+        writer.join()
+    print(len(found), "readings")
+
+
 @pytest.mark.parametrize("moved", range(4))
 def test_files_that_wait_for_their_place_are_read_there(tmp_path, moved):
     for number in (0, 1):

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import d2lnli as d2l
-from d2lnli.__main__ import main
+from d2lnli.__main__ import _parser, main
 from d2lnli.text import space_words, typed_tokens
 from d2lnli.truncation import cut, cut_tokens
 
@@ -36,7 +36,9 @@ TEXT = st.one_of(
     st.text(st.characters(), max_size=12),  # surrogates too
     st.lists(st.sampled_from([*WORDS, *ODD]), max_size=30).map(" ".join),
 )
-SIZE = st.one_of(st.integers(-2, 40), st.sampled_from([0, 512, 2**31, 2**63, 10**30, -(10**30)]))
+SIZE = st.one_of(
+    st.integers(-2, 40), st.sampled_from([0, 512, 2**31, 2**63, 10**30, -(10**30), 12.5, "x"])
+)
 STRATEGY = st.one_of(st.sampled_from(sorted(d2l.TRUNCATIONS)), st.sampled_from(["", "none", "a"]))
 CASES = pytest.mark.parametrize("cases", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 
@@ -155,7 +157,14 @@ def test_vocab(cases, vocabs):
                 assert 0 <= index < len(some) and some.to_tokens([index]) == [token]
 
 
-SIDE = st.lists(st.one_of(TEXT, st.lists(TEXT, max_size=4)), max_size=5)
+SIDE = st.lists(
+    st.one_of(
+        TEXT, TEXT, TEXT,
+        st.lists(TEXT, max_size=4), st.lists(TEXT, max_size=4).map(tuple),
+        st.sampled_from([None, np.nan, 3, b"bytes", [1, None], [["nested"]]]),
+    ),
+    max_size=5,
+)  # fmt: skip
 LABEL = st.one_of(st.integers(0, 2), st.sampled_from([-1, 3, 10**30, "neutral", None, 0.5, np.nan]))
 
 
@@ -204,9 +213,7 @@ def test_every_truncation(cases, strategy):
 
 @CASES
 def test_predict(cases, classifiers):
-    side = st.lists(st.one_of(TEXT, st.lists(TEXT, max_size=4)), max_size=3)
-
-    @fuzz(cases, side, side, st.one_of(st.none(), SIZE), STRATEGY, st.sampled_from([0, 1]))
+    @fuzz(cases, SIDE, SIDE, st.one_of(st.none(), SIZE), STRATEGY, st.sampled_from([0, 1]))
     def check(premises, hypotheses, max_len, strategy, which):
         net, vocab = classifiers[which]
         with only_documented_errors():
@@ -311,6 +318,10 @@ def test_the_command_line(cases, folders, data_dir):
         outcome = run_main(argv)
         statuses.append(outcome[0])
         check_outcome(*outcome)
+        if outcome[0] == 1:
+            with only_documented_errors(), contextlib.redirect_stdout(io.StringIO()):
+                given = _parser().parse_args(argv)
+                given.command(given)
 
     print({status: statuses.count(status) for status in set(statuses)})
     assert {0, 1, 2} <= set(statuses)

@@ -95,9 +95,9 @@ def test_the_conda_environment_is_well_formed_and_admits_the_tested_set():
 def test_modules_stay_short_and_import_one_way():
     layers = [
         {"text", "truncation", "hf", "self_attention", "optimizer", "devices", "plotting"}
-        | {"recipes", "files", "downloads", "archives", "stop_button"},
-        {"encoding", "bert", "history", "strips", "hub", "wordpiece"},
-        {"snli", "layouts", "progress"},
+        | {"recipes", "files", "archives", "stop_button"},
+        {"encoding", "bert", "history", "strips", "downloads", "wordpiece"},
+        {"snli", "layouts", "progress", "hub"},
         {"pretrained", "runs"},
         {"classifiers", "evaluation", "checkup", "notebooks"},
         {"loop", "probing"},
@@ -119,7 +119,7 @@ def test_modules_stay_short_and_import_one_way():
             if isinstance(node, ast.ImportFrom) and node.level == outside:
                 imported = node.module.partition(".")[0]
                 assert level[imported] < level[own], f"{path.stem} imports {node.module}"
-    assert total <= 5150
+    assert total <= 5350
 
 
 def test_style():

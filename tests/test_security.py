@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 SOURCES = {
@@ -65,7 +66,10 @@ def test_a_pickle_in_a_run_folder_or_a_checkpoint_is_not_opened(tmp_path):
             return (Path.touch, (tmp_path / "hacked",))
 
     (tmp_path / "checkpoint.pt").write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(ValueError, match=r"is not a whole file of torch's"):
+    with pytest.raises(ValueError, match=r"is not a whole file"):
+        d2l.runs.RunFolder(tmp_path)
+    torch.save(Evil(), tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"is not a whole file of torch's \(Weights only"):
         d2l.runs.RunFolder(tmp_path)
     with pytest.raises(ValueError, match=r"is not a whole file of torch's"):
         read_torch_tensors(tmp_path / "checkpoint.pt")

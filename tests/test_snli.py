@@ -76,7 +76,7 @@ def test_a_lost_header_loses_no_pair_silently(tmp_path):
 
 
 def test_another_encoding_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"train.txt is not UTF-8"):
+    with pytest.raises(ValueError, match=r"train.txt, line 2: not UTF-8"):
         d2l.read_snli(write(tmp_path, "neutral\tcafé\tb\tx", encoding="latin-1"), True)
 
 

@@ -18,6 +18,9 @@ from d2lnli.loop import micro_batches
 from d2lnli.snli import LengthBuckets
 from d2lnli.training import lr_factor
 
+HEADER = "epoch,loss,train_acc,dev_acc,pairs_per_sec"
+ROWS = ["1,2", "inf,1,1,1,1", "nan,1,1,1,1", "0,1,1,1,1", "1,1,1,1,-1", "1,1,1,1,x"]
+
 
 @pytest.fixture
 def data(toy_pairs, vocab) -> d2l.SNLIBERTDataset:
@@ -246,6 +249,14 @@ def test_going_on_with_other_settings_or_data_is_refused(net, data, toy_pairs, v
         (dict(schedule="cosine"), "unknown schedule 'cosine': use constant or linear"),
         (dict(precision="int8"), "unknown precision 'int8': use auto, fp32"),
         (dict(lr=0), "lr=0"),
+        (dict(lr=float("inf")), "lr=inf"),
+        (dict(lr=float("nan")), "lr=nan"),
+        (dict(lr="x"), "lr='x'"),
+        (dict(seed=-1), "seed=-1: it must be a whole number from 0"),
+        (dict(seed=2**60), "seed=1152921504606846976"),
+        (dict(num_epochs=1.5), "num_epochs=1.5"),
+        (dict(devices=["nope"]), r"devices=.*take try_all_gpus"),
+        (dict(devices=["cuda:99"]), r"devices=.*take try_all_gpus"),
         (dict(num_epochs=0), "num_epochs=0"),
         (dict(batch_size=0), "batch_size=0"),
         (dict(most_tokens=0), "most_tokens=0"),
@@ -256,6 +267,20 @@ def test_going_on_with_other_settings_or_data_is_refused(net, data, toy_pairs, v
 def test_bad_settings_are_named(net, data, setting, message):
     with pytest.raises(ValueError, match=message):
         d2l.finetune(net, data, None, **setting)
+
+
+@pytest.mark.parametrize("num_epochs", [0, -1, 1.5])
+def test_train_ch13_wants_whole_epochs_and_some_pairs(net, data, num_epochs):
+    batches = torch.utils.data.DataLoader(data, 64)
+    loss, trainer = nn.CrossEntropyLoss(reduction="none"), torch.optim.SGD(net.parameters(), 0.1)
+    with pytest.raises(ValueError, match=rf"num_epochs={num_epochs}: "):
+        d2l.train_ch13(net, batches, batches, loss, trainer, num_epochs)
+    with pytest.raises(ValueError, match=r"there are no minibatches to measure"):
+        d2l.train_ch13(net, batches, [], loss, trainer, 1)
+    with pytest.raises(ValueError, match=r"there are no minibatches"):
+        d2l.train_ch13(net, [], batches, loss, trainer, 1)
+    with pytest.raises(ValueError, match=r"the minibatches have no length"):
+        d2l.train_ch13(net, (each for each in batches), batches, loss, trainer, 1)
 
 
 def test_model_and_data_must_fit(net, toy_pairs, vocab):
@@ -291,7 +316,7 @@ def test_a_history_survives_its_file(net, data, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["my history.csv"]
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n", "epoch,loss,train_acc,dev_acc,pairs_per_sec\n1,2\n"])
+@pytest.mark.parametrize("text", ["", "a,b\n", *(f"{HEADER}\n{row}\n" for row in ROWS)])
 def test_a_file_that_is_no_history_is_named(tmp_path, text):
     (tmp_path / "history.csv").write_text(text)
     with pytest.raises(ValueError, match=r"history.csv, line \d: no history"):
