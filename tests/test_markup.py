@@ -96,7 +96,7 @@ def test_names_of_special_tokens_are_escaped_too(cases):
         check_page(d2l.PairStrip(["x"], ["y"], vocab, 9, padded=True)._repr_html_())
 
 
-@pytest.mark.parametrize("cases", [12, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cases", [12, pytest.param(200, marks=pytest.mark.slow)])
 def test_widgets_escape_what_they_show(cases):
     @fuzz(cases, MARKUP, MARKUP)
     def check(premise, hypothesis):
@@ -115,7 +115,7 @@ def test_widgets_escape_what_they_show(cases):
 
 
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied", "ignore:Glyph")
-@pytest.mark.parametrize("cases", [8, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cases", [8, pytest.param(60, marks=pytest.mark.slow)])
 def test_pictures_draw_and_describe_any_word(cases):
     @fuzz(cases, st.lists(MARKUP, min_size=1, max_size=4, unique=True), MARKUP)
     def check(names, label):
