@@ -1,5 +1,6 @@
 """Words: from lines of text to tokens, and from tokens to ids."""
 
+import operator
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -60,11 +61,17 @@ class Vocab:
 
     def to_tokens(self, indices: int | Sequence[int]) -> str | list[str]:
         """Return the token of an id, or the tokens of a sequence of ids."""
-        if hasattr(indices, "__len__"):
-            return [self.to_tokens(int(i)) for i in indices]
-        index = int(indices)
+        if hasattr(indices, "__len__") and getattr(indices, "ndim", 1):
+            return [self._token(index) for index in indices]
+        return self._token(indices)
+
+    def _token(self, given: int) -> str:
+        try:
+            index = operator.index(given)
+        except TypeError:
+            index = -1
         if not 0 <= index < len(self):
-            raise ValueError(f"there is no id {index}: the vocabulary has 0 to {len(self) - 1}")
+            raise ValueError(f"there is no id {given!r}: the vocabulary has 0 to {len(self) - 1}")
         return self.idx_to_token[index]
 
     @property
@@ -98,6 +105,9 @@ def typed_tokens(vocab: Vocab, text: str | list[str]) -> list[str]:
 
     Its signs are set apart as in SNLI's parses, on which classifiers are fine-tuned.
     """
-    if isinstance(text, (list, tuple)):
-        return vocab.split(list(text))
-    return vocab.tokenize(space_words(text))
+    try:
+        if isinstance(text, (list, tuple)):
+            return vocab.split(list(text))
+        return vocab.tokenize(space_words(text))
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{text!r} is no sentence and no list of tokens ({error})") from error
