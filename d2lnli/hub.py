@@ -6,7 +6,7 @@ import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .archives import extract_folder
@@ -94,8 +94,9 @@ def find_folder(name_or_dir: str | os.PathLike) -> Path:
         return Path(download_extract(str(name_or_dir)))
     if str(name_or_dir).startswith("hf:"):
         return hugging_face_folder(str(name_or_dir).removeprefix("hf:"), data_dir())
-    if Path(name_or_dir).is_dir():
-        return Path(name_or_dir)
+    with suppress(OSError):  # a name may be longer than any folder's
+        if Path(name_or_dir).is_dir():
+            return Path(name_or_dir)
     raise ValueError(
         f"{str(name_or_dir)!r} is neither an existing folder nor a name in DATA_HUB "
         f"({', '.join(DATA_HUB)}), nor hf:ORG/NAME"

@@ -90,6 +90,7 @@ def test_a_corpus_without_a_dev_split_is_trained_on_whole(folders, capsys):
     [
         (["finetune", "--model", "bert.huge"], "'bert.huge' is neither"),
         (["finetune", "--data", "no/such"], "'no/such' is neither"),
+        (["finetune", "--data", "x" * 500], "xxx' is neither"),
         (["finetune", "--max-len", "4"], "max_len=4"),
         (["finetune", "--epochs", "0"], "num_epochs=0"),
         (["finetune", "--pairs", "0"], "max_examples=0"),
