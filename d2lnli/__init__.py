@@ -8,11 +8,13 @@ from .exercises import check
 from .finetuned import load_or_finetune
 from .history import History
 from .hub import DATA_HUB, DATA_URL, classifier_dir, data_dir, download, download_extract
+from .mapped import mapped_dataset
+from .minibatches import bucketed_loader
 from .plotting import bar_chart, heat_map, line_chart, padding_chart, show_source
 from .pretrained import load_pretrained_model
 from .probing import attention, fill_mask, next_sentence_proba, word_changes
 from .recipes import recipe
-from .snli import LABELS, SNLIBERTDataset, bucketed_loader, read_phenomena, read_snli
+from .snli import LABELS, SNLIBERTDataset, read_phenomena, read_snli
 from .strips import PairStrip, TruncationStrips
 from .text import Vocab, get_tokens_and_segments, tokenize
 from .training import finetune, train_ch13
@@ -57,6 +59,7 @@ __all__ = [
     "load_classifier",
     "load_or_finetune",
     "load_pretrained_model",
+    "mapped_dataset",
     "next_sentence_proba",
     "padding_chart",
     "paired_difference",

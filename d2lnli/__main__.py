@@ -11,8 +11,10 @@ from .bert import BERTClassifier
 from .checkup import checkup
 from .classifiers import load_classifier, save_classifier
 from .devices import PRECISIONS
+from .distributed import let_rank_0_speak, only_rank_0_speaks, process_group, rank, world_size
 from .evaluation import evaluate, predict_proba
-from .hub import classifier_dir, find_classifier, find_folder, is_writable
+from .hub import classifier_dir, data_dir, find_classifier, find_folder, is_writable
+from .mapped import mapped_dataset
 from .pretrained import load_pretrained_model
 from .recipes import recipe
 from .snli import LABELS, SNLIBERTDataset, read_snli, snli_file
@@ -22,10 +24,13 @@ from .truncation import TRUNCATIONS
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; bad input is one line, not a traceback."""
-    arguments = _parser().parse_args(argv)
+    with only_rank_0_speaks():
+        arguments = _parser().parse_args(argv)
     try:
-        return arguments.command(arguments)
+        with process_group():
+            return arguments.command(arguments)
     except (ValueError, OSError) as error:
+        let_rank_0_speak()
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -34,24 +39,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def finetune_command(arguments: argparse.Namespace) -> int:
-    """Fine-tune, save the classifier, read the test split once, print the chapter's lines."""
+    """Fine-tune, save the classifier, read the test split once, print the chapter's lines.
+
+    Under torchrun all processes do so together; rank 0 writes.
+    """
     settings = recipe(arguments.model)
     for name in settings:
         if getattr(arguments, name) is not None:
             settings[name] = getattr(arguments, name)
     settings["clip"] = settings["clip"] or None
     output = Path(arguments.output or classifier_dir(arguments.model, arguments.data))
-    if not is_writable(output):  # to say so after the training would lose it
+    if rank() == 0 and not is_writable(output):  # to say so after the training would lose it
         raise OSError(f"{output} cannot be written to: give --output, or set D2LNLI_DATA_DIR")
-    if arguments.run_dir and not is_writable(Path(arguments.run_dir)):
+    if rank() == 0 and arguments.run_dir and not is_writable(Path(arguments.run_dir)):
         raise OSError(f"{arguments.run_dir} cannot be written to: give another --run-dir")
     torch.manual_seed(arguments.seed)
     folder = find_folder(arguments.data)
     bert, vocab = load_pretrained_model(arguments.model)
 
+    kept = arguments.dataset_dir or (data_dir() / "datasets" if world_size() > 1 else None)
+
     def dataset(split: str, max_examples: int | None = None) -> SNLIBERTDataset:
-        pairs = read_snli(folder, split, max_examples)
-        return SNLIBERTDataset(pairs, arguments.max_len, vocab, arguments.truncation)
+        settings = arguments.max_len, vocab, arguments.truncation
+        if kept:
+            return mapped_dataset(kept, folder, split, *settings, max_examples)
+        return SNLIBERTDataset(read_snli(folder, split, max_examples), *settings)
 
     train_set, test_set = dataset("train", arguments.pairs), dataset("test")
     dev_set = dataset("dev") if _has_dev(folder) else None
@@ -70,7 +82,8 @@ def finetune_command(arguments: argparse.Namespace) -> int:
     )
     if history.interrupted:
         print(f"interrupted in epoch {history.num_epochs + 1}; what was learnt so far is kept")
-    save_classifier(output, net, vocab, history)
+    if rank() == 0:
+        save_classifier(output, net, vocab, history)
     if dev_set is not None:
         print(f"dev acc {history.last('dev_acc'):.3f}")
     print(f"trained in {history.precision}; the classifier is in {output}")
@@ -171,6 +184,9 @@ def _add_finetune(commands: argparse._SubParsersAction, names: argparse.Argument
     option("--seed", default=0, help="of everything random (0)", metavar="N", type=_seed)
     option = add.add_argument_group("folders").add_argument
     option("--run-dir", metavar="DIR", help="keep history and checkpoint here, or go on from them")
+    option("--dataset-dir", metavar="DIR",
+           help="keep the encoded pairs here, memory-mapped, for this and later runs (in memory; "
+                "under torchrun in the data folder)")  # fmt: skip
     option(
         "--output",
         metavar="DIR",

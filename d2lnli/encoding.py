@@ -19,9 +19,14 @@ _PAIRS_PER_WORKER = 500_000  # fewer are encoded sooner than a process starts
 
 
 class EncodedPairs(NamedTuple):
-    """`<cls> premise <sep> hypothesis <sep>` of all pairs, one after another, without padding."""
+    """`<cls> premise <sep> hypothesis <sep>` of all pairs, one after another, without padding.
+
+    `ids` are int32; where a pair starts in them, the words of its premise and all its tokens, int64
+    (n,).
+    """
 
     ids: np.ndarray
+    starts: np.ndarray
     premise_kept: np.ndarray
     valid_lens: np.ndarray
 
@@ -55,13 +60,12 @@ def encode_pairs(
 
 def _join(parts: Iterator[EncodedPairs]) -> EncodedPairs:
     """Put parts one after another as they come, so that no two copies of all are in memory."""
-    ids, premise_kept, valid_lens = array("i"), array("q"), array("q")
+    wholes = array("i"), array("q"), array("q"), array("q")
     for part in parts:
-        for whole, piece in zip((ids, premise_kept, valid_lens), part, strict=True):
+        part = part._replace(starts=part.starts + len(wholes[0]))
+        for whole, piece in zip(wholes, part, strict=True):
             whole.frombytes(piece.tobytes())
-    return EncodedPairs(
-        *(np.frombuffer(whole, whole.typecode) for whole in (ids, premise_kept, valid_lens))
-    )
+    return EncodedPairs(*(np.frombuffer(whole, whole.typecode) for whole in wholes))
 
 
 def _encode(
@@ -81,7 +85,10 @@ def _encode(
     beginnings, ends = ([(starts + n)[texts] for texts in sides] for n in (0, lens))
     source = np.append(words, np.array(vocab[["<cls>", "<sep>"]], np.int32))
     return EncodedPairs(
-        source[_layout(len(words), beginnings, ends, kept)], premise_kept, valid_lens
+        source[_layout(len(words), beginnings, ends, kept)],
+        np.cumsum(valid_lens) - valid_lens,
+        premise_kept,
+        valid_lens,
     )
 
 

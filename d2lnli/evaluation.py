@@ -15,7 +15,9 @@ from torch.utils.data import DataLoader
 
 from .bert import BERTEncoder
 from .devices import autocast, choose_precision
-from .snli import LABELS, LengthBuckets, SNLIBERTDataset, TokenPairs
+from .distributed import rank, sum_over_ranks, world_size
+from .minibatches import LengthBuckets
+from .snli import LABELS, SNLIBERTDataset, TokenPairs
 from .text import Vocab, typed_tokens
 
 
@@ -116,9 +118,13 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
 def evaluate(
     net: nn.Module, dataset: SNLIBERTDataset, batch_size: int = 128, precision: str = "fp32"
 ) -> Evaluation:
-    """Classify every pair of a dataset and compare with its labels."""
+    """Classify every pair of a dataset and compare with its labels.
+
+    Under torchrun all processes call it together, and each classifies its share.
+    """
     check_fits(net, dataset)
-    return Evaluation(_logits(net, dataset, batch_size, precision), dataset.labels)
+    logits = _logits(net, dataset, batch_size, precision, rank(), world_size())
+    return Evaluation(sum_over_ranks(logits), dataset.labels)
 
 
 def predict_proba(
@@ -215,15 +221,25 @@ def evaluating(net: nn.Module) -> Iterator[None]:
 
 
 def _logits(
-    net: nn.Module, pairs: TokenPairs, batch_size: int = 128, precision: str = "fp32"
+    net: nn.Module,
+    pairs: TokenPairs,
+    batch_size: int = 128,
+    precision: str = "fp32",
+    first: int = 0,
+    step: int = 1,
 ) -> Tensor:
-    """Logits (n, classes) of all pairs, in their order, on the CPU."""
+    """Logits (n, classes) of all pairs, in their order, on the CPU.
+
+    Of minibatches that are not asked for, from the `first` in steps, they are zero.
+    """
     device = next(net.parameters()).device
-    batches = list(LengthBuckets(pairs.valid_lens, batch_size))
+    batches = list(LengthBuckets(pairs.valid_lens, batch_size))[first::step]
+    in_order = torch.zeros(len(pairs), net.output.out_features)
+    if not batches:
+        return in_order
     with evaluating(net), autocast(choose_precision(precision, device), device):
         logits = torch.cat([net(to_device(pairs.inputs(i), device)).float() for i in batches])
     if logits.isnan().any():
         raise ValueError("the model answers nan: its weights are spoilt, load or train it anew")
-    in_order = torch.empty_like(logits, device="cpu")
     in_order[np.concatenate(batches)] = logits.cpu()
     return in_order

@@ -1,5 +1,6 @@
 """The one training loop: a network, its minibatches, and what a training step does."""
 
+import contextlib
 import dataclasses
 import math
 import traceback
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .devices import autocast, is_out_of_memory
+from .distributed import Agreement, data_parallel, from_all_ranks, rank, world_size
 from .evaluation import to_device
 from .history import History, Record
 from .optimizer import RowAdam, clip_gradients
@@ -26,7 +28,8 @@ class Training:
     """A training that can be stopped, written down and gone on with after any minibatch.
 
     `loss` gives one value for each example, whose sum is minimized, or the mean. `lr_at` gives the
-    learning rate of a step, `most_tokens` how many go through the network at once.
+    learning rate of a step, `most_tokens` how many go through the network at once. Under torchrun
+    all ranks make one, with their shares of the same minibatches, and do the same at the same time.
     """
 
     def __init__(
@@ -46,27 +49,31 @@ class Training:
         self.mean, self.most_tokens, self.lr_at, self.clip = mean, most_tokens, lr_at, clip
         self.precision, self.seed = precision, seed
         self.device = next(net.parameters()).device
+        own = [trainer.embedding.weight] if isinstance(trainer, RowAdam) else []
+        self.parallel = data_parallel(net, apart=own)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.epoch, self.done, self.meter = 0, 0, Meter(self.device)
         self.random: tuple | None = None  # to go on with, once the minibatches done are skipped
         self.kept = ""  # what is said of the run folder when training fails
 
     def state_dict(self) -> dict:
-        """Return all that the rest of the training depends on."""
+        """Return all that the rest of the training depends on, of all ranks."""
         cuda = self.device.type == "cuda"
-        cuda_random = torch.cuda.get_rng_state(self.device) if cuda else None
+        cuda_random = torch.cuda.get_rng_state(self.device) if cuda else torch.empty(0).byte()
+        random = self.random or (torch.get_rng_state(), cuda_random)
         return {
             **{name: getattr(self, name).state_dict() for name in ("net", "trainer", "scaler")},
             "epoch": self.epoch,
             "done": self.done,
             "meter": self.meter.state(),
-            "random": self.random or (torch.get_rng_state(), cuda_random),
+            "random": [from_all_ranks(state[None]) for state in random],
         }
 
     def load_state_dict(self, state: dict) -> None:
         """Go back to where `state_dict` was taken; ValueError if it was not taken from the like."""
         random, cuda_random = state["random"]
-        if random.dtype != torch.uint8 or random.shape != torch.get_rng_state().shape:
+        alike = all(each[0].shape == torch.get_rng_state().shape for each in random)
+        if not alike or any(each.dtype != torch.uint8 for each in (*random, *cuda_random)):
             raise ValueError("its random state is of another kind")
         if not (state["epoch"] >= 0 and 0 <= state["done"] <= len(self.batches)):
             raise ValueError(f"it has {state['done']} of {len(self.batches)} minibatches")
@@ -76,7 +83,8 @@ class Training:
             getattr(self, name).load_state_dict(state[name])
         self.epoch, self.done = state["epoch"], state["done"]
         self.meter = Meter(self.device, *state["meter"])
-        self.random = random, cuda_random
+        if len(random) == world_size():  # else the ranks' dropout begins anew
+            self.random = random[rank()][0], cuda_random[rank()][0]
 
     def run(
         self,
@@ -102,12 +110,19 @@ class Training:
             raise ValueError("there are no minibatches: take a smaller batch_size")
         num_steps = num_epochs * len(self.batches) - self.num_steps
         plot = LivePlot(num_epochs, split if score else None)
-        keep = run.save_history if run else None
-        with Progress(plot, num_steps, history, keep) as progress, StopButton() as button:
+        keep, agreement, stop = run.save_history if run else None, Agreement(), False
+        shared = world_size() > 1
+        with Progress(plot, num_steps, history, keep) as progress, StopButton(shared) as button:
             try:
                 while self.epoch < num_epochs:
                     for _ in self.rest_of_epoch(progress, button):
-                        if run and run.is_due():
+                        stop, due = agreement.on(
+                            button.pressed or (run is not None and run.is_to_stop()),
+                            run is not None and run.is_due(),
+                        )
+                        if stop:
+                            raise KeyboardInterrupt
+                        if due:
                             self.check()
                             with button.held():
                                 save()
@@ -119,6 +134,8 @@ class Training:
                         self.epoch, self.done = self.epoch + 1, 0
                         save()
             except KeyboardInterrupt:
+                if shared and not stop:  # pressed twice: the others know nothing of it
+                    raise
                 history.interrupted = True
                 if not button.broken:
                     save()
@@ -134,10 +151,11 @@ class Training:
         """Train on the minibatches of this epoch that are left, and yield after each."""
         num_batches = len(self.batches)
         report_every = max(1, num_batches // 20)
-        for X, y in self.minibatches_left():
+        for X, y, *num_pairs in self.minibatches_left():
+            num_pairs = num_pairs[0] if num_pairs else len(y)
             with button.held():
-                losses, y_hat = self.step(self.num_steps, X, y)
-                self.meter.add(losses, y_hat, y)
+                losses, y_hat = self.step(self.num_steps, X, y, num_pairs)
+                self.meter.add(losses, y_hat, y, num_pairs)
                 self.done += 1
                 progress.advance()
                 if self.done == num_batches and isinstance(self.trainer, RowAdam):
@@ -152,7 +170,7 @@ class Training:
         """Return the minibatches of this epoch that are left, in the epoch's own random order."""
         if self.seed is not None:
             self.batches.batch_sampler.epoch = self.epoch
-            torch.manual_seed(1000 * self.seed + self.epoch)
+            torch.manual_seed((1000 * self.seed + self.epoch) ^ rank() << 48)
         self.net.train()
         batches = iter(self.batches)
         for _ in range(self.done):
@@ -162,7 +180,7 @@ class Training:
         elif self.random:
             random, cuda_random = self.random
             torch.set_rng_state(random)
-            if cuda_random is not None and self.device.type == "cuda":
+            if len(cuda_random) and self.device.type == "cuda":
                 torch.cuda.set_rng_state(cuda_random, self.device)
         self.random = None
         return batches
@@ -188,16 +206,25 @@ class Training:
             f"{self.kept}"
         )
 
-    def step(self, number: int, X: Tensor | list[Tensor], y: Tensor) -> tuple[Tensor, Tensor]:
-        """Take one step on a minibatch; return each example's loss and outputs."""
+    def step(
+        self, number: int, X: Tensor | list[Tensor], y: Tensor, num_pairs: int
+    ) -> tuple[Tensor, Tensor]:
+        """Take one step on a minibatch; return each example's loss and outputs.
+
+        X and y are this rank's share of its `num_pairs`.
+        """
         if self.lr_at:
             for group in self.trainer.param_groups:
                 group["lr"] = self.lr_at(number)
         self.trainer.zero_grad()
-        scale = 1 / len(y) if self.mean else 1.0
-        parts = [(X, y)] if self.most_tokens is None else micro_batches(X, y, self.most_tokens)
+        scale = world_size() / num_pairs if self.mean else 1.0  # ranks take the mean of gradients
+        parts = [(X, y)]
+        if self.most_tokens is not None:
+            parts = list(micro_batches(X, y, self.most_tokens))
         try:
-            outputs = [self.add_gradients(*part, scale) for part in parts]
+            with self.parallel.no_sync() if world_size() > 1 else contextlib.nullcontext():
+                outputs = [self.add_gradients(*part, scale) for part in parts[:-1]]
+            outputs.append(self.add_gradients(*parts[-1], scale))  # now ranks exchange them
         except (MemoryError, RuntimeError) as error:
             if is_out_of_memory(error):
                 self.give_way(X, y, error)
@@ -218,7 +245,7 @@ class Training:
         """Add the gradients of the scaled sum of losses; return each example's loss and outputs."""
         X, y = to_device(X, self.device), y.to(self.device, non_blocking=True)
         with autocast(self.precision, self.device):
-            y_hat = self.net(X)
+            y_hat = self.parallel(X)
         losses = self.loss(y_hat.float(), y)
         if losses.dim() == 0:
             raise ValueError("the loss is one number: give it reduction='none'")

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from .distributed import from_all_ranks, world_size
+
 _MANY_ROWS = 10_000  # an embedding with fewer is updated sooner whole
 _MEMORY = 400  # steps after which momentum, at 0.9 a step, moves a float no more
 
@@ -77,15 +79,24 @@ class RowAdam(torch.optim.Adam):
         weight.grad = None
 
     def gather(self) -> None:
-        """Sum the embedding's gradients of all backward passes since the last step."""
+        """Sum the embedding's gradients of all backward passes since the last step.
+
+        Ranks send each other the rows they read, not the whole embedding, and take the mean.
+        """
+        weight = self.embedding.weight
+
+        def total(ids: Tensor, values: Tensor) -> Tensor:
+            rows = torch.sparse_coo_tensor(ids[None], values, weight.shape, check_invariants=False)
+            return rows.coalesce()
+
         ids, values = (
             torch.cat([getattr(part, name)() for part in self.parts], dim=dim)
             for name, dim in (("_indices", 1), ("_values", 0))
         )
-        weight = self.embedding.weight
-        weight.grad = torch.sparse_coo_tensor(
-            ids, values, weight.shape, check_invariants=False
-        ).coalesce()
+        weight.grad = total(ids[0], values)
+        if world_size() > 1:
+            found = weight.grad.indices()[0], weight.grad.values() / world_size()
+            weight.grad = total(*(torch.cat(from_all_ranks(each)) for each in found))
         self.parts.clear()
 
     def state_dict(self) -> dict:

@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .distributed import rank, sum_over_ranks
 from .history import History, Record
 from .plotting import LivePlot, in_notebook
 
 
 class Meter:
-    """Means since an epoch began; the sums stay on the device, so that no step waits for them."""
+    """Means since an epoch began; the sums stay on the device, so that no step waits for them.
+
+    With several ranks each has the sums of its own pairs until the means are asked for.
+    """
 
     def __init__(
         self,
@@ -24,21 +28,29 @@ class Meter:
         seconds: float = 0.0,
     ):
         self.sums = torch.tensor(sums, dtype=torch.float64, device=device)
+        self.sums *= rank() == 0  # what was summed before counts once
         self.num_pairs, self.start = num_pairs, time.perf_counter() - seconds
 
     def state(self) -> tuple[tuple[float, float], int, float]:
         """Return what another meter needs to count on from here."""
-        return tuple(self.sums.tolist()), self.num_pairs, time.perf_counter() - self.start
+        seconds = time.perf_counter() - self.start
+        return tuple(self._all_sums().tolist()), self.num_pairs, seconds
 
-    def add(self, losses: Tensor, y_hat: Tensor, y: Tensor) -> None:
-        """Count a minibatch: each example's loss, outputs (classes) and label."""
+    def _all_sums(self) -> Tensor:
+        return sum_over_ranks(self.sums.clone())
+
+    def add(self, losses: Tensor, y_hat: Tensor, y: Tensor, num_pairs: int) -> None:
+        """Count a minibatch: each example's loss, outputs (classes) and label.
+
+        `num_pairs` are the pairs of the minibatch on all ranks.
+        """
         correct = y_hat.argmax(dim=1) == y.to(y_hat.device, non_blocking=True)
         self.sums += torch.stack([losses.double().sum(), correct.double().sum()])
-        self.num_pairs += len(y)
+        self.num_pairs += num_pairs
 
     def record(self, epoch: float) -> Record:
         """Return the means so far as the record of this point of the run."""
-        loss, train_acc = (self.sums / self.num_pairs).tolist()
+        loss, train_acc = (self._all_sums() / self.num_pairs).tolist()
         pairs_per_sec = self.num_pairs / (time.perf_counter() - self.start)
         return Record(float(epoch), loss, train_acc, math.nan, pairs_per_sec)
 
@@ -46,7 +58,8 @@ class Meter:
 class Progress:
     """What a person sees of a run: a bar and a live plot; `keep` is told of every new point.
 
-    It is a context: what was reported before an error or an interrupt stays visible.
+    It is a context: what was reported before an error or an interrupt stays visible. Of several
+    ranks, one shows.
     """
 
     def __init__(
@@ -61,7 +74,7 @@ class Progress:
             total=num_steps,
             unit=" minibatches",
             file=sys.stdout if in_notebook() else sys.stderr,
-            disable=False if in_notebook() else None,
+            disable=rank() > 0 or (False if in_notebook() else None),
             ncols=100,
         )
 

@@ -12,12 +12,13 @@ from typing import Protocol
 
 import torch
 
+from .distributed import from_rank_0, rank
 from .files import alone, replace_file
 from .history import History, Record
 from .layouts.files import read_torch
 
-CHECKPOINT, HISTORY = "checkpoint.pt", "history.csv"
-_VERSION = 2
+CHECKPOINT, HISTORY, STOP = "checkpoint.pt", "history.csv", "stop"
+_VERSION = 3
 _EVERY = 180.0  # seconds between two checkpoints, if no epoch ends before
 
 
@@ -29,10 +30,14 @@ class Resumable(Protocol):
 
 
 class RunFolder:
-    """`history.csv` and `checkpoint.pt`, each written whole or not at all."""
+    """`history.csv` and `checkpoint.pt`, each written whole or not at all.
+
+    A file `stop` that anybody puts there is a press of the stop button.
+    """
 
     def __init__(self, folder: Path):
         self.folder, self.path = folder, folder / CHECKPOINT
+        (folder / STOP).unlink(missing_ok=True)
         for name in (CHECKPOINT, HISTORY):
             for left in folder.glob(f".{name}.*"):  # by a process that was killed while it wrote
                 left.unlink()
@@ -60,14 +65,9 @@ class RunFolder:
         """
         if self.state is None:
             return
-        differing = [
-            f"{name}={self.settings.get(name)}, not {value}"
-            for name, value in settings.items()
-            if self.settings.get(name) != value
-        ]
-        if differing:
+        if differing := differences(self.settings, settings):
             raise ValueError(
-                f"{self.folder} holds a run with {'; '.join(differing)}: use its settings and data "
+                f"{self.folder} holds a run with {differing}: use its settings and data "
                 "to go on with it, or another run folder"
             )
         try:
@@ -82,6 +82,12 @@ class RunFolder:
     def is_due(self) -> bool:
         """Tell whether the last checkpoint was minutes ago."""
         return time.monotonic() - self.saved >= _EVERY
+
+    def is_to_stop(self) -> bool:
+        """Tell whether somebody put the file `stop` here, and take it away."""
+        asked = (self.folder / STOP).exists()
+        (self.folder / STOP).unlink(missing_ok=True)
+        return asked
 
     def save(self, settings: dict, training: dict, history: History) -> bool:
         """Write the checkpoint and the history; tell whether the checkpoint could be written."""
@@ -116,11 +122,37 @@ class RunFolder:
             return False
 
 
+class _FolderOfRank0(RunFolder):
+    """A run folder that rank 0 reads and writes for all; only it needs to see it."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.path = folder, folder / CHECKPOINT
+        self.state = from_rank_0(None)
+
+    def is_due(self) -> bool:
+        return False
+
+    def is_to_stop(self) -> bool:
+        return False
+
+    def _keep(self, name: str, write: Callable[[], None]) -> bool:
+        return True
+
+
+def differences(theirs: dict, ours: dict) -> str:
+    """Name the settings in which one run differs from another."""
+    return "; ".join(
+        f"{name}={theirs.get(name)}, not {value}"
+        for name, value in ours.items()
+        if theirs.get(name) != value
+    )
+
+
 @contextmanager
 def open_run(folder: str | Path | None) -> Iterator[RunFolder | None]:
-    """Open a run folder for this process alone; None if there is to be none."""
-    if folder is None:
-        yield None
+    """Open a run folder for this run alone; None if there is to be none."""
+    if folder is None or rank() > 0:
+        yield None if folder is None else _FolderOfRank0(Path(folder))
         return
     with ExitStack() as stack:
         try:
@@ -132,6 +164,7 @@ def open_run(folder: str | Path | None) -> Iterator[RunFolder | None]:
             raise OSError(
                 f"the run folder {folder} cannot be used ({error}): give one that you may write to"
             ) from error
+        run.state = from_rank_0(run.state)
         yield run
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
-from .encoding import encode_pairs, ranges
+from .encoding import EncodedPairs, encode_pairs, ranges
 from .text import Vocab
 
 LABELS = ("entailment", "contradiction", "neutral")
@@ -29,10 +29,21 @@ def read_snli(
     first so many. Pairs whose annotators disagree (label `-`) are left out. Raises OSError if the
     file cannot be read and ValueError, with the line, if it is not SNLI's layout.
     """
+    premises, hypotheses, labels = [], [], []
+    for premise, hypothesis, label in snli_pairs(data_dir, is_train, max_examples):
+        premises.append(premise)
+        hypotheses.append(hypothesis)
+        labels.append(label)
+    return premises, hypotheses, labels
+
+
+def snli_pairs(
+    data_dir: str | Path, is_train: bool | str, max_examples: int | None = None
+) -> Iterator[tuple[str, str, int]]:
+    """Yield what `read_snli` reads one pair after another, for more of them than memory holds."""
     path = snli_file(data_dir, is_train)
     label_ids = {label: i for i, label in enumerate(LABELS)}
-    premises, hypotheses, labels = [], [], []
-    last_parse = premise = ""
+    last_parse = premise = label = ""
     for number, (label, parse, hypothesis_parse, *_) in _labelled_rows(path, max_examples, 3):
         if parse != last_parse:  # a premise stands three times in a row, and is kept once
             last_parse, premise = parse, _words(parse)
@@ -44,12 +55,9 @@ def read_snli(
             raise ValueError(
                 f"{path}, line {number}: the premise or the hypothesis is empty: mend that line"
             )
-        premises.append(premise)
-        hypotheses.append(hypothesis)
-        labels.append(label_ids[label])
-    if not labels:
+        yield premise, hypothesis, label_ids[label]
+    if not label:
         raise ValueError(f"{path} holds no labelled pairs: is it the right file?")
-    return premises, hypotheses, labels
 
 
 def snli_file(data_dir: str | Path, is_train: bool | str) -> Path:
@@ -147,12 +155,12 @@ class TokenPairs:
             raise ValueError(f"{len(premises)} premises, but {len(hypotheses)} hypotheses")
         if not len(premises):
             raise ValueError("there are no pairs: give at least one premise and one hypothesis")
-        self.max_len, self.vocab = max_len, vocab
-        self._ids, self._premise_kept, valid_lens = encode_pairs(
-            premises, hypotheses, max_len, vocab, truncation, num_workers
-        )
-        self._offsets = np.concatenate([[0], np.cumsum(valid_lens)])
-        self.valid_lens = torch.from_numpy(valid_lens)
+        encoded = encode_pairs(premises, hypotheses, max_len, vocab, truncation, num_workers)
+        self._hold(encoded, max_len, vocab)
+
+    def _hold(self, encoded: EncodedPairs, max_len: int, vocab: Vocab) -> None:
+        self.max_len, self.vocab, self.encoded = max_len, vocab, encoded
+        self.valid_lens = torch.from_numpy(encoded.valid_lens)
 
     def __len__(self) -> int:
         return len(self.valid_lens)
@@ -163,17 +171,17 @@ class TokenPairs:
         They are padded to `length`, or to the longest of them.
         """
         indices = np.asarray(indices)
-        starts, lens = self._offsets[indices], self.valid_lens[indices].numpy()
+        starts, lens = self.encoded.starts[indices], self.encoded.valid_lens[indices]
         positions = np.arange(length or lens.max())
         filled = positions < lens[:, None]
         token_ids = np.full(filled.shape, self.vocab["<pad>"], np.int64)
-        token_ids[filled] = self._ids[ranges(starts, lens)]
-        segments = filled & (positions > self._premise_kept[indices, None] + 1)
+        token_ids[filled] = self.encoded.ids[ranges(starts, lens)]
+        segments = filled & (positions > self.encoded.premise_kept[indices, None] + 1)
         return [torch.from_numpy(array) for array in (token_ids, segments.astype(np.int64), lens)]
 
     def fingerprint(self) -> int:
         """Return a number that tells this dataset's contents from another's."""
-        return zlib.crc32(self._premise_kept.tobytes(), zlib.crc32(self._ids.tobytes()))
+        return zlib.crc32(self.encoded.premise_kept, zlib.crc32(self.encoded.ids))
 
     @property
     def all_token_ids(self) -> Tensor:
@@ -209,13 +217,24 @@ class SNLIBERTDataset(TokenPairs, Dataset):
         self.labels = _label_ids(labels)
         print(f"read {len(self)} examples")
 
+    @classmethod
+    def of_encoded(
+        cls, encoded: EncodedPairs, labels: Tensor, max_len: int, vocab: Vocab
+    ) -> "SNLIBERTDataset":
+        """Return a dataset of pairs that were encoded before, with label ids (n,), int64."""
+        dataset = cls.__new__(cls)
+        dataset._hold(encoded, max_len, vocab)
+        dataset.labels = labels
+        print(f"read {len(dataset)} examples")
+        return dataset
+
     def __getitem__(self, index: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
         token_ids, segments, valid_lens = self.inputs([range(len(self))[index]], self.max_len)
         return (token_ids[0], segments[0], valid_lens[0]), self.labels[index]
 
     def fingerprint(self) -> int:
         """Return a number that tells this dataset's contents from another's."""
-        return zlib.crc32(self.labels.numpy().tobytes(), super().fingerprint())
+        return zlib.crc32(self.labels.numpy(), super().fingerprint())
 
     def minibatch(self, indices: Sequence[int]) -> tuple[list[Tensor], Tensor]:
         """Return `([token_ids, segments, valid_lens], labels)` padded to the longest of them."""
@@ -232,53 +251,3 @@ def _label_ids(labels: Sequence[int]) -> Tensor:
             f"the labels are {given.dtype}, {given.dim()}-dimensional: give a list of ids"
         )
     return given.to(torch.int64)
-
-
-class LengthBuckets(Sampler):
-    """Minibatches of pairs of like length, so that there is little to pad.
-
-    Shuffling stays: pairs are shuffled, sorted by length within every 50 minibatches, and the
-    minibatches are shuffled. Every pair comes once an epoch; `seed` and `epoch` fix the order.
-    """
-
-    def __init__(self, lens: Tensor, batch_size: int, shuffle: bool = False, seed: int = 0):
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size}: it takes at least 1")
-        self.lens, self.batch_size = np.asarray(lens), batch_size
-        self.shuffle, self.seed, self.epoch = shuffle, seed, 0
-
-    def __len__(self) -> int:
-        return -(-len(self.lens) // self.batch_size)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        rng = np.random.default_rng([self.seed, self.epoch])
-        self.epoch += 1
-        pool = 50 * self.batch_size if self.shuffle else len(self.lens)
-        order = rng.permutation(len(self.lens)) if self.shuffle else np.arange(len(self.lens))
-        batches = []
-        for first in range(0, len(order), pool):
-            part = order[first : first + pool]
-            part = part[np.argsort(self.lens[part], kind="stable")]
-            batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
-        if self.shuffle:
-            rng.shuffle(batches)
-        return iter(batches)
-
-
-def bucketed_loader(
-    dataset: SNLIBERTDataset,
-    batch_size: int,
-    shuffle: bool = False,
-    seed: int = 0,
-    pin_memory: bool = False,
-) -> DataLoader:
-    """Return minibatches `([token_ids, segments, valid_lens], labels)` of pairs of like length.
-
-    Within each the pairs stand in order of length. `pin_memory` is for what goes to a GPU.
-    """
-    return DataLoader(
-        range(len(dataset)),
-        batch_sampler=LengthBuckets(dataset.valid_lens, batch_size, shuffle, seed),
-        collate_fn=dataset.minibatch,
-        pin_memory=pin_memory,
-    )

@@ -10,27 +10,31 @@ from types import FrameType
 class StopButton:
     """Inside its `with` block an interrupt waits while one is `held`; a second one does not wait.
 
-    `broken` tells that what was held may be half done.
+    `broken` tells that what was held may be half done. One that is `shared` by several processes
+    waits until all of them have agreed to stop; SIGTERM, with which clusters announce the end, is a
+    press as well.
     """
 
-    def __init__(self):
+    def __init__(self, shared: bool = False):
         self.pressed = self.holding = self.broken = False
+        self.shared = shared
 
     def __enter__(self) -> "StopButton":
-        self.before = signal.getsignal(signal.SIGINT)
+        self.before = {}
         here = threading.current_thread() is threading.main_thread()  # no other thread hears it
-        self.listening = here and callable(self.before)
-        if self.listening:
-            signal.signal(signal.SIGINT, self._press)
+        for number in (signal.SIGINT, signal.SIGTERM) if self.shared else (signal.SIGINT,):
+            before = signal.getsignal(number)
+            if here and (callable(before) or number == signal.SIGTERM):
+                self.before[number] = signal.signal(number, self._press)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.listening:
-            signal.signal(signal.SIGINT, self.before)
+        for number, before in self.before.items():
+            signal.signal(number, before)
 
     def _press(self, number: int, frame: FrameType | None) -> None:
         again, self.pressed = self.pressed, True
-        if again or not self.holding:
+        if again or not (self.holding or self.shared):
             raise KeyboardInterrupt
 
     @contextmanager
@@ -44,5 +48,5 @@ class StopButton:
             raise
         finally:
             self.holding = False
-        if self.pressed:
+        if self.pressed and not self.shared:
             raise KeyboardInterrupt

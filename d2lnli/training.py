@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .devices import choose_precision, first_device
+from .distributed import all_devices, from_rank_0, own_device, rank, world_size
 from .evaluation import accuracy_on, check_fits, evaluate
 from .history import History
 from .loop import Training
+from .minibatches import shared_loader
 from .optimizer import adam
-from .runs import open_run
-from .snli import SNLIBERTDataset, bucketed_loader
+from .runs import differences, open_run
+from .snli import SNLIBERTDataset
 
 SCHEDULES = ("constant", "linear")
 MOST_TOKENS = 4096
@@ -38,6 +40,8 @@ def train_ch13(
     """
     if not _is_whole(num_epochs, 1):
         raise ValueError(f"num_epochs={num_epochs!r}: it must be a whole number, at least 1")
+    if world_size() > 1:
+        raise ValueError("train_ch13 trains in one process: use finetune under torchrun")
     device = first_device(devices)
     net.to(device)
     history = History(device=str([device]))
@@ -82,18 +86,19 @@ def finetune(
     for dataset in (train_set, dev_set):
         if dataset is not None:
             check_fits(net, dataset)
-    device = first_device(devices)
+    device = own_device() if world_size() > 1 else first_device(devices)
     net.to(device)
-    batches = bucketed_loader(train_set, batch_size, True, seed, pin_memory=device.type == "cuda")
+    on_gpu = device.type == "cuda"
+    batches = shared_loader(train_set, batch_size, seed, on_gpu, rank(), world_size())
     num_steps = num_epochs * len(batches)
     cuda = [device] if device.type == "cuda" else []
     with open_run(run_dir) as run, torch.random.fork_rng(cuda), adam(net, lr) as trainer:
         if precision == "auto" and run:
             precision = run.settings.get("precision", precision)  # a timing may differ, a run not
-        precision = choose_precision(precision, device)
+        precision = from_rank_0(choose_precision(precision, device))
         if most_tokens is None and device.type == "cpu":
             most_tokens = MOST_TOKENS * (1 if precision == "fp32" else 2)
-        history = History(device=str([device]), precision=precision)
+        history = History(device=all_devices(device), precision=precision)
         training = Training(
             net,
             batches,
@@ -119,6 +124,11 @@ def finetune(
             "dev_set": _describe(dev_set),
             **{f"net's {name}": value for name, value in net.encoder.config.items()},
         }
+        if differing := differences(from_rank_0(settings), settings):
+            raise ValueError(
+                f"process 0 of {world_size()} has {differing}, as process {rank()} has: give all "
+                "of them the same data and settings"
+            )
         if run:
             run.go_on(settings, training, history)
         score = None if dev_set is None else lambda: evaluate(net, dev_set).accuracy

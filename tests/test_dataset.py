@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import d2lnli as d2l
 from d2lnli import encoding
 from d2lnli.layouts.book import read_vocab
-from d2lnli.snli import LengthBuckets
+from d2lnli.minibatches import LengthBuckets
 
 CHAPTER = json.loads((GOLDEN / "dataset.json").read_text(encoding="utf-8"))
 PAIRS = CHAPTER["premises"], CHAPTER["hypotheses"], CHAPTER["labels"]
@@ -81,8 +81,8 @@ def test_every_strategy_equals_the_slow_layout(strategy, max_len):
 
 def test_memory_follows_the_words_and_not_max_len():
     short, long = (d2l.SNLIBERTDataset(PAIRS, max_len, WORDS) for max_len in (64, 64_000))
-    assert len(short._ids) == len(long._ids) == short.valid_lens.sum()
-    assert long._ids.dtype == np.int32
+    assert len(short.encoded.ids) == len(long.encoded.ids) == short.valid_lens.sum()
+    assert long.encoded.ids.dtype == np.int32
 
 
 BUILD = """

@@ -15,7 +15,7 @@ from torch import nn
 import d2lnli as d2l
 from d2lnli import devices
 from d2lnli.loop import micro_batches
-from d2lnli.snli import LengthBuckets
+from d2lnli.minibatches import LengthBuckets
 from d2lnli.training import lr_factor
 
 HEADER = "epoch,loss,train_acc,dev_acc,pairs_per_sec"

@@ -1,0 +1,180 @@
+"""Several processes that train one network: who they are, and what they tell each other.
+
+torchrun starts them, one for each device; PyTorch's own engine carries what they say, by gloo
+between CPUs and by nccl between GPUs. A process that is alone is rank 0 of 1.
+"""
+
+import contextlib
+import io
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+Value = TypeVar("Value")
+_AGREE_EVERY = 1.0  # seconds
+_LOST = ("gloo", "nccl", "connection", "peer", "timed out")
+
+
+def rank() -> int:
+    """Return the number of this process; rank 0 prints, plots and writes."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Return how many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+@contextlib.contextmanager
+def process_group() -> Iterator[None]:
+    """Join the processes that torchrun started, if it did; all but rank 0 are silent inside.
+
+    Raises ConnectionError, an OSError, if another of them has ended.
+    """
+    if not dist.is_torchelastic_launched():
+        yield
+        return
+    try:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(_local_gpu())
+        dist.init_process_group()
+        with only_rank_0_speaks():
+            yield
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or any(s in str(error).lower() for s in _LOST)):
+            raise
+        raise ConnectionError(
+            f"another process of this run has ended, as {rank()} of {world_size()} has noticed; "
+            "start it again: with a run folder (--run-dir) it goes on from the last checkpoint, "
+            "with as many processes as you like"
+        ) from error
+    dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def only_rank_0_speaks() -> Iterator[None]:
+    """Let nothing that other ranks print, or say to stderr, be seen inside this block."""
+    with contextlib.ExitStack() as stack:
+        if int(os.environ.get("RANK", "0")) > 0 and dist.is_torchelastic_launched():
+            nowhere = stack.enter_context(open(os.devnull, "w"))  # noqa: PTH123
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+            stack.enter_context(contextlib.redirect_stderr(nowhere))
+        yield
+
+
+def let_rank_0_speak() -> None:
+    """Wait on other ranks while rank 0 says what all have met; torchrun then ends the others."""
+    if rank() > 0:
+        sys.stdout.flush()
+        time.sleep(2)
+
+
+def own_device() -> torch.device:
+    """Return the device that this process drives under torchrun."""
+    return torch.device("cuda", _local_gpu()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _local_gpu() -> int:
+    number, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if number >= gpus:
+        raise ValueError(
+            f"{os.environ['LOCAL_WORLD_SIZE']} processes, but {gpus} GPU(s) here: "
+            f"take --nproc-per-node={gpus}, or CUDA_VISIBLE_DEVICES= for the CPU"
+        )
+    return number
+
+
+def all_devices(device: torch.device) -> str:
+    """Name the devices of all ranks, as the book prints them; many of them by their number."""
+    if world_size() > 8:
+        return f"{world_size()} devices ({device.type})"
+    if device.type == "cpu":
+        return str([device] * world_size())
+    index = torch.zeros(world_size(), dtype=torch.int64)
+    index[rank()] = device.index or 0
+    return str([torch.device(device.type, i) for i in sum_over_ranks(index).tolist()])
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """Replace a tensor by its sum over all ranks, which all call this together."""
+    if world_size() > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def from_rank_0(value: Value) -> Value:
+    """Return what rank 0 gave, on all ranks: numbers, texts, tensors, and lists or dicts of them.
+
+    Nothing is unpickled that could run code.
+    """
+    if world_size() == 1:
+        return value
+    file = io.BytesIO()
+    if rank() == 0:
+        torch.save(value, file)
+    size = sum_over_ranks(torch.tensor(file.tell()))
+    content = torch.empty(int(size), dtype=torch.uint8)
+    if rank() == 0:
+        content.copy_(torch.frombuffer(file.getbuffer(), dtype=torch.uint8))
+    dist.broadcast(content, 0)
+    return value if rank() == 0 else torch.load(io.BytesIO(content.numpy()), weights_only=True)
+
+
+def from_all_ranks(tensor: Tensor) -> list[Tensor]:
+    """Return the tensors of all ranks, whose first dimension may differ, in order of rank."""
+    if world_size() == 1:
+        return [tensor]
+    lens = torch.zeros(world_size(), dtype=torch.int64)
+    lens[rank()] = len(tensor)
+    lens = sum_over_ranks(lens).tolist()
+    padded = tensor.new_zeros(max(lens), *tensor.shape[1:])
+    padded[: len(tensor)] = tensor
+    found = [torch.empty_like(padded) for _ in lens]
+    dist.all_gather(found, padded)
+    return [each[:length] for each, length in zip(found, lens, strict=True)]
+
+
+def data_parallel(net: nn.Module, apart: Iterable[nn.Parameter] = ()) -> nn.Module:
+    """Return a network whose gradients are the mean over ranks; it shares its parameters.
+
+    Those `apart` keep the gradients of this rank alone.
+    """
+    if world_size() == 1:
+        return net
+    apart = list(apart)
+    for parameter in apart:
+        parameter.requires_grad_(False)
+    try:
+        return DistributedDataParallel(net, gradient_as_bucket_view=True)
+    finally:
+        for parameter in apart:
+            parameter.requires_grad_(True)
+
+
+class Agreement:
+    """What all ranks have to do after the same step: they ask each other about once a second."""
+
+    def __init__(self):
+        self.steps, self.left, self.since = 1, 1, time.monotonic()
+
+    def on(self, *wishes: bool) -> list[bool]:
+        """Tell after a step, for each wish, whether a rank has it; all call this together."""
+        if world_size() == 1:
+            return list(wishes)
+        self.left -= 1
+        if self.left:
+            return [False] * len(wishes)
+        now = time.monotonic()
+        steps = round(self.steps * _AGREE_EVERY / max(now - self.since, 1e-9))
+        told = torch.tensor([*wishes, min(max(steps, 1), 2 * self.steps) if rank() == 0 else 0])
+        dist.all_reduce(told, dist.ReduceOp.MAX)
+        *agreed, self.steps = told.tolist()
+        self.left, self.since = self.steps, now
+        return list(map(bool, agreed))

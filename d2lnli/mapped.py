@@ -1,0 +1,164 @@
+"""Datasets on disk: built once, and mapped into memory by any number of processes and runs.
+
+The system reads the pages that a minibatch needs and drops them again, so that neither building nor
+training holds the corpus in memory.
+"""
+
+import contextlib
+import json
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .encoding import EncodedPairs, encode_pairs
+from .files import alone
+from .layouts.files import read_json
+from .snli import SNLIBERTDataset, snli_file, snli_pairs
+from .text import Vocab
+
+_PAIRS_AT_ONCE = 100_000
+_ARRAYS = {name: "<i4" if name == "ids" else "<i8" for name in (*EncodedPairs._fields, "labels")}
+_DESCRIPTION = "dataset.json"
+_VERSION = 1
+
+
+def mapped_dataset(
+    parent: str | Path,
+    data_dir: str | Path,
+    is_train: bool | str,
+    max_len: int,
+    vocab: Vocab,
+    truncation: str = "longest_first",
+    max_examples: int | None = None,
+) -> SNLIBERTDataset:
+    """Return the dataset of a split, memory-mapped; it is built in `parent` if it is not there.
+
+    Each corpus, vocabulary, length, strategy and number of pairs has a folder of its own there. Of
+    several processes one builds, while the others wait.
+    """
+    file = snli_file(data_dir, is_train).absolute()
+    made_of = {
+        "file": str(file),
+        "size": file.stat().st_size,
+        "changed": file.stat().st_mtime_ns,
+        "max_len": max_len,
+        "truncation": truncation,
+        "max_examples": max_examples,
+        "vocab": vocab_checksum(vocab),
+    }
+    name = f"{file.stem}-{zlib.crc32(json.dumps(made_of).encode()):08x}"
+    folder = Path(parent) / name
+    with _writing(folder), alone(folder):
+        if not folder.is_dir():
+            pairs = snli_pairs(data_dir, is_train, max_examples)
+            _build(folder, _encoded(pairs, max_len, vocab, truncation), max_len, vocab)
+    return load_dataset(folder, vocab)
+
+
+def save_dataset(folder: str | Path, dataset: SNLIBERTDataset) -> None:
+    """Write a dataset for `load_dataset`; one that is there already is replaced."""
+    folder = Path(folder)
+    with _writing(folder), alone(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        whole = dataset.encoded, dataset.labels.numpy()
+        _build(folder, [whole], dataset.max_len, dataset.vocab)
+
+
+def load_dataset(folder: str | Path, vocab: Vocab) -> SNLIBERTDataset:
+    """Map a dataset that was built with this vocabulary.
+
+    Raises FileNotFoundError if there is none and ValueError if it is not whole or of another
+    vocabulary.
+    """
+    path = Path(folder) / _DESCRIPTION
+    described, arrays = read_json(path, dict), {}
+    if described.get("version") != _VERSION:
+        raise ValueError(f"{path} is not of this version of d2lnli: delete {folder}")
+    if described.get("vocab") != vocab_checksum(vocab):
+        raise ValueError(f"{folder} was built with another vocabulary: use that, or build it anew")
+    for name, kind in _ARRAYS.items():
+        file = path.with_name(f"{name}.bin")
+        num_bytes = (
+            described["num_tokens" if name == "ids" else "num_pairs"] * np.dtype(kind).itemsize
+        )
+        if not file.is_file() or file.stat().st_size != num_bytes:
+            raise ValueError(
+                f"{file} is not of {num_bytes} bytes: delete {folder}, to build it anew"
+            )
+        # private: what were written to it would stay in this process
+        arrays[name] = np.asarray(np.memmap(file, kind, mode="c"))
+        if zlib.crc32(arrays[name]) != described["checksums"][name]:
+            raise ValueError(f"{file} is damaged: delete {folder}, to build it anew")
+    labels = torch.from_numpy(arrays.pop("labels"))
+    return SNLIBERTDataset.of_encoded(EncodedPairs(**arrays), labels, described["max_len"], vocab)
+
+
+def vocab_checksum(vocab: Vocab) -> int:
+    """Return a number that tells a vocabulary, and how it cuts words, from another."""
+    settings = getattr(vocab, "settings", type(vocab).__name__)
+    return zlib.crc32(json.dumps([settings, vocab.idx_to_token]).encode())
+
+
+def _encoded(
+    pairs: Iterable[tuple[str, str, int]], max_len: int, vocab: Vocab, truncation: str
+) -> Iterator[tuple[EncodedPairs, np.ndarray]]:
+    """Encode pairs of texts with label ids, many at a time."""
+    pairs = iter(pairs)
+    while some := list(islice(pairs, _PAIRS_AT_ONCE)):
+        premises, hypotheses, labels = zip(*some, strict=True)
+        encoded = encode_pairs(premises, hypotheses, max_len, vocab, truncation, num_workers=0)
+        yield encoded, np.array(labels)
+
+
+def _build(
+    folder: Path, parts: Iterable[tuple[EncodedPairs, np.ndarray]], max_len: int, vocab: Vocab
+) -> None:
+    """Write encoded pairs, part after part; the folder takes its name once it is whole."""
+    half = folder.with_name(f".{folder.name}.half")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir()
+    try:
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context((half / f"{name}.bin").open("wb")) for name in _ARRAYS]
+            checksums, num_tokens, num_pairs = dict.fromkeys(_ARRAYS, 0), 0, 0
+            for encoded, labels in parts:
+                encoded = encoded._replace(starts=encoded.starts + num_tokens)
+                for file, (name, kind), array in zip(
+                    files, _ARRAYS.items(), (*encoded, labels), strict=True
+                ):
+                    content = array.astype(kind, copy=False).data
+                    file.write(content)
+                    checksums[name] = zlib.crc32(content, checksums[name])
+                num_tokens, num_pairs = num_tokens + len(encoded.ids), num_pairs + len(labels)
+        description = {
+            "version": _VERSION,
+            "num_pairs": num_pairs,
+            "num_tokens": num_tokens,
+            "max_len": max_len,
+            "vocab": vocab_checksum(vocab),
+            "checksums": checksums,
+        }
+        (half / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", "utf-8")
+        half.rename(folder)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Say what to do if a dataset cannot be written."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise OSError(
+            f"cannot write the dataset to {folder} ({error}): free some space, or give another "
+            "folder that you may write to"
+        ) from error
