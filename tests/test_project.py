@@ -94,11 +94,11 @@ def test_the_conda_environment_is_well_formed_and_admits_the_tested_set():
 
 def test_modules_stay_short_and_import_one_way():
     layers = [
-        {"text", "truncation", "hf", "self_attention", "optimizer", "devices", "plotting"}
-        | {"recipes", "files", "archives", "stop_button"},
-        {"encoding", "bert", "history", "strips", "downloads", "wordpiece"},
+        {"text", "truncation", "hf", "self_attention", "devices", "plotting"}
+        | {"recipes", "files", "archives", "stop_button", "distributed"},
+        {"encoding", "bert", "history", "strips", "downloads", "wordpiece", "optimizer"},
         {"snli", "layouts", "progress", "hub"},
-        {"pretrained", "runs"},
+        {"pretrained", "runs", "minibatches", "mapped"},
         {"classifiers", "evaluation", "checkup", "notebooks"},
         {"loop", "probing"},
         {"training"},
