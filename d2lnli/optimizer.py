@@ -97,6 +97,7 @@ class RowAdam(torch.optim.Adam):
         if world_size() > 1:
             found = weight.grad.indices()[0], weight.grad.values() / world_size()
             weight.grad = total(*(torch.cat(from_all_ranks(each)) for each in found))
+            self.catch_up(weight.grad.indices()[0])  # rows that only other ranks have read
         self.parts.clear()
 
     def state_dict(self) -> dict:

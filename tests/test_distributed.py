@@ -1,0 +1,360 @@
+"""Several processes train as one does: the same numbers, every pair once, nothing lost."""
+
+import contextlib
+import io
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from conftest import SIZES, SPECIALS, contents
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ranks import started, together
+
+import d2lnli as d2l
+from d2lnli import distributed, runs
+from d2lnli.minibatches import NO_LABEL, shared_loader
+from d2lnli.runs import CHECKPOINT
+
+# the last of 50 minibatches has two pairs, so that of four ranks two have none
+OPTIONS = dict(lr=1e-3, num_epochs=2, batch_size=8, schedule="linear", warmup=0.1, clip=1.0)
+NUM_PAIRS, BATCHES = 194, 25
+KINDS = {  # of many words the optimizer is lazy about rows
+    "few words": dict(num_words=20, precision="fp32"),
+    "many words": dict(num_words=10_000, precision="fp32"),
+    "in parts": dict(num_words=10_000, precision="fp32", most_tokens=24),
+    "bf16": dict(num_words=20, precision="bf16"),
+    "fp16": dict(num_words=20, precision="fp16"),
+}
+
+
+def example(num_words: int, dropout: float):
+    """A small network, and data whose label the hypothesis tells."""
+    words = [f"w{i}" for i in range(num_words)]
+    vocab = d2l.Vocab(words, reserved_tokens=SPECIALS)
+    rng = random.Random(0)
+    premises = [" ".join(rng.choices(words, k=rng.randint(1, 20))) for _ in range(NUM_PAIRS + 41)]
+    labels = [rng.randrange(3) for _ in premises]
+    pairs = premises, [words[label] for label in labels], labels
+    torch.manual_seed(0)
+    net = d2l.BERTClassifier(d2l.BERTModel(len(vocab), dropout=dropout, **SIZES))
+    with contextlib.redirect_stdout(io.StringIO()):
+        sets = (d2l.SNLIBERTDataset([side[a:b] for side in pairs], 32, vocab)
+                for a, b in ((0, NUM_PAIRS), (NUM_PAIRS, NUM_PAIRS + 41)))  # fmt: skip
+    return net, *sets
+
+
+def fit(kind: str, dropout: float, run_dir: Path | None = None, every: float = 60.0) -> tuple:
+    """Train; return the weights, the history, and how the test pairs are classified."""
+    if distributed.world_size() > 1:
+        runs._EVERY, distributed._AGREE_EVERY = every, 0.0
+    more = {name: value for name, value in KINDS[kind].items() if name != "num_words"}
+    net, train_set, test_set = example(KINDS[kind]["num_words"], dropout)
+    history = d2l.finetune(net, train_set, test_set, **OPTIONS, **more, run_dir=run_dir)
+    columns = {name: values for name, values in history.columns().items() if "sec" not in name}
+    return net.state_dict(), columns, d2l.evaluate(net, test_set).logits, history.device
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_processes_follow_the_curve_of_one(tmp_path, kind, world_size):
+    found = together(world_size, tmp_path, fit, kind, 0.0)
+    weights, columns, logits, device = fit(kind, 0.0)
+    assert device == "[device(type='cpu')]"
+    assert len(columns["loss"]) == 2 * BATCHES
+    close = 1e-4 if KINDS[kind]["precision"] == "fp32" else 2e-2
+    for theirs, their_columns, their_logits, their_device in found:
+        np.testing.assert_allclose(their_columns["loss"], columns["loss"], atol=close, rtol=0)
+        if close == 1e-4:
+            assert their_columns["train_acc"] == columns["train_acc"]
+            assert their_columns["dev_acc"][BATCHES - 1] == columns["dev_acc"][BATCHES - 1]
+            assert (their_logits.argmax(1) == logits.argmax(1)).all()
+        assert all(torch.equal(theirs[name], found[0][0][name]) for name in weights)
+        assert torch.equal(their_logits, found[0][2])
+        assert repr(their_columns) == repr(found[0][1])
+        assert their_device.count("device(") == world_size
+
+
+@given(st.integers(1, 120), st.integers(1, 40), st.integers(1, 8), st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_ranks_share_every_minibatch_out_evenly_and_each_pair_comes_once(n, size, world, seed):
+    rng = np.random.default_rng(seed)
+    words = [" ".join("abcde"[i % 5] for i in range(k)) for k in rng.integers(1, 30, n)]
+    vocab = d2l.Vocab(list("abcde"), reserved_tokens=SPECIALS)
+    with contextlib.redirect_stdout(io.StringIO()):
+        dataset = d2l.SNLIBERTDataset((words, words, list(range(n))), 64, vocab)
+    shares = [list(shared_loader(dataset, size, seed, rank=r, world_size=world))
+              for r in range(world)]  # fmt: skip
+    whole = [sorted(y.tolist()) for _, y, _ in shared_loader(dataset, size, seed)]
+    assert [len(labels) for labels in whole] == [total for *_, total in shares[0]]
+    for minibatch, *parts in zip(whole, *shares, strict=True):
+        labels = [label for _, y, _ in parts for label in y.tolist() if label != NO_LABEL]
+        assert sorted(labels) == minibatch
+        sizes = [(y != NO_LABEL).sum().item() for _, y, _ in parts]
+        assert max(sizes) - min(sizes) <= 1
+        assert {total for *_, total in parts} == {len(minibatch)}
+        lens = [X[2] for X, y, _ in parts if y[0] != NO_LABEL and len(y) == max(sizes)]
+        for each in lens:  # the i-th shortest of one rank and the next of another
+            assert (each[:-1] <= lens[0][1:]).all()
+            assert (lens[0][:-1] <= each[1:]).all()
+
+
+def test_dropout_differs_between_ranks_and_is_the_same_again(tmp_path):
+    def masks(found):
+        return [each[1]["loss"] for each in found]
+
+    first, again = (together(2, tmp_path / name, fit, "few words", 0.5) for name in "ab")
+    assert masks(first) == masks(again)
+    (drawn,) = {repr(each) for each in together(2, tmp_path / "c", draw)}
+    own = [float(number) for number in re.findall(r"\d\.\d+", drawn)]
+    assert own[0] != own[1]
+
+
+def draw() -> list[float]:
+    """What dropout draws first on each rank."""
+    net, train_set, _ = example(20, 0.5)
+    drawn = []
+    net.register_forward_hook(lambda *_: None if drawn else drawn.append(torch.rand(1)))
+    d2l.finetune(net, train_set, None, **{**OPTIONS, "num_epochs": 1})
+    return [each.item() for each in distributed.from_all_ranks(drawn[0])]
+
+
+def kill_one(processes, run_dir: Path, whom: int) -> None:
+    while not (run_dir / CHECKPOINT).exists():
+        time.sleep(0.001)
+    time.sleep(0.3)
+    processes[whom].kill()
+
+
+@pytest.mark.parametrize("kind", ["few words", "many words"])
+@pytest.mark.parametrize("whom", [0, 1])
+def test_killed_a_run_goes_on_bit_for_bit_or_with_other_ranks(tmp_path, kind, whom):
+    run_dir = tmp_path / "run"
+    with started(2, tmp_path / "killed", fit, kind, 0.1, run_dir, 0.0) as processes:
+        kill_one(processes, run_dir, whom)
+    said = (tmp_path / "killed" / f"{1 - whom}.txt").read_text()
+    assert said.startswith("ConnectionError: another process of this run has ended")
+    state = torch.load(run_dir / CHECKPOINT, weights_only=True)["training"]
+    assert state["epoch"] * BATCHES + state["done"] < 2 * BATCHES
+    checkpoint = (run_dir / CHECKPOINT).read_bytes()
+    resumed = together(2, tmp_path / "resumed", fit, kind, 0.1, run_dir)
+    whole = together(2, tmp_path / "whole", fit, kind, 0.1)
+    for theirs, ours in zip(resumed, whole, strict=True):
+        assert all(torch.equal(theirs[0][name], ours[0][name]) for name in ours[0])
+        assert repr(theirs[1]) == repr(ours[1])
+    for world_size in (1, 4):
+        (run_dir / CHECKPOINT).write_bytes(checkpoint)
+        found = together(world_size, tmp_path / f"as {world_size}", fit, kind, 0.1, run_dir)
+        assert len(found[0][1]["epoch"]) >= 2
+        assert found[0][1]["epoch"][-1] == 2.0
+
+
+def test_without_dropout_the_number_of_ranks_may_change_on_the_way(tmp_path):
+    run_dir, kind = tmp_path / "run", "many words"
+    with started(4, tmp_path / "killed", fit, kind, 0.0, run_dir, 0.0) as processes:
+        kill_one(processes, run_dir, 3)
+    ((_, columns, logits, _),) = together(1, tmp_path / "one", fit, kind, 0.0, run_dir)
+    _, expected, expected_logits, _ = fit(kind, 0.0)
+    np.testing.assert_allclose(columns["loss"], expected["loss"], atol=1e-4)
+    assert columns["train_acc"] == expected["train_acc"]
+    assert (logits.argmax(1) == expected_logits.argmax(1)).all()
+
+
+def stopped(run_dir: Path, how: str) -> tuple[bool, int]:
+    """Press stop on rank 1 alone, in the middle; return what came of it."""
+    distributed._AGREE_EVERY = 0.0
+    net, train_set, dev_set = example(20, 0.1)
+    calls = []
+
+    def press(module, *_):
+        calls.extend([0] if module.training else [])
+        if module.training and len(calls) == 30:
+            if how == "file" and distributed.rank() == 0:
+                (run_dir / "stop").touch()
+            elif how != "file" and distributed.rank() == 1:
+                signal.raise_signal(signal.Signals[how])
+
+    net.register_forward_hook(press)
+    history = d2l.finetune(net, train_set, dev_set, **OPTIONS, precision="fp32", run_dir=run_dir)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    return history.interrupted, len(calls)
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "file"])
+def test_who_is_told_to_stop_tells_the_others(tmp_path, how):
+    run_dir = tmp_path / "run"
+    assert together(2, tmp_path / "stopped", stopped, run_dir, how) == [(True, 30), (True, 30)]
+    assert contents(run_dir) == [CHECKPOINT, "history.csv"]
+    training = torch.load(run_dir / CHECKPOINT, weights_only=True)["training"]
+    assert training["epoch"] * BATCHES + training["done"] == 30
+    whole = together(2, tmp_path / "whole", fit, "few words", 0.1)
+    resumed = together(2, tmp_path / "resumed", fit, "few words", 0.1, run_dir)
+    assert all(torch.equal(resumed[0][0][name], whole[0][0][name]) for name in whole[0][0])
+
+
+def test_a_file_named_stop_stops_a_run_of_one_process_too(tmp_path):
+    (tmp_path / "stop").touch()  # of an earlier run: it does not count
+    net, train_set, _ = example(20, 0.1)
+    net.register_forward_hook(lambda *_: (tmp_path / "stop").touch())
+    assert d2l.finetune(net, train_set, None, **OPTIONS, run_dir=tmp_path).interrupted
+    training = torch.load(tmp_path / CHECKPOINT, weights_only=True)["training"]
+    assert (training["epoch"], training["done"]) == (0, 1)
+    assert contents(tmp_path) == [CHECKPOINT, "history.csv"]
+
+
+def test_ranks_agree_about_once_a_second(monkeypatch):
+    now, calls = [0.0], []
+    monkeypatch.setattr(distributed.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed.dist, "all_reduce", lambda *_: calls.append(now[0]))
+    agreement = distributed.Agreement()
+    for _ in range(1000):
+        now[0] += 0.05
+        agreement.on(False)
+    waits = np.diff(calls)
+    assert waits[:4].tolist() == pytest.approx([0.1, 0.2, 0.4, 0.8])
+    assert waits[5:] == pytest.approx(1.0, abs=0.06)
+
+
+def with_other_data(seed_of_rank_1: int) -> None:
+    net, train_set, _ = example(20, 0.1)
+    d2l.finetune(net, train_set, None, **OPTIONS, seed=distributed.rank() * seed_of_rank_1)
+
+
+def test_processes_with_other_settings_are_told_so(tmp_path):
+    with started(2, tmp_path, with_other_data, 5):
+        pass
+    assert "process 0 of 2 has seed=0, not 5, as process 1 has" in (tmp_path / "1.txt").read_text()
+
+
+def train_as_the_chapter_does() -> None:
+    d2l.train_ch13(None, None, None, None, None, 1)
+
+
+def test_train_ch13_is_for_one_process(tmp_path):
+    with started(2, tmp_path, train_as_the_chapter_does):
+        pass
+    assert "use finetune under torchrun" in (tmp_path / "0.txt").read_text()
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert distributed.own_device() == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match=r"4 processes, but 2 GPU.*--nproc-per-node=2"):
+        distributed.own_device()
+
+
+def exchange() -> tuple:
+    rank = distributed.rank()
+    rows = distributed.from_all_ranks(torch.full((rank * 2, 3), float(rank)))
+    state = {"a": [1, 2.5, None, "x"], "b": torch.arange(3)} if rank == 0 else None
+    return rows, distributed.from_rank_0(state), distributed.all_devices(torch.device("cuda", rank))
+
+
+def test_what_ranks_tell_each_other(tmp_path):
+    for rows, state, devices in together(3, tmp_path, exchange):
+        assert [tuple(each.shape) for each in rows] == [(0, 3), (2, 3), (4, 3)]
+        assert rows[2].eq(2).all()
+        assert state["a"] == [1, 2.5, None, "x"]
+        assert state["b"].tolist() == [0, 1, 2]
+        assert devices == str([torch.device("cuda", i) for i in range(3)])
+
+
+# ---- as a user starts it ----
+
+
+def torchrun(*arguments: object, options: tuple = (), **more) -> subprocess.Popen:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [*options, "-m", "d2lnli", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **more},
+    )  # fmt: skip
+
+
+def workers(process: subprocess.Popen) -> list[psutil.Process]:
+    """The ranks that torchrun has started, in order."""
+    found = [child for child in psutil.Process(process.pid).children()
+             if "d2lnli" in child.cmdline()]  # fmt: skip
+    return sorted(found, key=lambda child: int(child.environ()["RANK"]))
+
+
+def kill_a_worker(process: subprocess.Popen, run_dir: Path, whom: int) -> None:
+    while not (run_dir / CHECKPOINT).exists():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.01)
+    time.sleep(0.3)
+    workers(process)[whom].kill()
+
+
+QUICK = "finetune --pairs 2000 --epochs 2 --precision fp32 --max-len 64".split()
+
+
+def test_torchrun_prints_once_and_a_killed_worker_is_told_and_resumed(tmp_path, data_dir):
+    run_dir, output = tmp_path / "run", tmp_path / "out"
+    arguments = [*QUICK, "--run-dir", run_dir, "--output", output]
+    process = torchrun(*arguments, D2LNLI_DATA_DIR=str(data_dir))
+    kill_a_worker(process, run_dir, 1)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "error: another process of this run has ended, as 0 of 2 has noticed; start it" in said
+    assert "Signal 9 (SIGKILL) received" in said
+    assert not output.exists()
+    assert d2l.History.load(run_dir).num_epochs == 1
+
+    process = torchrun(*arguments, D2LNLI_DATA_DIR=str(data_dir))
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert said.count("read 2000 examples") == said.count("fine-tuning bert.tiny on 2000") + 2 == 3
+    lines = said.splitlines()
+    assert re.fullmatch(r"loss \d\.\d+, train acc \d\.\d+, test acc \d\.\d+", lines[-2])
+    assert re.fullmatch(
+        r"\d+\.\d examples/sec on \[device\(type='cpu'\), device\(type='cpu'\)\]", lines[-1]
+    )
+    assert contents(output) == ["config.json", "history.csv", "model.safetensors", "vocab.json"]
+    assert contents(data_dir) == ["SNLI-sample", "datasets"] or contents(data_dir) == ["datasets"]
+    assert len(contents(data_dir / "datasets")) == 3
+    accuracy = d2l.evaluate(*classifier_and_test_set(output))
+    assert f"test acc {accuracy.accuracy:.3f}" in lines[-2]
+
+
+def classifier_and_test_set(output: Path) -> tuple:
+    net, vocab = d2l.load_classifier(output)
+    folder = d2l.download_extract("SNLI-sample")
+    return net, d2l.SNLIBERTDataset(d2l.read_snli(folder, "test"), 64, vocab)
+
+
+def test_torchrun_restarts_what_was_killed(tmp_path, data_dir):
+    run_dir, output = tmp_path / "run", tmp_path / "out"
+    process = torchrun(*QUICK, "--run-dir", run_dir, "--output", output,
+                       options=("--max-restarts=1",), D2LNLI_DATA_DIR=str(data_dir))  # fmt: skip
+    kill_a_worker(process, run_dir, 0)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert said.count("fine-tuning bert.tiny on 2000") == 2
+    history = d2l.History.load(output)
+    assert history.num_epochs == 2
+    assert [r.epoch for r in history.records].count(1.0) == 1
+
+
+def test_what_all_met_is_said_once(tmp_path):
+    process = torchrun("finetune", "--data", tmp_path / "nowhere")
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert said.count("error: ") == 1, said
+    process = torchrun("finetune", "--epochs", "many")
+    said, _ = process.communicate(timeout=60)
+    assert said.count("invalid int value: 'many'") == 1
