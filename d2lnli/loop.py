@@ -170,7 +170,7 @@ class Training:
         """Return the minibatches of this epoch that are left, in the epoch's own random order."""
         if self.seed is not None:
             self.batches.batch_sampler.epoch = self.epoch
-            torch.manual_seed((1000 * self.seed + self.epoch) ^ rank() << 48)
+            torch.manual_seed(1000 * self.seed + self.epoch + 1_000_003 * rank())
         self.net.train()
         batches = iter(self.batches)
         for _ in range(self.done):
