@@ -23,6 +23,17 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def is_taken(path: Path) -> bool:
+    """Tell whether another process is `alone` with a path."""
+    try:
+        if path.exists():
+            with alone(path, wait=False):
+                pass
+    except BlockingIOError:
+        return True
+    return False
+
+
 @contextmanager
 def alone(path: Path, wait: bool = True) -> Iterator[None]:
     """Let one process at a time, of all that share a folder, work on `path` in it.

@@ -90,7 +90,10 @@ def load_dataset(folder: str | Path, vocab: Vocab) -> SNLIBERTDataset:
         if not whole or zlib.crc32(arrays[name]) != described["checksums"][name]:
             raise ValueError(f"{file} is damaged: delete {folder}, to build it anew")
     labels = torch.from_numpy(arrays.pop("labels"))
-    return SNLIBERTDataset.of_encoded(EncodedPairs(**arrays), labels, described["max_len"], vocab)
+    encoded = EncodedPairs(**arrays)
+    dataset = SNLIBERTDataset.of_encoded(encoded, labels, described["max_len"], vocab)
+    dataset.folder = path.parent.absolute()
+    return dataset
 
 
 def vocab_checksum(vocab: Vocab) -> int:

@@ -199,8 +199,11 @@ class SNLIBERTDataset(TokenPairs, Dataset):
 
     `dataset` is (premises, hypotheses, labels), as `read_snli` returns it. Items are padded to
     `max_len`, minibatches to their own longest pair. `num_workers` is the most processes that
-    encode a corpus, one for each half a million pairs; the result is the same for any.
+    encode a corpus, one for each half a million pairs; the result is the same for any. `folder` is
+    where it lives if it is memory-mapped.
     """
+
+    folder: Path | None = None
 
     def __init__(
         self,

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .devices import choose_precision, first_device
+from .devices import choose_precision, first_device, try_all_gpus
 from .distributed import all_devices, from_rank_0, own_device, rank, world_size
 from .evaluation import accuracy_on, check_fits, evaluate
 from .history import History
+from .launching import launch_run
 from .loop import Training
 from .minibatches import shared_loader
 from .optimizer import adam
+from .plotting import in_notebook
 from .runs import differences, open_run
 from .snli import SNLIBERTDataset
 
@@ -66,6 +68,7 @@ def finetune(
     seed: int = 0,
     run_dir: str | Path | None = None,
     most_tokens: int | None = None,
+    launch: bool = False,
 ) -> History:
     """Fine-tune `net` in place with Adam on the mean cross-entropy; return the run's history.
 
@@ -81,17 +84,38 @@ def finetune(
 
     `most_tokens` go through the network at once: a minibatch of more is cut into parts, whose
     gradients are accumulated. Fewer take less memory. None: on a GPU all, on a CPU what it caches.
+
+    One of `devices` is driven by this process (None: the first GPU, or the CPU). For each of
+    several, or if you say `launch`, torchrun starts a process. A notebook is free meanwhile: the
+    history comes at once, and what is asked of it or of `net` waits for the run's end. With a
+    `run_dir` even another kernel can follow the run. Under torchrun all processes call this
+    together, each with its share of every minibatch.
     """
     _check_settings(lr, num_epochs, batch_size, schedule, warmup, clip, most_tokens, seed)
     for dataset in (train_set, dev_set):
         if dataset is not None:
             check_fits(net, dataset)
+    settings = {
+        "lr": lr,
+        "num_epochs": num_epochs,
+        "batch_size": batch_size,
+        "schedule": schedule,
+        "warmup": warmup,
+        "clip": clip,
+        "precision": precision,
+        "seed": seed,
+    }
+    if world_size() == 1 and (launch or len(devices or ()) > 1):
+        devices = [first_device([device]) for device in devices or try_all_gpus()]
+        settings["most_tokens"] = most_tokens
+        run = launch_run(net, train_set, dev_set, settings, devices, run_dir)
+        return run if in_notebook() else run.wait()
     device = own_device() if world_size() > 1 else first_device(devices)
     net.to(device)
     on_gpu = device.type == "cuda"
     batches = shared_loader(train_set, batch_size, seed, on_gpu, rank(), world_size())
     num_steps = num_epochs * len(batches)
-    cuda = [device] if device.type == "cuda" else []
+    cuda = [device] if on_gpu else []
     with open_run(run_dir) as run, torch.random.fork_rng(cuda), adam(net, lr) as trainer:
         if precision == "auto" and run:
             precision = run.settings.get("precision", precision)  # a timing may differ, a run not
@@ -111,15 +135,8 @@ def finetune(
             precision=precision,
             seed=seed,
         )
-        settings = {
-            "lr": lr,
-            "num_epochs": num_epochs,
-            "batch_size": batch_size,
-            "schedule": schedule,
-            "warmup": warmup,
-            "clip": clip,
+        settings |= {
             "precision": precision,
-            "seed": seed,
             "train_set": _describe(train_set),
             "dev_set": _describe(dev_set),
             **{f"net's {name}": value for name, value in net.encoder.config.items()},

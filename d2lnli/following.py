@@ -1,0 +1,170 @@
+"""A run that other processes train, as a notebook sees it: its curves, its end, a stop button.
+
+They tell how it goes by the run folder's `history.csv`, and are told to stop by its file `stop`.
+"""
+
+import html
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import safetensors.torch
+
+from .bert import BERTClassifier
+from .files import is_taken
+from .history import History
+from .layouts.files import read_json
+from .plotting import LivePlot, in_notebook
+from .runs import HISTORY, STOP
+
+JOB, OUTCOME, LOG = "job.json", "outcome.json", "log.txt"
+_LOOK_EVERY = 0.5  # seconds
+
+
+def _when_ended(name: str) -> property:
+    return property(lambda run: getattr(run.wait(), name), doc=f"The `{name}` of the whole run.")
+
+
+class LaunchedRun(History):
+    """The history of a run at work elsewhere: what is asked of it, or of its net, waits for its end.
+
+    The net then has its weights. The stop button, pressed while something waits, stops the run, and
+    so does the one below its curves. `process` is torchrun's, None if another kernel started it.
+    """
+
+    records, device = _when_ended("records"), _when_ended("device")
+    precision, interrupted = _when_ended("precision"), _when_ended("interrupted")
+
+    def __init__(
+        self,
+        net: BERTClassifier,
+        folder: Path,
+        process: subprocess.Popen | None,
+        num_wanted: int,
+        split: str | None,
+        temporary: bool,
+    ):
+        self.net, self.folder, self.process, self.temporary = net, folder, process, temporary
+        self.stopping = False
+        self.seen = History()  # so far
+        self.outcome: History | None = None
+        self.error: OSError | None = None
+        self.hooks = [
+            net.encoder.token_embedding.register_forward_pre_hook(self._before_use),
+            net.register_state_dict_pre_hook(self._before_use),
+        ]
+        self.taking_over = threading.Lock()
+        self.panel = _Panel(self, num_wanted, split) if in_notebook() else None
+        self.follower = threading.Thread(target=self._follow, daemon=True)
+        self.follower.start()
+
+    def __repr__(self) -> str:
+        return f"<LaunchedRun in {self.folder.parent}>"
+
+    def __deepcopy__(self, memo: dict) -> "LaunchedRun":
+        raise ValueError(
+            "other processes train this network: wait() for its run before you copy it"
+        )
+
+    def stop(self) -> None:
+        """Let the run end after the step that it is in; asked again, within half a minute."""
+        if self.stopping and self.process:
+            self.process.terminate()
+        self.stopping = True
+
+    def is_at_work(self) -> bool:
+        """Tell whether the run goes on."""
+        return self.process.poll() is None if self.process else is_taken(self.folder / JOB)
+
+    def wait(self) -> History:
+        """Return the whole history once the run has ended and the net has its weights.
+
+        Raises OSError if it failed.
+        """
+        while self.follower.is_alive():
+            try:
+                self.follower.join(_LOOK_EVERY)
+            except KeyboardInterrupt:
+                if self.stopping:
+                    raise
+                self.stop()
+        with self.taking_over:
+            if not (self.outcome or self.error):
+                self._take_over()
+        if self.error:
+            raise self.error
+        return self.outcome
+
+    def _before_use(self, *_: object) -> None:
+        self.wait()
+
+    def _take_over(self) -> None:
+        for hook in self.hooks:
+            hook.remove()
+        try:
+            told = read_json(self.folder / OUTCOME, dict)
+            weights = safetensors.torch.load_file(self.folder / "net" / "model.safetensors")
+            self.net.load_state_dict(weights)
+            self.outcome = History(History.load(self.folder / "net").records, **told)
+        except FileNotFoundError:
+            self.error = OSError(self.why_it_failed())
+        if self.temporary and self.outcome:
+            shutil.rmtree(self.folder.parent, ignore_errors=True)
+
+    def why_it_failed(self) -> str:
+        """Say why there is no outcome, in the words of the processes."""
+        lines = (self.folder / LOG).read_text("utf-8", "replace").splitlines()
+        said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        reason = said[0] if said else "its processes were ended"
+        return (
+            f"the run in {self.folder.parent} failed: {reason} (all it said: {self.folder / LOG})"
+        )
+
+    def _follow(self) -> None:
+        """Look after the run until it ends, in a thread of its own."""
+        path, stop = self.folder.parent / HISTORY, self.folder.parent / STOP
+        stamp, ended = 0, threading.Event()
+        while not ended.wait(_LOOK_EVERY):
+            if not self.is_at_work():
+                ended.set()
+            elif self.stopping:  # again and again: a run that begins takes the file away
+                stop.touch()
+            if path.is_file() and path.stat().st_mtime_ns != stamp:
+                stamp, self.seen = path.stat().st_mtime_ns, History.load(path)
+            if self.panel:
+                self.panel.update(ended.is_set())
+        stop.unlink(missing_ok=True)
+
+
+class _Panel:
+    """The curves of a launched run, a line that says how it stands, and a stop button."""
+
+    def __init__(self, run: LaunchedRun, num_wanted: int, split: str | None):
+        import ipywidgets
+        from IPython.display import display
+
+        self.run, self.num_wanted = run, num_wanted
+        self.plot = LivePlot(num_wanted, split)
+        self.line = ipywidgets.HTML("the processes are starting")
+        self.button = ipywidgets.Button(description="Stop", icon="stop")
+        self.button.on_click(lambda _: run.stop())
+        display(ipywidgets.HBox([self.button, self.line]))
+
+    def update(self, ended: bool) -> None:
+        """Draw what is known of the run."""
+        seen, said = self.run.seen, "the processes are starting"
+        if seen.records:
+            last = seen.records[-1]
+            said = (
+                f"epoch {last.epoch:.2f} of {self.num_wanted}: loss {last.loss:.3f}, train acc "
+                f"{last.train_acc:.3f}, {last.pairs_per_sec:,.0f} pairs a second"
+            )
+        if ended:
+            whole = (self.run.folder / OUTCOME).is_file()
+            said = f"ended at {said}" if whole else self.run.why_it_failed()
+            self.button.layout.display = "none"
+        elif self.run.stopping:
+            said += "; stopping"
+        self.line.value = html.escape(said)
+        self.plot.update(seen.columns(), force=ended)

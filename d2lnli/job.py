@@ -1,0 +1,47 @@
+"""What the processes of a launched run do: `torchrun … -m d2lnli.job FOLDER`."""
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+
+from .classifiers import load_classifier, save_classifier
+from .distributed import let_rank_0_speak, process_group, rank
+from .files import alone, replace_file
+from .following import JOB, OUTCOME
+from .layouts.files import read_json
+from .mapped import load_dataset
+from .training import finetune
+
+
+def main(folder: Path) -> int:
+    """Fine-tune the network in a folder on the datasets that it names, and put it back there."""
+    try:
+        with process_group(), contextlib.ExitStack() as stack:
+            if rank() == 0:
+                stack.enter_context(alone(folder / JOB, wait=False))
+            _work(folder)
+        return 0
+    except (ValueError, OSError) as error:
+        let_rank_0_speak()
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _work(folder: Path) -> None:
+    job = read_json(folder / JOB, dict)
+    net, vocab = load_classifier(folder / "net")
+    train_set, dev_set = (
+        path and load_dataset(path, vocab)
+        for path in (job["datasets"][s] for s in ("train", "dev"))
+    )
+    history = finetune(net, train_set, dev_set, **job["settings"], run_dir=folder.parent)
+    if rank() == 0:
+        save_classifier(folder / "net", net, vocab, history)
+        told = {name: getattr(history, name) for name in ("device", "precision", "interrupted")}
+        text = json.dumps(told)
+        replace_file(folder / OUTCOME, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,96 @@
+"""A training in processes of its own: whoever starts it goes on with something else meanwhile.
+
+torchrun starts the processes, in a session of their own, so that a closed tab and even a lost
+kernel leave them alone; `job.py` is what they run, `following.py` watches them.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from .bert import BERTClassifier
+from .classifiers import save_classifier
+from .files import is_taken
+from .following import JOB, LOG, LaunchedRun
+from .layouts.files import read_json
+from .mapped import save_dataset
+from .snli import SNLIBERTDataset
+
+
+def launch_run(
+    net: BERTClassifier,
+    train_set: SNLIBERTDataset,
+    dev_set: SNLIBERTDataset | None,
+    settings: dict,
+    devices: Sequence[torch.device],
+    run_dir: str | Path | None,
+) -> LaunchedRun:
+    """Start a process for each device; together they do `finetune(net, …, **settings)`.
+
+    If the same run is still at work in `run_dir`, since before this kernel was started, it is
+    followed instead.
+    """
+    if type(net).forward is not BERTClassifier.forward:
+        raise ValueError(
+            f"{type(net).__name__} is no BERTClassifier: train it here, without launch"
+        )
+    if not all(parameter.requires_grad for parameter in net.parameters()):
+        raise ValueError("some parameters are frozen: train the network here, without launch")
+    run_folder = Path(run_dir or tempfile.mkdtemp(prefix="d2lnli-run-")).absolute()
+    folder, process = run_folder / "launched", None
+    datasets = {"train": train_set, "dev": dev_set}
+    job = {
+        "settings": settings,
+        "checksums": {name: data and data.fingerprint() for name, data in datasets.items()},
+        "datasets": {
+            name: data and str(data.folder or folder / name) for name, data in datasets.items()
+        },
+    }
+    text = json.dumps(job, indent=2, default=lambda number: number.item())
+    if is_taken(folder / JOB):
+        if read_json(folder / JOB, dict) != json.loads(text):
+            raise BlockingIOError(
+                f"a run with other settings or data is at work in {run_folder}: wait for its end, "
+                "or take another folder"
+            )
+        print(f"following the run that is at work in {run_folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        save_classifier(folder / "net", net, train_set.vocab)
+        for name, data in datasets.items():
+            if data and not data.folder:
+                save_dataset(folder / name, data)
+        (folder / JOB).write_text(text, encoding="utf-8")
+        process = _start(folder, devices)
+        print(f"processes: {len(devices)}, at work in {run_folder}")
+    split = dev_set and "dev"
+    return LaunchedRun(net, folder, process, settings["num_epochs"], split, run_dir is None)
+
+
+def _start(folder: Path, devices: Sequence[torch.device]) -> subprocess.Popen:
+    gpus = [str(device.index or 0) for device in devices if device.type == "cuda"]
+    if len(gpus) not in (0, len(devices)) or len(set(gpus)) < len(gpus):
+        raise ValueError(f"devices={list(devices)}: give different GPUs, or the CPU several times")
+    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        gpus = [visible.split(",")[int(gpu)] for gpu in gpus]
+    threads = max(1, (os.cpu_count() or 1) // len(devices))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={len(devices)}", "-m", "d2lnli.job", str(folder)]
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    with (folder / LOG).open("wb") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**environment, "CUDA_VISIBLE_DEVICES": ",".join(gpus)},
+        )
