@@ -27,7 +27,7 @@ def _when_ended(name: str) -> property:
 
 
 class LaunchedRun(History):
-    """The history of a run at work elsewhere: what is asked of it, or of its net, waits for its end.
+    """The history of a run at work elsewhere; what is asked of it, or of its net, waits for the end.
 
     The net then has its weights. The stop button, pressed while something waits, stops the run, and
     so does the one below its curves. `process` is torchrun's, None if another kernel started it.
@@ -117,9 +117,7 @@ class LaunchedRun(History):
         lines = (self.folder / LOG).read_text("utf-8", "replace").splitlines()
         said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         reason = said[0] if said else "its processes were ended"
-        return (
-            f"the run in {self.folder.parent} failed: {reason} (all it said: {self.folder / LOG})"
-        )
+        return f"the run in {self.folder.parent} failed: {reason} (see {self.folder / LOG})"
 
     def _follow(self) -> None:
         """Look after the run until it ends, in a thread of its own."""

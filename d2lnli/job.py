@@ -31,10 +31,8 @@ def main(folder: Path) -> int:
 def _work(folder: Path) -> None:
     job = read_json(folder / JOB, dict)
     net, vocab = load_classifier(folder / "net")
-    train_set, dev_set = (
-        path and load_dataset(path, vocab)
-        for path in (job["datasets"][s] for s in ("train", "dev"))
-    )
+    paths = job["datasets"]["train"], job["datasets"]["dev"]
+    train_set, dev_set = (path and load_dataset(path, vocab) for path in paths)
     history = finetune(net, train_set, dev_set, **job["settings"], run_dir=folder.parent)
     if rank() == 0:
         save_classifier(folder / "net", net, vocab, history)

@@ -38,11 +38,9 @@ def launch_run(
     followed instead.
     """
     if type(net).forward is not BERTClassifier.forward:
-        raise ValueError(
-            f"{type(net).__name__} is no BERTClassifier: train it here, without launch"
-        )
+        raise ValueError(f"{type(net).__name__} is no BERTClassifier: train it without launch")
     if not all(parameter.requires_grad for parameter in net.parameters()):
-        raise ValueError("some parameters are frozen: train the network here, without launch")
+        raise ValueError("some parameters are frozen: train the network without launch")
     run_folder = Path(run_dir or tempfile.mkdtemp(prefix="d2lnli-run-")).absolute()
     folder, process = run_folder / "launched", None
     datasets = {"train": train_set, "dev": dev_set}

@@ -20,6 +20,7 @@ from .layouts.files import read_torch
 CHECKPOINT, HISTORY, STOP = "checkpoint.pt", "history.csv", "stop"
 _VERSION = 3
 _EVERY = 180.0  # seconds between two checkpoints, if no epoch ends before
+_LOOK_EVERY = 0.5  # seconds, for the file `stop`: a folder may be far away
 
 
 class Resumable(Protocol):
@@ -41,7 +42,7 @@ class RunFolder:
         for name in (CHECKPOINT, HISTORY):
             for left in folder.glob(f".{name}.*"):  # by a process that was killed while it wrote
                 left.unlink()
-        self.saved = time.monotonic()
+        self.saved = self.looked = time.monotonic()
         self.state = None
         if self.path.is_file():
             _check_sums(self.path)
@@ -85,6 +86,9 @@ class RunFolder:
 
     def is_to_stop(self) -> bool:
         """Tell whether somebody put the file `stop` here, and take it away."""
+        if time.monotonic() - self.looked < _LOOK_EVERY:
+            return False
+        self.looked = time.monotonic()
         asked = (self.folder / STOP).exists()
         (self.folder / STOP).unlink(missing_ok=True)
         return asked

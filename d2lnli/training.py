@@ -110,7 +110,7 @@ def finetune(
         settings["most_tokens"] = most_tokens
         run = launch_run(net, train_set, dev_set, settings, devices, run_dir)
         return run if in_notebook() else run.wait()
-    device = own_device() if world_size() > 1 else first_device(devices)
+    device = own_device() if world_size() > 1 else first_device(devices or try_all_gpus()[:1])
     net.to(device)
     on_gpu = device.type == "cuda"
     batches = shared_loader(train_set, batch_size, seed, on_gpu, rank(), world_size())

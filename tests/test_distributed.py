@@ -56,7 +56,7 @@ def example(num_words: int, dropout: float):
 def fit(kind: str, dropout: float, run_dir: Path | None = None, every: float = 60.0) -> tuple:
     """Train; return the weights, the history, and how the test pairs are classified."""
     if distributed.world_size() > 1:
-        runs._EVERY, distributed._AGREE_EVERY = every, 0.0
+        runs._EVERY, runs._LOOK_EVERY, distributed._AGREE_EVERY = every, 0.0, 0.0
     more = {name: value for name, value in KINDS[kind].items() if name != "num_words"}
     net, train_set, test_set = example(KINDS[kind]["num_words"], dropout)
     history = d2l.finetune(net, train_set, test_set, **OPTIONS, **more, run_dir=run_dir)
@@ -171,7 +171,7 @@ def test_without_dropout_the_number_of_ranks_may_change_on_the_way(tmp_path):
 
 def stopped(run_dir: Path, how: str) -> tuple[bool, int]:
     """Press stop on rank 1 alone, in the middle; return what came of it."""
-    distributed._AGREE_EVERY = 0.0
+    runs._LOOK_EVERY, distributed._AGREE_EVERY = 0.0, 0.0
     net, train_set, dev_set = example(20, 0.1)
     calls = []
 
@@ -201,7 +201,8 @@ def test_who_is_told_to_stop_tells_the_others(tmp_path, how):
     assert all(torch.equal(resumed[0][0][name], whole[0][0][name]) for name in whole[0][0])
 
 
-def test_a_file_named_stop_stops_a_run_of_one_process_too(tmp_path):
+def test_a_file_named_stop_stops_a_run_of_one_process_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "_LOOK_EVERY", 0.0)
     (tmp_path / "stop").touch()  # of an earlier run: it does not count
     net, train_set, _ = example(20, 0.1)
     net.register_forward_hook(lambda *_: (tmp_path / "stop").touch())

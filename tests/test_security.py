@@ -50,9 +50,14 @@ def test_nothing_unpickles_and_nothing_calls_a_shell(name):
             assert given.get("allow_pickle", "False") == "False"
 
 
-def test_the_one_process_that_is_started_is_a_benchmarks():
-    starting = [name for name, source in SOURCES.items() if "subprocess" in source]
-    assert starting == ["benchmarks/speed.py"]
+def test_what_starts_processes_is_known_and_starts_this_python():
+    starting = [name for name, source in SOURCES.items() if "import subprocess" in source]
+    assert starting == ["d2lnli/launching.py", "d2lnli/following.py", "benchmarks/speed.py"]
+    for name in starting:
+        called = re.findall(r"subprocess\.([a-z]\w+|Popen)\(\s*(\w+)", SOURCES[name])
+        assert called == {"d2lnli/launching.py": [("Popen", "command")],
+                          "benchmarks/speed.py": [("run", "command")]}.get(name, [])  # fmt: skip
+        assert not called or "command = [sys.executable, " in SOURCES[name]
 
 
 def test_a_pickle_in_a_run_folder_or_a_checkpoint_is_not_opened(tmp_path):
