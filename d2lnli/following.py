@@ -7,6 +7,7 @@ import html
 import shutil
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import safetensors.torch
@@ -27,7 +28,7 @@ def _when_ended(name: str) -> property:
 
 
 class LaunchedRun(History):
-    """The history of a run at work elsewhere; what is asked of it, or of its net, waits for the end.
+    """The history of a run at work elsewhere; what is asked of it or its net waits for the end.
 
     The net then has its weights. The stop button, pressed while something waits, stops the run, and
     so does the one below its curves. `process` is torchrun's, None if another kernel started it.
@@ -56,8 +57,8 @@ class LaunchedRun(History):
         ]
         self.taking_over = threading.Lock()
         self.panel = _Panel(self, num_wanted, split) if in_notebook() else None
-        self.follower = threading.Thread(target=self._follow, daemon=True)
-        self.follower.start()
+        self.ended = threading.Event()  # a thread's join(), interrupted, takes it for ended
+        threading.Thread(target=self._follow, daemon=True).start()
 
     def __repr__(self) -> str:
         return f"<LaunchedRun in {self.folder.parent}>"
@@ -82,9 +83,9 @@ class LaunchedRun(History):
 
         Raises OSError if it failed.
         """
-        while self.follower.is_alive():
+        while not self.ended.is_set():
             try:
-                self.follower.join(_LOOK_EVERY)
+                self.ended.wait(_LOOK_EVERY)
             except KeyboardInterrupt:
                 if self.stopping:
                     raise
@@ -122,17 +123,20 @@ class LaunchedRun(History):
     def _follow(self) -> None:
         """Look after the run until it ends, in a thread of its own."""
         path, stop = self.folder.parent / HISTORY, self.folder.parent / STOP
-        stamp, ended = 0, threading.Event()
-        while not ended.wait(_LOOK_EVERY):
-            if not self.is_at_work():
-                ended.set()
-            elif self.stopping:  # again and again: a run that begins takes the file away
-                stop.touch()
-            if path.is_file() and path.stat().st_mtime_ns != stamp:
-                stamp, self.seen = path.stat().st_mtime_ns, History.load(path)
-            if self.panel:
-                self.panel.update(ended.is_set())
-        stop.unlink(missing_ok=True)
+        at_work, stamp = True, 0
+        try:
+            while at_work:
+                time.sleep(_LOOK_EVERY)
+                at_work = self.is_at_work()
+                if self.stopping and at_work:  # again: a run that begins takes the file away
+                    stop.touch()
+                if path.is_file() and path.stat().st_mtime_ns != stamp:
+                    stamp, self.seen = path.stat().st_mtime_ns, History.load(path)
+                if self.panel:
+                    self.panel.update(ended=not at_work)
+            stop.unlink(missing_ok=True)
+        finally:
+            self.ended.set()
 
 
 class _Panel:

@@ -1,0 +1,162 @@
+"""A run in other processes: started from a notebook, followed, stopped, and found again."""
+
+import copy
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from ranks import together
+from test_distributed import OPTIONS, example, fit
+
+import d2lnli as d2l
+from d2lnli import following, launching, training
+
+CPUS = [torch.device("cpu")] * 2
+LONG = dict(num_epochs=10_000, batch_size=2, clip=None)
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """finetune returns at once, as in a notebook, but nothing is drawn."""
+    monkeypatch.setattr(training, "in_notebook", lambda: True)
+    monkeypatch.setattr(following, "_LOOK_EVERY", 0.05)
+
+
+@pytest.fixture(autouse=True)
+def no_processes_left():
+    yield
+    for child in psutil.Process().children(recursive=True):
+        if "d2lnli.job" in child.cmdline():
+            child.kill()
+
+
+def until(condition) -> None:
+    last = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < last
+        time.sleep(0.02)
+
+
+def test_two_processes_train_the_net_of_this_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(launching.tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    net, train_set, dev_set = example(20, 0.1)
+    history = d2l.finetune(net, train_set, dev_set, **OPTIONS, precision="fp32", devices=CPUS)
+    assert type(history) is d2l.History
+    assert history.device == str(CPUS)
+    expected = together(2, tmp_path / "ranks", fit, "few words", 0.1)[0]
+    assert all(torch.equal(net.state_dict()[name], expected[0][name]) for name in expected[0])
+    columns = {name: values for name, values in history.columns().items() if "sec" not in name}
+    assert repr(columns) == repr(expected[1])
+    assert not list((tmp_path / "temporary").glob("d2lnli*"))
+    copy.deepcopy(net)(train_set.minibatch([0, 1])[0])
+
+
+def test_a_run_is_followed_found_again_stopped_and_gone_on_with(tmp_path, notebook, capsys):
+    net, train_set, dev_set = example(20, 0.1)
+    options = {**OPTIONS, **LONG, "run_dir": tmp_path, "launch": True}
+    before = copy.deepcopy(net.state_dict())
+    start = time.monotonic()
+    run = d2l.finetune(net, train_set, dev_set, **options, devices=CPUS)
+    assert time.monotonic() - start < 3
+    assert "launched" in repr(run).lower()
+    until(lambda: run.seen.records)  # the history comes while it trains, and this process is free
+    assert all(map(torch.equal, net.parameters(), before.values()))
+    with pytest.raises(ValueError, match=r"wait\(\) for its run before you copy it"):
+        copy.deepcopy(net)
+
+    again, *_ = example(20, 0.1)  # as in a kernel that was started anew
+    found = d2l.finetune(again, train_set, dev_set, **options, devices=CPUS)
+    assert f"following the run that is at work in {tmp_path}" in capsys.readouterr().out
+    with pytest.raises(
+        BlockingIOError, match=r"other settings or data is at work in .*another fol"
+    ):
+        d2l.finetune(again, train_set, None, **options, devices=CPUS)
+    assert run.is_at_work() and found.is_at_work()
+
+    found.stop()
+    probs = d2l.predict_proba(net, train_set.vocab, ["w1 w2"], ["w3"])  # waits for the end
+    assert not run.is_at_work()
+    assert probs.shape == (1, 3)
+    assert run.interrupted and found.interrupted
+    assert 0 < run.records[-1].epoch < 10_000
+    assert all(map(torch.equal, net.parameters(), again.parameters()))
+    assert not torch.equal(net.output.weight, before["output.weight"])
+    assert repr(run.records) == repr(found.records)
+    assert run.closing_lines() == found.closing_lines()
+    assert not (tmp_path / "stop").exists()
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["training"]
+    assert torch.equal(state["net"]["output.weight"], net.output.weight)
+
+
+def test_the_stop_button_stops_what_is_waited_for_and_a_failure_is_told(tmp_path, notebook):
+    net, train_set, _ = example(20, 0.1)
+    options = {**OPTIONS, **LONG, "run_dir": tmp_path, "launch": True}
+    run = d2l.finetune(net, train_set, None, **options)
+    until(lambda: run.seen.records)
+    timer = threading.Timer(0.3, lambda: signal.raise_signal(signal.SIGINT))
+    timer.start()
+    assert d2l.evaluate(net, train_set).logits.shape == (len(train_set), 3)  # meanwhile: pressed
+    assert run.interrupted
+    first_seen = len(run.records)
+
+    run = d2l.finetune(net, train_set, None, **options)  # goes on
+    until(lambda: len(run.seen.records) > first_seen)
+    for worker in psutil.Process(run.process.pid).children():
+        if "d2lnli.job" in worker.cmdline():
+            worker.kill()
+    with pytest.raises(
+        OSError, match=r"the run in .* failed: its processes were ended \(see .*log"
+    ):
+        print(run.closing_lines())
+    with pytest.raises(OSError, match=r"failed"):
+        run.wait()
+    d2l.evaluate(net, train_set)  # as it was
+
+
+def test_what_cannot_be_launched_is_said_at_once(tmp_path):
+    class MyClassifier(d2l.BERTClassifier):
+        def forward(self, inputs):
+            return super().forward(inputs) * 2
+
+    net, train_set, _ = example(20, 0.1)
+    mine = MyClassifier(d2l.BERTModel(**net.encoder.config, tied_decoder=False))
+    with pytest.raises(ValueError, match=r"MyClassifier is no BERTClassifier: train it without"):
+        d2l.finetune(mine, train_set, None, launch=True)
+    with pytest.raises(ValueError, match=r"devices=.*take try_all_gpus"):
+        d2l.finetune(net, train_set, None, devices=["cpu", "cuda:7"])
+    net.encoder.token_embedding.weight.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"some parameters are frozen"):
+        d2l.finetune(net, train_set, None, launch=True)
+
+
+@pytest.mark.parametrize(
+    ("devices", "visible", "expected"),
+    [
+        (["cuda:0", "cuda:2"], None, "0,2"),
+        (["cuda:0", "cuda:2"], "5,3,GPU-ab", "5,GPU-ab"),
+        (["cpu", "cpu"], "5,3", ""),
+    ],
+)
+def test_each_process_gets_its_device(tmp_path, monkeypatch, devices, visible, expected):
+    started = []
+    monkeypatch.setattr(launching.subprocess, "Popen", lambda *a, **more: started.append((a, more)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(launching.os, "cpu_count", lambda: 8)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    launching._start(Path(tmp_path), [torch.device(device) for device in devices])
+    (((command,), more),) = started
+    assert f"--nproc-per-node={len(devices)}" in command
+    assert more["env"]["CUDA_VISIBLE_DEVICES"] == expected
+    assert more["env"]["OMP_NUM_THREADS"] == "4"
+
+
+@pytest.mark.parametrize("devices", [["cuda:0", "cpu"], ["cuda:1", "cuda:1"]])
+def test_devices_that_do_not_go_together_are_refused(tmp_path, devices):
+    with pytest.raises(ValueError, match="give different GPUs, or the CPU several times"):
+        launching._start(Path(tmp_path), [torch.device(device) for device in devices])
