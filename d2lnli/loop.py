@@ -194,7 +194,8 @@ class Training:
 
     def check_weights(self) -> None:
         """Raise ValueError if a weight is no number, which no loss has told yet."""
-        if not all(parameter.isfinite().all() for parameter in self.net.parameters()):
+        extremes = [torch.stack(parameter.aminmax()) for parameter in self.net.parameters()]
+        if not torch.cat(extremes).isfinite().all():
             self.give_up("a weight became infinite")
 
     def give_up(self, reason: str) -> NoReturn:

@@ -76,24 +76,34 @@ def load_dataset(folder: str | Path, vocab: Vocab) -> SNLIBERTDataset:
     vocabulary.
     """
     path = Path(folder) / _DESCRIPTION
-    described, arrays = read_json(path, dict), {}
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: build a dataset there with mapped_dataset")
+    described, way_out = read_json(path, dict), f"delete {folder}, to build it anew"
     if described.get("version") != _VERSION:
-        raise ValueError(f"{path} is not of this version of d2lnli: delete {folder}")
+        raise ValueError(f"{path} is not of this version of d2lnli: {way_out}")
     if described.get("vocab") != vocab_checksum(vocab):
-        raise ValueError(f"{folder} was built with another vocabulary: use that, or build it anew")
-    for name, kind in _ARRAYS.items():
-        file = path.with_name(f"{name}.bin")
-        length = described["num_tokens" if name == "ids" else "num_pairs"]
-        whole = file.is_file() and file.stat().st_size == length * np.dtype(kind).itemsize
-        if whole:  # "c": torch wants to write; what it wrote would stay in this process
-            arrays[name] = np.asarray(np.memmap(file, kind, mode="c"))
-        if not whole or zlib.crc32(arrays[name]) != described["checksums"][name]:
-            raise ValueError(f"{file} is damaged: delete {folder}, to build it anew")
+        raise ValueError(f"{folder} was built with another vocabulary: use that, or {way_out}")
+    try:
+        arrays = {name: _map(path.with_name(f"{name}.bin"), name, described) for name in _ARRAYS}
+        max_len = described["max_len"]
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}): {way_out}") from error
+    except ValueError as error:
+        raise ValueError(f"{error}: {way_out}") from error
     labels = torch.from_numpy(arrays.pop("labels"))
-    encoded = EncodedPairs(**arrays)
-    dataset = SNLIBERTDataset.of_encoded(encoded, labels, described["max_len"], vocab)
+    dataset = SNLIBERTDataset.of_encoded(EncodedPairs(**arrays), labels, max_len, vocab)
     dataset.folder = path.parent.absolute()
     return dataset
+
+
+def _map(file: Path, name: str, described: dict) -> np.ndarray:
+    kind, length = _ARRAYS[name], described["num_tokens" if name == "ids" else "num_pairs"]
+    whole = file.is_file() and file.stat().st_size == length * np.dtype(kind).itemsize
+    # "c": torch wants arrays that it could write to; what it wrote would stay in this process
+    array = np.asarray(np.memmap(file, kind, mode="c")) if whole else None
+    if array is None or zlib.crc32(array) != described["checksums"][name]:
+        raise ValueError(f"{file} is damaged")
+    return array
 
 
 def vocab_checksum(vocab: Vocab) -> int:

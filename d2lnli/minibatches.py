@@ -33,7 +33,9 @@ class LengthBuckets(Sampler):
         rng = np.random.default_rng([self.seed, self.epoch])
         self.epoch += 1
         pool = 50 * self.batch_size if self.shuffle else len(self.lens)
-        order = rng.permutation(len(self.lens)) if self.shuffle else np.arange(len(self.lens))
+        order = np.arange(len(self.lens), dtype=np.int32)
+        if self.shuffle:
+            rng.shuffle(order)
         for first in range(0, len(order), pool):
             part = order[first : first + pool]
             part[:] = part[np.argsort(self.lens[part], kind="stable")]

@@ -75,7 +75,7 @@ class RowAdam(torch.optim.Adam):
 
     def _put_aside(self, weight: Tensor) -> None:
         """Keep a part's sparse gradient: torch would copy all rows so far to add it to them."""
-        self.parts.append(weight.grad)
+        self.parts.append(weight.grad.coalesce())
         weight.grad = None
 
     def gather(self) -> None:
@@ -91,7 +91,7 @@ class RowAdam(torch.optim.Adam):
 
         ids, values = (
             torch.cat([getattr(part, name)() for part in self.parts], dim=dim)
-            for name, dim in (("_indices", 1), ("_values", 0))
+            for name, dim in (("indices", 1), ("values", 0))
         )
         weight.grad = total(ids[0], values)
         if world_size() > 1:
