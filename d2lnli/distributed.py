@@ -167,7 +167,10 @@ class Agreement:
         self.steps, self.left, self.since = 1, 1, time.monotonic()
 
     def on(self, *wishes: bool) -> list[bool]:
-        """Tell after a step, for each wish, whether a rank has it; all call this together."""
+        """Tell after a step, for each wish, whether a rank has it; all call this together.
+
+        A wish is heard when they ask, so it must last until then.
+        """
         if world_size() == 1:
             return list(wishes)
         self.left -= 1

@@ -47,7 +47,7 @@ class LaunchedRun(History):
         temporary: bool,
     ):
         self.net, self.folder, self.process, self.temporary = net, folder, process, temporary
-        self.stopping = False
+        self.stopping = self.waiting = False
         self.seen = History()  # so far
         self.outcome: History | None = None
         self.error: OSError | None = None
@@ -84,12 +84,15 @@ class LaunchedRun(History):
         Raises OSError if it failed.
         """
         while not self.ended.is_set():
+            self.waiting = True
             try:
                 self.ended.wait(_LOOK_EVERY)
             except KeyboardInterrupt:
                 if self.stopping:
                     raise
                 self.stop()
+            finally:
+                self.waiting = False
         with self.taking_over:
             if not (self.outcome or self.error):
                 self._take_over()
@@ -168,5 +171,10 @@ class _Panel:
             self.button.layout.display = "none"
         elif self.run.stopping:
             said += "; stopping"
+        elif (
+            self.run.waiting
+        ):  # its kernel is busy, and would hear of the button when it is too late
+            said += "; a cell waits for the end (■ in the toolbar stops the run)"
+        self.button.disabled = self.run.stopping or self.run.waiting
         self.line.value = html.escape(said)
         self.plot.update(seen.columns(), force=ended)

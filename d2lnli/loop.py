@@ -116,10 +116,9 @@ class Training:
             try:
                 while self.epoch < num_epochs:
                     for _ in self.rest_of_epoch(progress, button):
-                        stop, due = agreement.on(
-                            button.pressed or (run is not None and run.is_to_stop()),
-                            run is not None and run.is_due(),
-                        )
+                        if run and run.is_to_stop():
+                            button.pressed = True
+                        stop, due = agreement.on(button.pressed, run is not None and run.is_due())
                         if stop:
                             raise KeyboardInterrupt
                         if due:

@@ -169,9 +169,9 @@ def test_without_dropout_the_number_of_ranks_may_change_on_the_way(tmp_path):
     assert (logits.argmax(1) == expected_logits.argmax(1)).all()
 
 
-def stopped(run_dir: Path, how: str) -> tuple[bool, int]:
+def stopped(run_dir: Path, how: str, every: float) -> tuple[bool, int]:
     """Press stop on rank 1 alone, in the middle; return what came of it."""
-    runs._LOOK_EVERY, distributed._AGREE_EVERY = 0.0, 0.0
+    runs._LOOK_EVERY, distributed._AGREE_EVERY = 0.0, every
     net, train_set, dev_set = example(20, 0.1)
     calls = []
 
@@ -192,13 +192,21 @@ def stopped(run_dir: Path, how: str) -> tuple[bool, int]:
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "file"])
 def test_who_is_told_to_stop_tells_the_others(tmp_path, how):
     run_dir = tmp_path / "run"
-    assert together(2, tmp_path / "stopped", stopped, run_dir, how) == [(True, 30), (True, 30)]
+    assert together(2, tmp_path / "stopped", stopped, run_dir, how, 0.0) == [(True, 30)] * 2
     assert contents(run_dir) == [CHECKPOINT, "history.csv"]
     training = torch.load(run_dir / CHECKPOINT, weights_only=True)["training"]
     assert training["epoch"] * BATCHES + training["done"] == 30
     whole = together(2, tmp_path / "whole", fit, "few words", 0.1)
     resumed = together(2, tmp_path / "resumed", fit, "few words", 0.1, run_dir)
     assert all(torch.equal(resumed[0][0][name], whole[0][0][name]) for name in whole[0][0])
+
+
+def test_a_press_between_two_agreements_is_heard_at_the_next(tmp_path):
+    for how in ("file", "SIGTERM"):
+        (told, other) = together(2, tmp_path / how, stopped, tmp_path / "run", how, 0.05)
+        assert told == other
+        assert told[0] and 30 <= told[1] < 2 * BATCHES
+        (tmp_path / "run" / CHECKPOINT).unlink()
 
 
 def test_a_file_named_stop_stops_a_run_of_one_process_too(tmp_path, monkeypatch):

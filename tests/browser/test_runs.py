@@ -85,3 +85,47 @@ def test_the_stop_button_a_closed_tab_and_a_lost_kernel_lose_nothing(lab, artifa
     (picture,) = lab.images()
     assert re.search(r"after 4\.0: train loss 0\.\d+", picture["alt"]) and picture["width"]
     lab.picture_themes(artifacts / "a-run-gone-on-with")
+
+
+OUTPUT = ".jp-OutputArea-output"
+LAUNCH = """history = d2l.finetune(
+    net, train_set, dev_set, lr=1e-3, num_epochs=EPOCHS, batch_size=32, run_dir="launched run",
+    devices=[torch.device("cpu")] * 2)"""
+MEANWHILE = 'print("free at", history.seen.records and "some point" or "the start")'
+RESULT = """print("stopped at" if history.interrupted else "whole at", history.records[-1].epoch)
+print("on", history.device.count("cpu"))
+d2l.evaluate(net, dev_set)"""
+
+
+def test_a_launched_run_leaves_the_notebook_free_and_outlives_its_kernel(lab, artifacts):
+    lab.write_new(DATA, LAUNCH.replace("EPOCHS", "40"), MEANWHILE)
+    lab.open("new.ipynb")
+    lab.run_all()
+    expect(lab.page.locator(OUTPUT, has_text="free at the start")).to_be_visible()
+    lab.page.wait_for_function(MOVING)
+    expect(lab.page.locator(f"{OUTPUT} .widget-html", has_text="of 40: loss")).to_be_visible()
+    lab.picture_themes(artifacts / "a-launched-run")
+
+    lab.page.goto("about:blank")
+    (killed,) = kernels(lab)
+    killed.kill()
+    wait_until(lambda: [kernel for kernel in kernels(lab) if kernel.pid != killed.pid])
+    path = lab.server.folder / "launched run"
+    first_seen = d2l.History.load(path).records[-1].epoch
+    wait_until(lambda: d2l.History.load(path).records[-1].epoch > first_seen)
+
+    lab.open_new(DATA, LAUNCH.replace("EPOCHS", "40"))
+    expect(lab.page.locator(OUTPUT, has_text="following the run that is at")).to_be_visible()
+    lab.page.wait_for_function(MOVING)
+    lab.page.locator(f"{OUTPUT} button", has_text="Stop").click()
+    expect(lab.page.locator(OUTPUT, has_text=re.compile(r"ended at epoch \d"))).to_be_visible()
+    stopped_at = d2l.History.load(path).records[-1].epoch
+
+    start(lab, DATA, LAUNCH.replace("EPOCHS", "40"), RESULT)
+    expect(lab.page.locator(OUTPUT, has_text="a cell waits for the end")).to_be_visible()
+    wait_until(lambda: d2l.History.load(path).records[-1].epoch > stopped_at)
+    lab.execute("notebook:interrupt-kernel")
+    for said in ("stopped at", "on 2", "accuracy 0."):
+        expect(lab.page.locator(OUTPUT, has_text=said)).to_be_visible()
+    assert stopped_at < d2l.History.load(path).records[-1].epoch < 40
+    assert not (path / "stop").exists()
