@@ -113,7 +113,7 @@ def stop_after(num_steps: int) -> Callable:
     def press(*_: object) -> None:
         calls.append(0)
         if len(calls) == num_steps:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)  # which a shell cannot have switched off
 
     return press
 

@@ -57,7 +57,7 @@ class LaunchedRun(History):
         ]
         self.taking_over = threading.Lock()
         self.panel = _Panel(self, num_wanted, split) if in_notebook() else None
-        self.ended = threading.Event()  # a thread's join(), interrupted, takes it for ended
+        self.ended = threading.Event()  # a thread whose join() is interrupted counts as ended
         threading.Thread(target=self._follow, daemon=True).start()
 
     def __repr__(self) -> str:
@@ -83,10 +83,10 @@ class LaunchedRun(History):
 
         Raises OSError if it failed.
         """
-        while not self.ended.is_set():
+        while self.is_at_work() or not self.ended.is_set():
             self.waiting = True
             try:
-                self.ended.wait(_LOOK_EVERY)
+                time.sleep(_LOOK_EVERY)
             except KeyboardInterrupt:
                 if self.stopping:
                     raise

@@ -31,9 +31,9 @@ def main(folder: Path) -> int:
 def _work(folder: Path) -> None:
     job = read_json(folder / JOB, dict)
     net, vocab = load_classifier(folder / "net")
-    paths = job["datasets"]["train"], job["datasets"]["dev"]
-    train_set, dev_set = (path and load_dataset(path, vocab) for path in paths)
-    history = finetune(net, train_set, dev_set, **job["settings"], run_dir=folder.parent)
+    data = {name: load_dataset(path, vocab) for name, path in job["datasets"].items()}
+    settings = {**job["settings"], "run_dir": folder.parent}
+    history = finetune(net, data["train"], data.get("dev"), **settings)
     if rank() == 0:
         save_classifier(folder / "net", net, vocab, history)
         told = {name: getattr(history, name) for name in ("device", "precision", "interrupted")}

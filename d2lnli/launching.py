@@ -41,15 +41,14 @@ def launch_run(
         raise ValueError(f"{type(net).__name__} is no BERTClassifier: train it without launch")
     if not all(parameter.requires_grad for parameter in net.parameters()):
         raise ValueError("some parameters are frozen: train the network without launch")
+    environment = _environment(devices)
     run_folder = Path(run_dir or tempfile.mkdtemp(prefix="d2lnli-run-")).absolute()
     folder, process = run_folder / "launched", None
-    datasets = {"train": train_set, "dev": dev_set}
+    datasets = {name: data for name, data in (("train", train_set), ("dev", dev_set)) if data}
     job = {
         "settings": settings,
-        "checksums": {name: data and data.fingerprint() for name, data in datasets.items()},
-        "datasets": {
-            name: data and str(data.folder or folder / name) for name, data in datasets.items()
-        },
+        "checksums": {name: data.fingerprint() for name, data in datasets.items()},
+        "datasets": {name: str(data.folder or folder / name) for name, data in datasets.items()},
     }
     text = json.dumps(job, indent=2, default=lambda number: number.item())
     if is_taken(folder / JOB):
@@ -60,29 +59,41 @@ def launch_run(
             )
         print(f"following the run that is at work in {run_folder}")
     else:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        save_classifier(folder / "net", net, train_set.vocab)
-        for name, data in datasets.items():
-            if data and not data.folder:
-                save_dataset(folder / name, data)
-        (folder / JOB).write_text(text, encoding="utf-8")
-        process = _start(folder, devices)
+        _put_down(folder, net, datasets, text)
+        process = _start(folder, len(devices), environment)
         print(f"processes: {len(devices)}, at work in {run_folder}")
-    split = dev_set and "dev"
+    split = "dev" if dev_set else None
     return LaunchedRun(net, folder, process, settings["num_epochs"], split, run_dir is None)
 
 
-def _start(folder: Path, devices: Sequence[torch.device]) -> subprocess.Popen:
+def _environment(devices: Sequence[torch.device]) -> dict[str, str]:
+    """Return the variables by which each process gets a device of its own."""
     gpus = [str(device.index or 0) for device in devices if device.type == "cuda"]
     if len(gpus) not in (0, len(devices)) or len(set(gpus)) < len(gpus):
         raise ValueError(f"devices={list(devices)}: give different GPUs, or the CPU several times")
     if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
         gpus = [visible.split(",")[int(gpu)] for gpu in gpus]
     threads = max(1, (os.cpu_count() or 1) // len(devices))
+    given = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    return {**given, "CUDA_VISIBLE_DEVICES": ",".join(gpus)}
+
+
+def _put_down(
+    folder: Path, net: BERTClassifier, datasets: dict[str, SNLIBERTDataset], job: str
+) -> None:
+    """Write what the processes start from; what is mapped already is used where it is."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    save_classifier(folder / "net", net, datasets["train"].vocab)
+    for name, data in datasets.items():
+        if not data.folder:
+            save_dataset(folder / name, data)
+    (folder / JOB).write_text(job, encoding="utf-8")
+
+
+def _start(folder: Path, num_processes: int, environment: dict[str, str]) -> subprocess.Popen:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={len(devices)}", "-m", "d2lnli.job", str(folder)]
-    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    command += [f"--nproc-per-node={num_processes}", "-m", "d2lnli.job", str(folder)]
     with (folder / LOG).open("wb") as log:
         return subprocess.Popen(
             command,
@@ -90,5 +101,5 @@ def _start(folder: Path, devices: Sequence[torch.device]) -> subprocess.Popen:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**environment, "CUDA_VISIBLE_DEVICES": ",".join(gpus)},
+            env=environment,
         )

@@ -4,7 +4,6 @@ import copy
 import signal
 import threading
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -142,21 +141,17 @@ def test_what_cannot_be_launched_is_said_at_once(tmp_path):
         (["cpu", "cpu"], "5,3", ""),
     ],
 )
-def test_each_process_gets_its_device(tmp_path, monkeypatch, devices, visible, expected):
-    started = []
-    monkeypatch.setattr(launching.subprocess, "Popen", lambda *a, **more: started.append((a, more)))
+def test_each_process_gets_its_device(monkeypatch, devices, visible, expected):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(launching.os, "cpu_count", lambda: 8)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    launching._start(Path(tmp_path), [torch.device(device) for device in devices])
-    (((command,), more),) = started
-    assert f"--nproc-per-node={len(devices)}" in command
-    assert more["env"]["CUDA_VISIBLE_DEVICES"] == expected
-    assert more["env"]["OMP_NUM_THREADS"] == "4"
+    environment = launching._environment([torch.device(device) for device in devices])
+    assert environment["CUDA_VISIBLE_DEVICES"] == expected
+    assert environment["OMP_NUM_THREADS"] == "4"
 
 
 @pytest.mark.parametrize("devices", [["cuda:0", "cpu"], ["cuda:1", "cuda:1"]])
-def test_devices_that_do_not_go_together_are_refused(tmp_path, devices):
+def test_devices_that_do_not_go_together_are_refused(devices):
     with pytest.raises(ValueError, match="give different GPUs, or the CPU several times"):
-        launching._start(Path(tmp_path), [torch.device(device) for device in devices])
+        launching._environment([torch.device(device) for device in devices])
