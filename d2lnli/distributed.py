@@ -44,8 +44,6 @@ def process_group() -> Iterator[None]:
     try:
         if torch.cuda.is_available():
             torch.cuda.set_device(_local_gpu())
-        # of oneDNN; each of its products in bf16 has some megabytes, and minibatches many shapes
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
         dist.init_process_group()
         with only_rank_0_speaks():
             yield
