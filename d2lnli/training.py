@@ -121,7 +121,8 @@ def finetune(
             precision = run.settings.get("precision", precision)  # a timing may differ, a run not
         precision = from_rank_0(choose_precision(precision, device))
         if most_tokens is None and device.type == "cpu":
-            most_tokens = MOST_TOKENS * (1 if precision == "fp32" else 2)
+            share = MOST_TOKENS // min(world_size(), 2)  # with fewer cores as fast, in less memory
+            most_tokens = share if precision == "fp32" else 2 * MOST_TOKENS
         history = History(device=all_devices(device), precision=precision)
         training = Training(
             net,

@@ -162,7 +162,7 @@ def test_options_in_the_text_are_known_too():
     told = set(re.findall(r"(?<=[` ])--[a-z][\w-]+", text)) - {"--corpus", "--rdzv"}
     parsers = [get_args_parser(), *_parser()._subparsers._group_actions[0].choices.values()]
     known = {name for each in parsers for action in each._actions for name in action.option_strings}
-    assert {"--node-rank", "--most-tokens"} <= told <= known
+    assert {"--max-restarts", "--most-tokens"} <= told <= known
 
 
 def test_the_script_for_slurm_is_one(tmp_path):
