@@ -121,8 +121,9 @@ def finetune(
             precision = run.settings.get("precision", precision)  # a timing may differ, a run not
         precision = from_rank_0(choose_precision(precision, device))
         if most_tokens is None and device.type == "cpu":
-            share = MOST_TOKENS // min(world_size(), 2)  # with fewer cores as fast, in less memory
-            most_tokens = share if precision == "fp32" else 2 * MOST_TOKENS
+            most_tokens = 2 * MOST_TOKENS
+            if precision == "fp32":  # on a core of several, fewer are as fast and take less memory
+                most_tokens = MOST_TOKENS if world_size() == 1 else MOST_TOKENS // 4
         history = History(device=all_devices(device), precision=precision)
         training = Training(
             net,
