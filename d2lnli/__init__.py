@@ -3,6 +3,7 @@
 from .bert import BERTClassifier, BERTEncoder, BERTModel
 from .classifiers import load_classifier, save_classifier
 from .devices import get_dataloader_workers, try_all_gpus
+from .distributed import process_group
 from .evaluation import Evaluation, evaluate, paired_difference, predict_proba, predict_snli
 from .exercises import check
 from .finetuned import load_or_finetune
@@ -65,6 +66,7 @@ __all__ = [
     "paired_difference",
     "predict_proba",
     "predict_snli",
+    "process_group",
     "read_phenomena",
     "read_snli",
     "recipe",

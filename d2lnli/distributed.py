@@ -7,7 +7,6 @@ between CPUs and by nccl between GPUs. A process that is alone is rank 0 of 1.
 import contextlib
 import io
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -19,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 Value = TypeVar("Value")
 _AGREE_EVERY = 1.0  # seconds
-_LOST = ("gloo", "nccl", "connection", "peer", "timed out")
+_LOST = ("gloo/transport", "closed by peer", "reset by peer", "nccl error")
 
 
 def rank() -> int:
@@ -48,7 +47,8 @@ def process_group() -> Iterator[None]:
         with only_rank_0_speaks():
             yield
     except RuntimeError as error:
-        if not (isinstance(error, dist.DistError) or any(s in str(error).lower() for s in _LOST)):
+        lost = world_size() > 1 and any(words in str(error).lower() for words in _LOST)
+        if not (lost or isinstance(error, dist.DistError)):
             raise
         raise ConnectionError(
             f"another process of this run has ended, as {rank()} of {world_size()} has noticed; "
@@ -72,8 +72,19 @@ def only_rank_0_speaks() -> Iterator[None]:
 def let_rank_0_speak() -> None:
     """Wait on other ranks while rank 0 says what all have met; torchrun then ends the others."""
     if rank() > 0:
-        sys.stdout.flush()
-        time.sleep(2)
+        time.sleep(10)
+
+
+def under_torchrun() -> bool:
+    """Tell whether torchrun started this process; ValueError if it has not joined the others."""
+    if not dist.is_torchelastic_launched():
+        return False
+    if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "torchrun started several processes, which know nothing of each other: "
+            "put the work into `with d2l.process_group():`"
+        )
+    return True
 
 
 def own_device() -> torch.device:
@@ -141,10 +152,12 @@ def from_all_ranks(tensor: Tensor) -> list[Tensor]:
     return [each[:length] for each, length in zip(found, lens, strict=True)]
 
 
-def data_parallel(net: nn.Module, apart: Iterable[nn.Parameter] = ()) -> nn.Module:
+def data_parallel(
+    net: nn.Module, apart: Iterable[nn.Parameter] = (), some_unused: bool = False
+) -> nn.Module:
     """Return a network whose gradients are the mean over ranks; it shares its parameters.
 
-    Those `apart` keep the gradients of this rank alone.
+    Those `apart` keep the gradients of this rank alone. Say if some may be unused.
     """
     if world_size() == 1:
         return net
@@ -152,7 +165,9 @@ def data_parallel(net: nn.Module, apart: Iterable[nn.Parameter] = ()) -> nn.Modu
     for parameter in apart:
         parameter.requires_grad_(False)
     try:
-        return DistributedDataParallel(net, gradient_as_bucket_view=True)
+        return DistributedDataParallel(
+            net, gradient_as_bucket_view=True, find_unused_parameters=some_unused
+        )
     finally:
         for parameter in apart:
             parameter.requires_grad_(True)

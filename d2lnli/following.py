@@ -3,13 +3,16 @@
 They tell how it goes by the run folder's `history.csv`, and are told to stop by its file `stop`.
 """
 
+import contextlib
 import html
+import re
 import shutil
 import subprocess
 import threading
 import time
 from pathlib import Path
 
+import safetensors
 import safetensors.torch
 
 from .bert import BERTClassifier
@@ -19,7 +22,7 @@ from .layouts.files import read_json
 from .plotting import LivePlot, in_notebook
 from .runs import HISTORY, STOP
 
-JOB, OUTCOME, LOG = "job.json", "outcome.json", "log.txt"
+JOB, OUTCOME, LOG, STARTING = "job.json", "outcome.json", "log.txt", "starting"
 _LOOK_EVERY = 0.5  # seconds
 
 
@@ -88,9 +91,10 @@ class LaunchedRun(History):
             try:
                 time.sleep(_LOOK_EVERY)
             except KeyboardInterrupt:
-                if self.stopping:
-                    raise
+                again = self.stopping
                 self.stop()
+                if again:
+                    raise
             finally:
                 self.waiting = False
         with self.taking_over:
@@ -113,6 +117,8 @@ class LaunchedRun(History):
             self.outcome = History(History.load(self.folder / "net").records, **told)
         except FileNotFoundError:
             self.error = OSError(self.why_it_failed())
+        except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+            self.error = OSError(f"{self.folder} cannot be read ({error}): launch the run again")
         if self.temporary and self.outcome:
             shutil.rmtree(self.folder.parent, ignore_errors=True)
 
@@ -120,26 +126,38 @@ class LaunchedRun(History):
         """Say why there is no outcome, in the words of the processes."""
         lines = (self.folder / LOG).read_text("utf-8", "replace").splitlines()
         said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        said += [line for line in lines if re.match(r"\w+Error: ", line)]
         reason = said[0] if said else "its processes were ended"
         return f"the run in {self.folder.parent} failed: {reason} (see {self.folder / LOG})"
 
     def _follow(self) -> None:
         """Look after the run until it ends, in a thread of its own."""
-        path, stop = self.folder.parent / HISTORY, self.folder.parent / STOP
-        at_work, stamp = True, 0
+        path, stop, mark = (self.folder.parent / name for name in (HISTORY, STOP, STARTING))
+        at_work, begun, stamp = True, False, 0
         try:
             while at_work:
                 time.sleep(_LOOK_EVERY)
                 at_work = self.is_at_work()
+                if not begun and (not at_work or is_taken(self.folder / JOB)):
+                    begun = True
+                    mark.unlink(missing_ok=True)
                 if self.stopping and at_work:  # again: a run that begins takes the file away
-                    stop.touch()
-                if path.is_file() and path.stat().st_mtime_ns != stamp:
-                    stamp, self.seen = path.stat().st_mtime_ns, History.load(path)
+                    self._ask_to_stop(stop)
+                with contextlib.suppress(OSError, ValueError):  # somebody else's doing
+                    if path.stat().st_mtime_ns != stamp:
+                        stamp, self.seen = path.stat().st_mtime_ns, History.load(path)
                 if self.panel:
                     self.panel.update(ended=not at_work)
             stop.unlink(missing_ok=True)
         finally:
             self.ended.set()
+
+    def _ask_to_stop(self, file: Path) -> None:
+        try:
+            file.touch()
+        except OSError:  # the run folder is gone
+            if self.process:
+                self.process.terminate()
 
 
 class _Panel:
@@ -170,11 +188,11 @@ class _Panel:
             said = f"ended at {said}" if whole else self.run.why_it_failed()
             self.button.layout.display = "none"
         elif self.run.stopping:
-            said += "; stopping"
+            said += "; stopping (again: at once)"
         elif (
             self.run.waiting
         ):  # its kernel is busy, and would hear of the button when it is too late
             said += "; a cell waits for the end (■ in the toolbar stops the run)"
-        self.button.disabled = self.run.stopping or self.run.waiting
+        self.button.disabled = self.run.waiting
         self.line.value = html.escape(said)
         self.plot.update(seen.columns(), force=ended)

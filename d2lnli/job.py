@@ -19,7 +19,7 @@ def main(folder: Path) -> int:
     try:
         with process_group(), contextlib.ExitStack() as stack:
             if rank() == 0:
-                stack.enter_context(alone(folder / JOB, wait=False))
+                stack.enter_context(alone(folder / JOB))
             _work(folder)
         return 0
     except (ValueError, OSError) as error:

@@ -10,15 +10,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from .bert import BERTClassifier
+from .bert import BERTClassifier, BERTModel
 from .classifiers import save_classifier
 from .files import is_taken
-from .following import JOB, LOG, LaunchedRun
+from .following import JOB, LOG, STARTING, LaunchedRun
 from .layouts.files import read_json
 from .mapped import save_dataset
 from .snli import SNLIBERTDataset
@@ -37,20 +38,22 @@ def launch_run(
     If the same run is still at work in `run_dir`, since before this kernel was started, it is
     followed instead.
     """
-    if type(net).forward is not BERTClassifier.forward:
-        raise ValueError(f"{type(net).__name__} is no BERTClassifier: train it without launch")
-    if not all(parameter.requires_grad for parameter in net.parameters()):
-        raise ValueError("some parameters are frozen: train the network without launch")
+    config = {**net.encoder.config, "num_classes": net.output.out_features}
+    _check_plain(net, **config)
     environment = _environment(devices)
     run_folder = Path(run_dir or tempfile.mkdtemp(prefix="d2lnli-run-")).absolute()
     folder, process = run_folder / "launched", None
     datasets = {name: data for name, data in (("train", train_set), ("dev", dev_set)) if data}
     job = {
+        "net": config,
         "settings": settings,
         "checksums": {name: data.fingerprint() for name, data in datasets.items()},
         "datasets": {name: str(data.folder or folder / name) for name, data in datasets.items()},
     }
     text = json.dumps(job, indent=2, default=lambda number: number.item())
+    mark = run_folder / STARTING
+    while mark.exists() and time.time() - mark.stat().st_mtime < 60 and not is_taken(folder / JOB):
+        time.sleep(0.2)  # another call is just starting it
     if is_taken(folder / JOB):
         if read_json(folder / JOB, dict) != json.loads(text):
             raise BlockingIOError(
@@ -59,11 +62,23 @@ def launch_run(
             )
         print(f"following the run that is at work in {run_folder}")
     else:
+        run_folder.mkdir(parents=True, exist_ok=True)
+        mark.touch()
         _put_down(folder, net, datasets, text)
         process = _start(folder, len(devices), environment)
         print(f"processes: {len(devices)}, at work in {run_folder}")
     split = "dev" if dev_set else None
     return LaunchedRun(net, folder, process, settings["num_epochs"], split, run_dir is None)
+
+
+def _check_plain(net: BERTClassifier, num_classes: int, **config: object) -> None:
+    """Raise ValueError if the network is another than its sizes say, for those are passed on."""
+    with torch.device("meta"):
+        plain = BERTClassifier(BERTModel(**config), num_classes)
+    if type(net).forward is not BERTClassifier.forward or repr(net) != repr(plain):
+        raise ValueError(f"this {type(net).__name__} has parts of its own: train it without launch")
+    if not all(parameter.requires_grad for parameter in net.parameters()):
+        raise ValueError("some parameters are frozen: train the network without launch")
 
 
 def _environment(devices: Sequence[torch.device]) -> dict[str, str]:
@@ -73,7 +88,7 @@ def _environment(devices: Sequence[torch.device]) -> dict[str, str]:
         raise ValueError(f"devices={list(devices)}: give different GPUs, or the CPU several times")
     if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
         gpus = [visible.split(",")[int(gpu)] for gpu in gpus]
-    threads = max(1, (os.cpu_count() or 1) // len(devices))
+    threads = max(1, torch.get_num_threads() // len(devices))
     given = {"OMP_NUM_THREADS": str(threads), **os.environ}
     return {**given, "CUDA_VISIBLE_DEVICES": ",".join(gpus)}
 

@@ -11,8 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from .bert import BERTClassifier
 from .devices import autocast, is_out_of_memory
-from .distributed import Agreement, data_parallel, from_all_ranks, rank, world_size
+from .distributed import (
+    Agreement,
+    data_parallel,
+    from_all_ranks,
+    rank,
+    under_torchrun,
+    world_size,
+)
 from .evaluation import to_device
 from .history import History, Record
 from .optimizer import RowAdam, clip_gradients
@@ -50,7 +58,7 @@ class Training:
         self.precision, self.seed = precision, seed
         self.device = next(net.parameters()).device
         own = [trainer.embedding.weight] if isinstance(trainer, RowAdam) else []
-        self.parallel = data_parallel(net, apart=own)
+        self.parallel = data_parallel(net, own, some_unused=type(net) is not BERTClassifier)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.epoch, self.done, self.meter = 0, 0, Meter(self.device)
         self.random: tuple | None = None  # to go on with, once the minibatches done are skipped
@@ -111,7 +119,7 @@ class Training:
         num_steps = num_epochs * len(self.batches) - self.num_steps
         plot = LivePlot(num_epochs, split if score else None)
         keep, agreement, stop = run.save_history if run else None, Agreement(), False
-        shared = world_size() > 1
+        shared = under_torchrun()
         with Progress(plot, num_steps, history, keep) as progress, StopButton(shared) as button:
             try:
                 while self.epoch < num_epochs:
@@ -227,7 +235,7 @@ class Training:
             outputs.append(self.add_gradients(*parts[-1], scale))  # now ranks exchange them
         except (MemoryError, RuntimeError) as error:
             if is_out_of_memory(error):
-                self.give_way(X, y, error)
+                self.give_way(X, num_pairs, error)
             raise
         if isinstance(self.trainer, RowAdam):
             self.trainer.gather()  # so that scaling and clipping see the whole gradient
@@ -252,16 +260,16 @@ class Training:
         self.scaler.scale(scale * losses.sum()).backward()
         return losses.detach(), y_hat.detach()
 
-    def give_way(self, X: Tensor | list[Tensor], y: Tensor, error: Exception) -> NoReturn:
+    def give_way(self, X: Tensor | list[Tensor], num_pairs: int, error: Exception) -> NoReturn:
         """Say how to do with less memory, and let go of what the failed pass holds."""
         traceback.clear_frames(error.__traceback__)
         self.trainer.zero_grad()
-        ways = [f"batch_size={len(y) // 2} or less"] if len(y) > 1 else ["a smaller model"]
+        ways = [f"batch_size={num_pairs // 2} or less"] if num_pairs > 1 else ["a smaller model"]
         if self.mean:  # parts of a minibatch can be taken
             at_once = min(X[0].numel(), self.most_tokens or math.inf)
             ways.append(f"most_tokens={at_once // 2} or less, the same but for dropout")
         raise OSError(
-            f"out of memory with a minibatch of {len(y)} on {self.device}: take "
+            f"out of memory with a minibatch of {num_pairs} on {self.device}: take "
             f"{', or '.join(ways)}{self.kept}",
         ) from error
 

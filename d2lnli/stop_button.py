@@ -24,7 +24,7 @@ class StopButton:
         here = threading.current_thread() is threading.main_thread()  # no other thread hears it
         for number in (signal.SIGINT, signal.SIGTERM) if self.shared else (signal.SIGINT,):
             before = signal.getsignal(number)
-            if here and (callable(before) or number == signal.SIGTERM):
+            if here and (callable(before) or (before, number) == (signal.SIG_DFL, signal.SIGTERM)):
                 self.before[number] = signal.signal(number, self._press)
         return self
 
@@ -33,7 +33,8 @@ class StopButton:
             signal.signal(number, before)
 
     def _press(self, number: int, frame: FrameType | None) -> None:
-        again, self.pressed = self.pressed, True
+        again = self.pressed and number == signal.SIGINT  # a cluster may send SIGTERM twice
+        self.pressed = True
         if again or not (self.holding or self.shared):
             raise KeyboardInterrupt
 

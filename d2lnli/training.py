@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .devices import choose_precision, first_device, try_all_gpus
-from .distributed import all_devices, from_rank_0, own_device, rank, world_size
+from .distributed import (
+    all_devices,
+    from_rank_0,
+    own_device,
+    rank,
+    under_torchrun,
+    world_size,
+)
 from .evaluation import accuracy_on, check_fits, evaluate
 from .history import History
 from .launching import launch_run
@@ -88,8 +95,9 @@ def finetune(
     One of `devices` is driven by this process (None: the first GPU, or the CPU). For each of
     several, or if you say `launch`, torchrun starts a process. A notebook is free meanwhile: the
     history comes at once, and what is asked of it or of `net` waits for the run's end. With a
-    `run_dir` even another kernel can follow the run. Under torchrun all processes call this
-    together, each with its share of every minibatch.
+    `run_dir` even another kernel can follow the run. In a script that torchrun starts, all
+    processes call this together, `with process_group():`, and each has its share of every minibatch
+    on its own device.
     """
     _check_settings(lr, num_epochs, batch_size, schedule, warmup, clip, most_tokens, seed)
     for dataset in (train_set, dev_set):
@@ -105,12 +113,14 @@ def finetune(
         "precision": precision,
         "seed": seed,
     }
-    if world_size() == 1 and (launch or len(devices or ()) > 1):
+    if not under_torchrun() and (launch or len(devices or ()) > 1):
         devices = [first_device([device]) for device in devices or try_all_gpus()]
+        if precision != "auto":
+            choose_precision(precision, devices[0])  # to refuse an unknown one here
         settings["most_tokens"] = most_tokens
         run = launch_run(net, train_set, dev_set, settings, devices, run_dir)
         return run if in_notebook() else run.wait()
-    device = own_device() if world_size() > 1 else first_device(devices or try_all_gpus()[:1])
+    device = own_device() if under_torchrun() else first_device(devices or try_all_gpus()[:1])
     net.to(device)
     on_gpu = device.type == "cuda"
     batches = shared_loader(train_set, batch_size, seed, on_gpu, rank(), world_size())

@@ -78,6 +78,7 @@ def test_several_processes_follow_the_curve_of_one(tmp_path, kind, world_size):
             assert their_columns["train_acc"] == columns["train_acc"]
             assert their_columns["dev_acc"][BATCHES - 1] == columns["dev_acc"][BATCHES - 1]
             assert (their_logits.argmax(1) == logits.argmax(1)).all()
+            np.testing.assert_allclose(their_logits, logits, atol=1e-3)
         assert all(torch.equal(theirs[name], found[0][0][name]) for name in weights)
         assert torch.equal(their_logits, found[0][2])
         assert repr(their_columns) == repr(found[0][1])
@@ -189,6 +190,26 @@ def stopped(run_dir: Path, how: str, every: float) -> tuple[bool, int]:
     return history.interrupted, len(calls)
 
 
+def sent_twice() -> tuple[bool, int]:
+    """Get SIGTERM twice before the ranks agree to stop."""
+    net, train_set, _ = example(20, 0.1)
+    calls = []
+
+    def press(*_):
+        calls.append(0)
+        if len(calls) in (30, 31):
+            signal.raise_signal(signal.SIGTERM)
+
+    net.register_forward_hook(press)
+    return d2l.finetune(net, train_set, None, **OPTIONS).interrupted, len(calls)
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_sigterm_is_heard_by_one_process_too_and_may_come_twice(tmp_path, world_size):
+    for interrupted, calls in together(world_size, tmp_path, sent_twice):
+        assert (interrupted or calls == 2 * BATCHES) and calls >= 30
+
+
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "file"])
 def test_who_is_told_to_stop_tells_the_others(tmp_path, how):
     run_dir = tmp_path / "run"
@@ -247,6 +268,47 @@ def test_processes_with_other_settings_are_told_so(tmp_path):
 
 def train_as_the_chapter_does() -> None:
     d2l.train_ch13(None, None, None, None, None, 1)
+
+
+class WithMore(d2l.BERTClassifier):
+    """A reader's own class, with a layer that nothing uses."""
+
+    def __init__(self, bert):
+        super().__init__(bert)
+        self.more = torch.nn.Linear(3, 3)
+
+
+def fit_with_more() -> dict:
+    net, train_set, _ = example(20, 0.0)
+    torch.manual_seed(0)
+    mine = WithMore(d2l.BERTModel(**net.encoder.config))
+    d2l.finetune(mine, train_set, None, **OPTIONS, precision="fp32")
+    return mine.state_dict()
+
+
+def test_a_network_of_the_readers_own_may_have_unused_parameters(tmp_path):
+    one, two = (
+        together(1, tmp_path / "1", fit_with_more),
+        together(2, tmp_path / "2", fit_with_more),
+    )
+    for name, tensor in one[0].items():
+        np.testing.assert_allclose(two[0][name], tensor, atol=1e-3)
+
+
+def test_processes_that_have_not_joined_are_told_how(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    net, train_set, _ = example(20, 0.0)
+    with pytest.raises(ValueError, match=r"put the work into `with d2l.process_group\(\):`"):
+        d2l.finetune(net, train_set, None, num_epochs=1)
+
+
+@pytest.mark.parametrize("error", ["shapes cannot be multiplied in residual_connection"])
+def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch, error):
+    monkeypatch.setattr(distributed.dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(distributed.dist, "init_process_group", lambda: None)
+    with pytest.raises(RuntimeError, match=error), distributed.process_group():
+        raise RuntimeError(error)
 
 
 def test_train_ch13_is_for_one_process(tmp_path):
@@ -359,11 +421,12 @@ def test_torchrun_restarts_what_was_killed(tmp_path, data_dir):
     assert [r.epoch for r in history.records].count(1.0) == 1
 
 
-def test_what_all_met_is_said_once(tmp_path):
-    process = torchrun("finetune", "--data", tmp_path / "nowhere")
+def test_what_all_met_is_said_once(tmp_path, data_dir):
+    options = ["--lr", "1e30", "--precision", "fp32", "--pairs", "200"]
+    process = torchrun("finetune", *options, D2LNLI_DATA_DIR=str(data_dir))
     said, _ = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert said.count("error: ") == 1, said
+    assert said.count("error: the loss became") == said.count("error: ") == 1, said
     process = torchrun("finetune", "--epochs", "many")
     said, _ = process.communicate(timeout=60)
     assert said.count("invalid int value: 'many'") == 1

@@ -63,6 +63,8 @@ def test_a_run_is_followed_found_again_stopped_and_gone_on_with(tmp_path, notebo
     run = d2l.finetune(net, train_set, dev_set, **options, devices=CPUS)
     assert time.monotonic() - start < 3
     assert "launched" in repr(run).lower()
+    twice = d2l.finetune(net, train_set, dev_set, **options, devices=CPUS)  # pressed twice
+    assert f"following the run that is at work in {tmp_path}" in capsys.readouterr().out
     until(lambda: run.seen.records)  # the history comes while it trains, and this process is free
     assert all(map(torch.equal, net.parameters(), before.values()))
     with pytest.raises(ValueError, match=r"wait\(\) for its run before you copy it"):
@@ -81,7 +83,7 @@ def test_a_run_is_followed_found_again_stopped_and_gone_on_with(tmp_path, notebo
     probs = d2l.predict_proba(net, train_set.vocab, ["w1 w2"], ["w3"])  # waits for the end
     assert not run.is_at_work()
     assert probs.shape == (1, 3)
-    assert run.interrupted and found.interrupted
+    assert run.interrupted and found.interrupted and twice.interrupted
     assert 0 < run.records[-1].epoch < 10_000
     assert all(map(torch.equal, net.parameters(), again.parameters()))
     assert not torch.equal(net.output.weight, before["output.weight"])
@@ -124,10 +126,16 @@ def test_what_cannot_be_launched_is_said_at_once(tmp_path):
 
     net, train_set, _ = example(20, 0.1)
     mine = MyClassifier(d2l.BERTModel(**net.encoder.config, tied_decoder=False))
-    with pytest.raises(ValueError, match=r"MyClassifier is no BERTClassifier: train it without"):
+    with pytest.raises(ValueError, match=r"this MyClassifier has parts of its own"):
         d2l.finetune(mine, train_set, None, launch=True)
     with pytest.raises(ValueError, match=r"devices=.*take try_all_gpus"):
         d2l.finetune(net, train_set, None, devices=["cpu", "cuda:7"])
+    net.hidden[1] = torch.nn.ReLU()
+    with pytest.raises(ValueError, match=r"this BERTClassifier has parts of its own"):
+        d2l.finetune(net, train_set, None, launch=True)
+    net.hidden[1] = torch.nn.Tanh()
+    with pytest.raises(ValueError, match=r"unknown precision 'fp8'"):
+        d2l.finetune(net, train_set, None, launch=True, precision="fp8")
     net.encoder.token_embedding.weight.requires_grad_(False)
     with pytest.raises(ValueError, match=r"some parameters are frozen"):
         d2l.finetune(net, train_set, None, launch=True)
@@ -143,7 +151,7 @@ def test_what_cannot_be_launched_is_said_at_once(tmp_path):
 )
 def test_each_process_gets_its_device(monkeypatch, devices, visible, expected):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(launching.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     environment = launching._environment([torch.device(device) for device in devices])
