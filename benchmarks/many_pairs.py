@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -25,28 +24,23 @@ from d2lnli.distributed import process_group
 from d2lnli.hub import ARCHITECTURES
 
 from . import corpus
-from .measure import MEGABYTE, in_new_process, machine
+from .measure import MEGABYTE, PeakMemory, in_new_process, machine
 
 WORDS, MAX_LEN, BATCH_SIZE, STEPS = 60_005, 128, 512, 60
 SETTINGS = dict(precision="fp32"), dict(precision="bf16")
 
 
-class PeakAnonymous:
-    """The most anonymous memory that this process had in a block, in MiB."""
+class PeakAnonymous(PeakMemory):
+    """The most anonymous memory that this process alone had in a block."""
 
-    def __enter__(self) -> "PeakAnonymous":
-        self.most, self.ended = anonymous(), threading.Event()
-        self.thread = threading.Thread(target=self._watch)
-        self.thread.start()
-        return self
+    def held(self) -> float:
+        """Return how many bytes it has now."""
+        return MEGABYTE * anonymous()
 
-    def __exit__(self, *error: object) -> None:
-        self.ended.set()
-        self.thread.join()
-
-    def _watch(self) -> None:
-        while not self.ended.wait(0.02):
-            self.most = max(self.most, anonymous())
+    @property
+    def megabytes(self) -> float:
+        """The peak in MiB, with what it had before."""
+        return self.most / MEGABYTE
 
 
 def anonymous() -> float:
@@ -67,7 +61,7 @@ def build(source: Path, folder: Path) -> tuple[float, float, float]:
     before, start = anonymous(), time.perf_counter()
     with PeakAnonymous() as memory:
         d2l.mapped_dataset(folder, folder, "train", MAX_LEN, vocab)
-    return before, memory.most, time.perf_counter() - start
+    return before, memory.megabytes, time.perf_counter() - start
 
 
 def train(source: Path, folder: Path, rank: int, port: int, settings: dict) -> dict[str, float]:
@@ -87,8 +81,8 @@ def train(source: Path, folder: Path, rank: int, port: int, settings: dict) -> d
         net.register_forward_hook(stop_after(STEPS))
         d2l.finetune(net, data, None, batch_size=BATCH_SIZE, **settings)
     num_parameters = sum(parameter.numel() for parameter in net.parameters())
-    found |= {"at most": memory.most, "model": 4 * 4 * num_parameters / MEGABYTE}
-    return found | {"beyond the model": memory.most - found["model"]}
+    found |= {"at most": memory.megabytes, "model": 4 * 4 * num_parameters / MEGABYTE}
+    return found | {"beyond the model": memory.megabytes - found["model"]}
 
 
 def two_ranks(source: Path, folder: Path, settings: dict) -> list[dict[str, float]]:

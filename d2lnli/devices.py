@@ -4,6 +4,7 @@ import functools
 import multiprocessing
 import os
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -27,6 +28,18 @@ def first_device(devices: list[torch.device] | None) -> torch.device:
     if len(devices) > 1:
         print(f"{len(devices)} devices given: training on the first, {devices[0]}")
     return devices[0]
+
+
+def known_devices(devices: Sequence[torch.device | str]) -> list[torch.device]:
+    """Return devices by their names; they are not touched, for that would take memory of each."""
+    gpus = torch.cuda.device_count()
+    try:
+        found = [torch.device(device) for device in devices]
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"devices={devices}: {error}; take try_all_gpus()") from error
+    if any(device.type == "cuda" and (device.index or 0) >= gpus for device in found):
+        raise ValueError(f"devices={devices}: there are {gpus} GPU(s) here; take try_all_gpus()")
+    return found
 
 
 def get_dataloader_workers() -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .devices import choose_precision, first_device, try_all_gpus
+from .devices import choose_precision, first_device, known_devices, try_all_gpus
 from .distributed import (
     all_devices,
     from_rank_0,
@@ -114,7 +114,7 @@ def finetune(
         "seed": seed,
     }
     if not under_torchrun() and (launch or len(devices or ()) > 1):
-        devices = [first_device([device]) for device in devices or try_all_gpus()]
+        devices = known_devices(devices or try_all_gpus())
         if precision != "auto":
             choose_precision(precision, devices[0])  # to refuse an unknown one here
         settings["most_tokens"] = most_tokens
