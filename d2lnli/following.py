@@ -86,17 +86,18 @@ class LaunchedRun(History):
 
         Raises OSError if it failed.
         """
-        while self.is_at_work() or not self.ended.is_set():
+        try:
             self.waiting = True
-            try:
+            while self.is_at_work() or not self.ended.is_set():
                 time.sleep(_LOOK_EVERY)
-            except KeyboardInterrupt:
-                again = self.stopping
-                self.stop()
-                if again:
-                    raise
-            finally:
-                self.waiting = False
+        except KeyboardInterrupt:
+            again = self.stopping
+            self.stop()
+            if again:
+                raise
+            return self.wait()
+        finally:
+            self.waiting = False
         with self.taking_over:
             if not (self.outcome or self.error):
                 self._take_over()
@@ -124,11 +125,14 @@ class LaunchedRun(History):
 
     def why_it_failed(self) -> str:
         """Say why there is no outcome, in the words of the processes."""
-        lines = (self.folder / LOG).read_text("utf-8", "replace").splitlines()
+        log = self.folder / LOG
+        if not log.is_file():
+            return f"the run in {self.folder.parent} failed: its folder is gone"
+        lines = log.read_text("utf-8", "replace").splitlines()
         said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         said += [line for line in lines if re.match(r"\w+Error: ", line)]
         reason = said[0] if said else "its processes were ended"
-        return f"the run in {self.folder.parent} failed: {reason} (see {self.folder / LOG})"
+        return f"the run in {self.folder.parent} failed: {reason} (see {log})"
 
     def _follow(self) -> None:
         """Look after the run until it ends, in a thread of its own."""

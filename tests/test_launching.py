@@ -1,6 +1,7 @@
 """A run in other processes: started from a notebook, followed, stopped, and found again."""
 
 import copy
+import shutil
 import signal
 import threading
 import time
@@ -117,6 +118,18 @@ def test_the_stop_button_stops_what_is_waited_for_and_a_failure_is_told(tmp_path
     with pytest.raises(OSError, match=r"failed"):
         run.wait()
     d2l.evaluate(net, train_set)  # as it was
+
+
+def test_a_run_whose_folder_is_taken_away_can_be_stopped(tmp_path, notebook):
+    net, train_set, _ = example(20, 0.1)
+    options = {**OPTIONS, **LONG, "run_dir": tmp_path / "run", "launch": True}
+    run = d2l.finetune(net, train_set, None, **options)
+    until(lambda: run.seen.records)
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    run.stop()
+    assert run.wait().interrupted
+    shutil.rmtree(tmp_path / "run")
+    assert run.why_it_failed().endswith("failed: its folder is gone")
 
 
 def test_what_cannot_be_launched_is_said_at_once(tmp_path):
