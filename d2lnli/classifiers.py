@@ -20,7 +20,7 @@ from .text import Vocab
 from .wordpiece import WordPieceVocab
 
 _FILES = ("config.json", "vocab.json", "model.safetensors")
-_MOST_READINGS = 100
+_MOST_READINGS = 1000
 _HALF, _WHOLE = ".half", ".whole"  # where new files are written, and wait to replace the old ones
 
 

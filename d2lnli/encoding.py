@@ -30,6 +30,11 @@ class EncodedPairs(NamedTuple):
     premise_kept: np.ndarray
     valid_lens: np.ndarray
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes the arrays take."""
+        return sum(array.nbytes for array in self)
+
 
 def encode_pairs(
     premises: Texts,

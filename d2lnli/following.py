@@ -137,14 +137,11 @@ class LaunchedRun(History):
     def _follow(self) -> None:
         """Look after the run until it ends, in a thread of its own."""
         path, stop, mark = (self.folder.parent / name for name in (HISTORY, STOP, STARTING))
-        at_work, begun, stamp = True, False, 0
+        at_work, stamp = True, 0
         try:
             while at_work:
                 time.sleep(_LOOK_EVERY)
                 at_work = self.is_at_work()
-                if not begun and (not at_work or is_taken(self.folder / JOB)):
-                    begun = True
-                    mark.unlink(missing_ok=True)
                 if self.stopping and at_work:  # again: a run that begins takes the file away
                     self._ask_to_stop(stop)
                 with contextlib.suppress(OSError, ValueError):  # somebody else's doing
@@ -152,7 +149,8 @@ class LaunchedRun(History):
                         stamp, self.seen = path.stat().st_mtime_ns, History.load(path)
                 if self.panel:
                     self.panel.update(ended=not at_work)
-            stop.unlink(missing_ok=True)
+            for file in (stop, mark):
+                file.unlink(missing_ok=True)
         finally:
             self.ended.set()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from .classifiers import load_classifier, save_classifier
 from .distributed import let_rank_0_speak, process_group, rank
 from .files import alone, replace_file
-from .following import JOB, OUTCOME
+from .following import JOB, OUTCOME, STARTING
 from .layouts.files import read_json
 from .mapped import load_dataset
 from .training import finetune
@@ -20,6 +20,7 @@ def main(folder: Path) -> int:
         with process_group(), contextlib.ExitStack() as stack:
             if rank() == 0:
                 stack.enter_context(alone(folder / JOB))
+                (folder.parent / STARTING).unlink(missing_ok=True)
             _work(folder)
         return 0
     except (ValueError, OSError) as error:

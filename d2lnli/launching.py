@@ -24,6 +24,8 @@ from .layouts.files import read_json
 from .mapped import save_dataset
 from .snli import SNLIBERTDataset
 
+_LONGEST_START = 120.0  # seconds
+
 
 def launch_run(
     net: BERTClassifier,
@@ -52,8 +54,8 @@ def launch_run(
     }
     text = json.dumps(job, indent=2, default=lambda number: number.item())
     mark = run_folder / STARTING
-    while mark.exists() and time.time() - mark.stat().st_mtime < 60 and not is_taken(folder / JOB):
-        time.sleep(0.2)  # another call is just starting it
+    while mark.exists() and time.time() - mark.stat().st_mtime < _LONGEST_START:
+        time.sleep(0.2)  # for another call has just started it
     if is_taken(folder / JOB):
         if read_json(folder / JOB, dict) != json.loads(text):
             raise BlockingIOError(

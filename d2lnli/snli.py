@@ -160,10 +160,9 @@ class TokenPairs:
 
     def _hold(self, encoded: EncodedPairs, max_len: int, vocab: Vocab) -> None:
         self.max_len, self.vocab, self.encoded = max_len, vocab, encoded
-        self.valid_lens = torch.from_numpy(encoded.valid_lens)
 
     def __len__(self) -> int:
-        return len(self.valid_lens)
+        return len(self.encoded.valid_lens)
 
     def inputs(self, indices: Sequence[int], length: int | None = None) -> list[Tensor]:
         """Return `[token_ids, segments, valid_lens]` of some pairs, int64.
@@ -182,6 +181,11 @@ class TokenPairs:
     def fingerprint(self) -> int:
         """Return a number that tells this dataset's contents from another's."""
         return zlib.crc32(self.encoded.premise_kept, zlib.crc32(self.encoded.ids))
+
+    @property
+    def valid_lens(self) -> Tensor:
+        """How many tokens each pair has: int64 (n,)."""
+        return torch.from_numpy(self.encoded.valid_lens)
 
     @property
     def all_token_ids(self) -> Tensor:

@@ -89,9 +89,9 @@ def test_fifty_steps_have_the_same_losses(sample, wide_vocab, most_tokens, monke
     theirs, ours = both_nets(wide_vocab)
     means, inner = [], loop.Meter.add
 
-    def note(meter, losses, y_hat, y):
+    def note(meter, losses, y_hat, y, num_pairs):
         means.append(losses.mean().item())
-        inner(meter, losses, y_hat, y)
+        inner(meter, losses, y_hat, y, num_pairs)
 
     monkeypatch.setattr(loop.Meter, "add", note)
     settings = dict(lr=1e-3, num_epochs=1, batch_size=32, precision="fp32")
