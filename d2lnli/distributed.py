@@ -43,7 +43,7 @@ def process_group() -> Iterator[None]:
     try:
         if torch.cuda.is_available():
             torch.cuda.set_device(_local_gpu())
-        dist.init_process_group()
+        _join()
         with only_rank_0_speaks():
             yield
     except RuntimeError as error:
@@ -57,6 +57,16 @@ def process_group() -> Iterator[None]:
             "with as many processes as you like"
         ) from error
     dist.destroy_process_group()
+
+
+def _join() -> None:
+    if os.environ["LOCAL_WORLD_SIZE"] != os.environ["WORLD_SIZE"]:
+        dist.init_process_group()
+        return
+    # torchrun may keep its store over a restart, and with it where the ended processes listened
+    store, number, size = next(dist.rendezvous("env://"))
+    store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    dist.init_process_group(store=store, rank=number, world_size=size)
 
 
 @contextlib.contextmanager
