@@ -17,19 +17,6 @@ def try_all_gpus() -> list[torch.device]:
     return gpus or [torch.device("cpu")]
 
 
-def first_device(devices: list[torch.device] | None) -> torch.device:
-    """Return the device to use: one process drives one, so say so if there are more."""
-    try:
-        devices = [torch.device(device) for device in devices or try_all_gpus()]
-        torch.empty(1, device=devices[0])
-    except (AssertionError, TypeError, RuntimeError) as error:  # what a build without CUDA raises
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"devices={devices}: {reason}; take try_all_gpus()") from error
-    if len(devices) > 1:
-        print(f"{len(devices)} devices given: training on the first, {devices[0]}")
-    return devices[0]
-
-
 def known_devices(devices: Sequence[torch.device | str]) -> list[torch.device]:
     """Return devices by their names; they are not touched, for that would take memory of each."""
     gpus = torch.cuda.device_count()
@@ -40,6 +27,19 @@ def known_devices(devices: Sequence[torch.device | str]) -> list[torch.device]:
     if any(device.type == "cuda" and (device.index or 0) >= gpus for device in found):
         raise ValueError(f"devices={devices}: there are {gpus} GPU(s) here; take try_all_gpus()")
     return found
+
+
+def first_device(devices: list[torch.device] | None) -> torch.device:
+    """Return the device to use: one process drives one, so say so if there are more."""
+    devices = known_devices(devices or try_all_gpus())
+    try:
+        torch.empty(1, device=devices[0])
+    except RuntimeError as error:  # a kind of device that this build of torch cannot drive
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"devices={devices}: {reason}; take try_all_gpus()") from error
+    if len(devices) > 1:
+        print(f"{len(devices)} devices given: training on the first, {devices[0]}")
+    return devices[0]
 
 
 def get_dataloader_workers() -> int:

@@ -47,14 +47,13 @@ def process_group() -> Iterator[None]:
         with only_rank_0_speaks():
             yield
     except RuntimeError as error:
-        alone = os.environ.get("WORLD_SIZE", "1") == "1"
-        lost = not alone and any(words in str(error).lower() for words in _LOST)
+        lost = any(words in str(error).lower() for words in _LOST)
         if not (lost or isinstance(error, dist.DistError)):
             raise
         raise ConnectionError(
-            f"another process of this run has ended, as {rank()} of {world_size()} has noticed; "
-            "start it again: with a run folder (--run-dir) it goes on from the last checkpoint, "
-            "with as many processes as you like"
+            "another process of this run has ended, or cannot be reached: start it again; with a "
+            "run folder (--run-dir) it goes on from the last checkpoint, with as many processes as "
+            "you like"
         ) from error
     dist.destroy_process_group()
 

@@ -49,7 +49,7 @@ def mapped_dataset(
         "max_len": max_len,
         "truncation": truncation,
         "max_examples": max_examples,
-        "vocab": vocab_checksum(vocab),
+        "vocab": _vocab_checksum(vocab),
     }
     name = f"{file.stem}-{zlib.crc32(json.dumps(made_of).encode()):08x}"
     folder = Path(parent) / name
@@ -81,7 +81,7 @@ def load_dataset(folder: str | Path, vocab: Vocab) -> SNLIBERTDataset:
     described, way_out = read_json(path, dict), f"delete {folder}, to build it anew"
     if described.get("version") != _VERSION:
         raise ValueError(f"{path} is not of this version of d2lnli: {way_out}")
-    if described.get("vocab") != vocab_checksum(vocab):
+    if described.get("vocab") != _vocab_checksum(vocab):
         raise ValueError(f"{folder} was built with another vocabulary: use that, or {way_out}")
     try:
         arrays = {name: _map(path.with_name(f"{name}.bin"), name, described) for name in _ARRAYS}
@@ -106,7 +106,7 @@ def _map(file: Path, name: str, described: dict) -> np.ndarray:
     return array
 
 
-def vocab_checksum(vocab: Vocab) -> int:
+def _vocab_checksum(vocab: Vocab) -> int:
     """Return a number that tells a vocabulary, and how it cuts words, from another."""
     settings = getattr(vocab, "settings", type(vocab).__name__)
     return zlib.crc32(json.dumps([settings, vocab.idx_to_token]).encode())
@@ -148,7 +148,7 @@ def _build(
             "num_pairs": num_pairs,
             "num_tokens": num_tokens,
             "max_len": max_len,
-            "vocab": vocab_checksum(vocab),
+            "vocab": _vocab_checksum(vocab),
             "checksums": checksums,
         }
         (half / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", "utf-8")

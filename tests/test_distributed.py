@@ -191,7 +191,8 @@ def stopped(run_dir: Path, how: str, every: float) -> tuple[bool, int]:
 
 
 def sent_twice() -> tuple[bool, int]:
-    """Get SIGTERM twice before the ranks agree to stop."""
+    """Get SIGTERM twice, with several ranks before they agree to stop."""
+    distributed._AGREE_EVERY = 0.05
     net, train_set, _ = example(20, 0.1)
     calls = []
 
@@ -207,7 +208,7 @@ def sent_twice() -> tuple[bool, int]:
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_sigterm_is_heard_by_one_process_too_and_may_come_twice(tmp_path, world_size):
     for interrupted, calls in together(world_size, tmp_path, sent_twice):
-        assert (interrupted or calls == 2 * BATCHES) and calls >= 30
+        assert interrupted and 30 <= calls < 2 * BATCHES
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "file"])
@@ -303,8 +304,8 @@ def test_processes_that_have_not_joined_are_told_how(monkeypatch):
         d2l.finetune(net, train_set, None, num_epochs=1)
 
 
-@pytest.mark.parametrize("error", ["shapes cannot be multiplied in residual_connection"])
-def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch, error):
+def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
+    error = "shapes cannot be multiplied in residual_connection"
     monkeypatch.setattr(distributed.dist, "is_torchelastic_launched", lambda: True)
     monkeypatch.setattr(distributed, "_join", lambda: None)
     with pytest.raises(RuntimeError, match=error), distributed.process_group():
@@ -381,7 +382,7 @@ def test_torchrun_prints_once_and_a_killed_worker_is_told_and_resumed(tmp_path, 
     kill_a_worker(process, run_dir, 1)
     said, _ = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert "error: another process of this run has ended, as 0 of 2 has noticed; start it" in said
+    assert "error: another process of this run has ended, or cannot be reached: start it" in said
     assert "Signal 9 (SIGKILL) received" in said
     assert not output.exists()
     assert d2l.History.load(run_dir).num_epochs < 3
@@ -396,7 +397,7 @@ def test_torchrun_prints_once_and_a_killed_worker_is_told_and_resumed(tmp_path, 
         r"\d+\.\d examples/sec on \[device\(type='cpu'\), device\(type='cpu'\)\]", lines[-1]
     )
     assert contents(output) == ["config.json", "history.csv", "model.safetensors", "vocab.json"]
-    assert contents(data_dir) == ["SNLI-sample", "datasets"] or contents(data_dir) == ["datasets"]
+    assert contents(data_dir) == ["datasets"]
     assert len(contents(data_dir / "datasets")) == 3
     accuracy = d2l.evaluate(*classifier_and_test_set(output))
     assert f"test acc {accuracy.accuracy:.3f}" in lines[-2]
