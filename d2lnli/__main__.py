@@ -11,7 +11,7 @@ from .bert import BERTClassifier
 from .checkup import checkup
 from .classifiers import load_classifier, save_classifier
 from .devices import PRECISIONS
-from .distributed import let_rank_0_speak, only_rank_0_speaks, process_group, rank, world_size
+from .distributed import only_rank_0_speaks, process_group, rank, world_size
 from .evaluation import evaluate, predict_proba
 from .hub import classifier_dir, data_dir, find_classifier, find_folder, is_writable
 from .mapped import mapped_dataset
@@ -30,7 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         with process_group():
             return arguments.command(arguments)
     except (ValueError, OSError) as error:
-        let_rank_0_speak()
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -7,8 +7,11 @@ between CPUs and by nccl between GPUs. A process that is alone is rank 0 of 1.
 import contextlib
 import io
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator
+from types import FrameType
 from typing import TypeVar
 
 import torch
@@ -18,6 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 Value = TypeVar("Value")
 _AGREE_EVERY = 1.0  # seconds
+_LAST_WORDS = 3.0  # seconds
+_LET_GO = 0.1  # seconds
 _LOST = ("gloo/transport", "closed by peer", "reset by peer", "nccl error")
 
 
@@ -35,17 +40,53 @@ def world_size() -> int:
 def process_group() -> Iterator[None]:
     """Join the processes that torchrun started, if it did; all but rank 0 are silent inside.
 
-    Raises ConnectionError, an OSError, if another of them has ended.
+    Raises ConnectionError, an OSError, if another of them has ended. Bad input and the like, which
+    more than one may meet, is raised in the first that tells; the others end without a word.
     """
     if not dist.is_torchelastic_launched():
         yield
         return
+    before = signal.signal(signal.SIGTERM, _end_soon)
+    with _lost_ones_told():
+        store = _join()
     try:
-        if torch.cuda.is_available():
-            torch.cuda.set_device(_local_gpu())
-        _join()
-        with only_rank_0_speaks():
+        with _lost_ones_told(), only_rank_0_speaks():
+            if torch.cuda.is_available():
+                torch.cuda.set_device(_local_gpu())
             yield
+    except (ValueError, OSError) as error:
+        if _is_told(store):
+            raise SystemExit(1) from error
+        raise
+    finally:
+        # gloo's threads may still hold a tensor; ending then aborts (pytorch/pytorch#179291)
+        time.sleep(_LET_GO)
+    dist.destroy_process_group()
+    signal.signal(signal.SIGTERM, before)
+
+
+def _end_soon(number: int, frame: FrameType | None) -> None:
+    """End this process, but not before it can say why: torchrun ends what a lost one leaves."""
+    timer = threading.Timer(_LAST_WORDS, os._exit, [128 + number])
+    timer.daemon = True
+    timer.start()
+
+
+def _join() -> dist.Store:
+    """Join the other processes; return a store that those of this start share."""
+    store, number, size = next(dist.rendezvous("env://"))
+    # torchrun may keep its store over a restart, and with it where the ended processes listened
+    alone = os.environ["LOCAL_WORLD_SIZE"] == os.environ["WORLD_SIZE"]
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", 0) if alone else "of several machines"
+    shared = dist.PrefixStore(f"start {restarts}", store)
+    dist.init_process_group(store=shared, rank=number, world_size=size)
+    return dist.PrefixStore(f"time {from_rank_0(time.time_ns())}", store)
+
+
+@contextlib.contextmanager
+def _lost_ones_told() -> Iterator[None]:
+    try:
+        yield
     except RuntimeError as error:
         lost = any(words in str(error).lower() for words in _LOST)
         if not (lost or isinstance(error, dist.DistError)):
@@ -55,17 +96,13 @@ def process_group() -> Iterator[None]:
             "run folder (--run-dir) it goes on from the last checkpoint, with as many processes as "
             "you like"
         ) from error
-    dist.destroy_process_group()
 
 
-def _join() -> None:
-    if os.environ["LOCAL_WORLD_SIZE"] != os.environ["WORLD_SIZE"]:
-        dist.init_process_group()
-        return
-    # torchrun may keep its store over a restart, and with it where the ended processes listened
-    store, number, size = next(dist.rendezvous("env://"))
-    store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
-    dist.init_process_group(store=store, rank=number, world_size=size)
+def _is_told(store: dist.Store) -> bool:
+    try:
+        return store.add("told", 1) > 1
+    except RuntimeError:  # the store ended with the process that kept it
+        return False
 
 
 @contextlib.contextmanager
@@ -77,12 +114,6 @@ def only_rank_0_speaks() -> Iterator[None]:
             stack.enter_context(contextlib.redirect_stdout(nowhere))
             stack.enter_context(contextlib.redirect_stderr(nowhere))
         yield
-
-
-def let_rank_0_speak() -> None:
-    """Wait on other ranks while rank 0 says what all have met; torchrun then ends the others."""
-    if rank() > 0:
-        time.sleep(10)
 
 
 def under_torchrun() -> bool:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from .classifiers import load_classifier, save_classifier
-from .distributed import let_rank_0_speak, process_group, rank
+from .distributed import process_group, rank
 from .files import alone, replace_file
 from .following import JOB, OUTCOME, STARTING
 from .layouts.files import read_json
@@ -24,7 +24,6 @@ def main(folder: Path) -> int:
             _work(folder)
         return 0
     except (ValueError, OSError) as error:
-        let_rank_0_speak()
         print(f"error: {error}", file=sys.stderr)
         return 1
 

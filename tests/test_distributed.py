@@ -159,6 +159,35 @@ def test_killed_a_run_goes_on_bit_for_bit_or_with_other_ranks(tmp_path, kind, wh
         assert found[0][1]["epoch"][-1] == 2.0
 
 
+def leave_or_be_left() -> None:
+    """On rank 1, end; on rank 0, be told to end while the connection that broke is cleared up."""
+    if distributed.rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        distributed.sum_over_ranks(torch.zeros(1))
+    finally:
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(0.2)
+
+
+def test_who_is_told_to_end_can_still_say_why(tmp_path):
+    with started(2, tmp_path, leave_or_be_left):
+        pass
+    assert (tmp_path / "0.txt").read_text().startswith("ConnectionError: another process")
+
+
+def be_busy() -> None:
+    distributed._LAST_WORDS = 0.1
+    signal.raise_signal(signal.SIGTERM)
+    time.sleep(60)
+
+
+def test_who_is_told_to_end_does_so_soon(tmp_path):
+    with started(1, tmp_path, be_busy) as processes:
+        processes[0].join(timeout=30)
+        assert processes[0].exitcode == 128 + signal.SIGTERM
+
+
 def test_without_dropout_the_number_of_ranks_may_change_on_the_way(tmp_path):
     run_dir, kind = tmp_path / "run", "many words"
     with started(4, tmp_path / "killed", fit, kind, 0.0, run_dir, 0.0) as processes:
@@ -174,6 +203,7 @@ def stopped(run_dir: Path, how: str, every: float) -> tuple[bool, int]:
     """Press stop on rank 1 alone, in the middle; return what came of it."""
     runs._LOOK_EVERY, distributed._AGREE_EVERY = 0.0, every
     net, train_set, dev_set = example(20, 0.1)
+    before = signal.getsignal(signal.SIGTERM)
     calls = []
 
     def press(module, *_):
@@ -186,7 +216,7 @@ def stopped(run_dir: Path, how: str, every: float) -> tuple[bool, int]:
 
     net.register_forward_hook(press)
     history = d2l.finetune(net, train_set, dev_set, **OPTIONS, precision="fp32", run_dir=run_dir)
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
     return history.interrupted, len(calls)
 
 
@@ -365,7 +395,8 @@ def workers(process: subprocess.Popen) -> list[psutil.Process]:
 
 
 def kill_a_worker(process: subprocess.Popen, run_dir: Path, whom: int) -> None:
-    while not (run_dir / CHECKPOINT).exists():
+    found, began = run_dir / CHECKPOINT, time.time()
+    while not found.exists() or found.stat().st_mtime < began:
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.01)
     time.sleep(0.2)
@@ -378,14 +409,15 @@ QUICK = "finetune --pairs 4000 --epochs 3 --precision fp32 --max-len 64".split()
 def test_torchrun_prints_once_and_a_killed_worker_is_told_and_resumed(tmp_path, data_dir):
     run_dir, output = tmp_path / "run", tmp_path / "out"
     arguments = [*QUICK, "--run-dir", run_dir, "--output", output]
-    process = torchrun(*arguments, D2LNLI_DATA_DIR=str(data_dir))
-    kill_a_worker(process, run_dir, 1)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert "error: another process of this run has ended, or cannot be reached: start it" in said
-    assert "Signal 9 (SIGKILL) received" in said
-    assert not output.exists()
-    assert d2l.History.load(run_dir).num_epochs < 3
+    for whom in (0, 1):
+        process = torchrun(*arguments, D2LNLI_DATA_DIR=str(data_dir))
+        kill_a_worker(process, run_dir, whom)
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode != 0
+        assert said.count("error: another process of this run has ended, or cannot be") == 1
+        assert "Signal 9 (SIGKILL) received" in said
+        assert not output.exists()
+        assert d2l.History.load(run_dir).num_epochs < 3
 
     process = torchrun(*arguments, D2LNLI_DATA_DIR=str(data_dir))
     said, _ = process.communicate(timeout=120)

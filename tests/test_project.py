@@ -119,7 +119,7 @@ def test_modules_stay_short_and_import_one_way():
             if isinstance(node, ast.ImportFrom) and node.level == outside:
                 imported = node.module.partition(".")[0]
                 assert level[imported] < level[own], f"{path.stem} imports {node.module}"
-    assert total <= 6350
+    assert total <= 6400
 
 
 def test_style():
