@@ -338,6 +338,7 @@ def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
     error = "shapes cannot be multiplied in residual_connection"
     monkeypatch.setattr(distributed.dist, "is_torchelastic_launched", lambda: True)
     monkeypatch.setattr(distributed, "_join", lambda: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the tests' own stay as they are
     with pytest.raises(RuntimeError, match=error), distributed.process_group():
         raise RuntimeError(error)
 
@@ -444,11 +445,11 @@ def classifier_and_test_set(output: Path) -> tuple:
 def test_torchrun_restarts_what_was_killed(tmp_path, data_dir):
     run_dir, output = tmp_path / "run", tmp_path / "out"
     process = torchrun(*QUICK, "--run-dir", run_dir, "--output", output,
-                       options=("--max-restarts=3",), D2LNLI_DATA_DIR=str(data_dir))  # fmt: skip
+                       options=("--max-restarts=1",), D2LNLI_DATA_DIR=str(data_dir))  # fmt: skip
     kill_a_worker(process, run_dir, 0)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
-    assert said.count("fine-tuning bert.tiny on 4000") >= 2
+    assert said.count("fine-tuning bert.tiny on 4000") == 2
     history = d2l.History.load(output)
     assert history.num_epochs == 3
     assert [r.epoch for r in history.records].count(1.0) == 1
