@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors
@@ -20,7 +21,7 @@ from .files import is_taken
 from .history import History
 from .layouts.files import read_json
 from .plotting import LivePlot, in_notebook
-from .runs import HISTORY, STOP
+from .runs import HISTORY, PROVISIONAL, STOP
 
 JOB, OUTCOME, LOG, STARTING = "job.json", "outcome.json", "log.txt", "starting"
 _LOOK_EVERY = 0.5  # seconds
@@ -39,6 +40,7 @@ class LaunchedRun(History):
 
     records, device = _when_ended("records"), _when_ended("device")
     precision, interrupted = _when_ended("precision"), _when_ended("interrupted")
+    num_classes = _when_ended("num_classes")
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class LaunchedRun(History):
     ):
         self.net, self.folder, self.process, self.temporary = net, folder, process, temporary
         self.stopping = self.waiting = False
-        self.seen = History()  # so far
+        self.written = self.seen = History()  # so far; what is seen may end in a provisional point
         self.outcome: History | None = None
         self.error: OSError | None = None
         self.hooks = [
@@ -115,7 +117,7 @@ class LaunchedRun(History):
             told = read_json(self.folder / OUTCOME, dict)
             weights = safetensors.torch.load_file(self.folder / "net" / "model.safetensors")
             self.net.load_state_dict(weights)
-            self.outcome = History(History.load(self.folder / "net").records, **told)
+            self.outcome = replace(History.load(self.folder / "net"), **told)
         except FileNotFoundError:
             self.error = OSError(self.why_it_failed())
         except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
@@ -136,23 +138,33 @@ class LaunchedRun(History):
 
     def _follow(self) -> None:
         """Look after the run until it ends, in a thread of its own."""
-        path, stop, mark = (self.folder.parent / name for name in (HISTORY, STOP, STARTING))
-        at_work, stamp = True, 0
+        stop, mark = self.folder.parent / STOP, self.folder.parent / STARTING
+        at_work, self.stamp = True, 0
         try:
             while at_work:
                 time.sleep(_LOOK_EVERY)
                 at_work = self.is_at_work()
                 if self.stopping and at_work:  # again: a run that begins takes the file away
                     self._ask_to_stop(stop)
-                with contextlib.suppress(OSError, ValueError):  # somebody else's doing
-                    if path.stat().st_mtime_ns != stamp:
-                        stamp, self.seen = path.stat().st_mtime_ns, History.load(path)
+                self.seen = self._look(at_work)
                 if self.panel:
                     self.panel.update(ended=not at_work)
             for file in (stop, mark):
                 file.unlink(missing_ok=True)
         finally:
             self.ended.set()
+
+    def _look(self, at_work: bool) -> History:
+        """Return what the run has written; while it works, with its provisional point."""
+        path = self.folder.parent / HISTORY
+        with contextlib.suppress(OSError, ValueError):  # not yet there, or somebody else's doing
+            if path.stat().st_mtime_ns != self.stamp:
+                self.stamp, self.written = path.stat().st_mtime_ns, History.load(path)
+        with contextlib.suppress(OSError, ValueError):
+            latest = History.load(self.folder / PROVISIONAL)
+            if at_work and latest.epoch > self.written.epoch:
+                return replace(latest, records=[*self.written.records, *latest.records])
+        return self.written
 
     def _ask_to_stop(self, file: Path) -> None:
         try:
@@ -169,7 +181,7 @@ class _Panel:
         import ipywidgets
         from IPython.display import display
 
-        self.run, self.num_wanted = run, num_wanted
+        self.run, self.num_wanted, self.drawn = run, num_wanted, 0.0
         self.plot = LivePlot(num_wanted, split)
         self.line = ipywidgets.HTML("the processes are starting")
         self.button = ipywidgets.Button(description="Stop", icon="stop")
@@ -182,8 +194,8 @@ class _Panel:
         if seen.records:
             last = seen.records[-1]
             said = (
-                f"epoch {last.epoch:.2f} of {self.num_wanted}: loss {last.loss:.3f}, train acc "
-                f"{last.train_acc:.3f}, {last.pairs_per_sec:,.0f} pairs a second"
+                f"epoch {last.epoch:.2f} of {self.num_wanted}: {last.means()}, "
+                f"{last.pairs_per_sec:,.0f} pairs a second"
             )
         if ended:
             whole = (self.run.folder / OUTCOME).is_file()
@@ -197,4 +209,6 @@ class _Panel:
             said += "; a cell waits for the end (■ in the toolbar stops the run)"
         self.button.disabled = self.run.waiting
         self.line.value = html.escape(said)
-        self.plot.update(seen.columns(), force=ended)
+        if ended or seen.epoch != self.drawn:
+            self.plot.update(seen.columns(), seen.num_classes)
+            self.drawn = seen.epoch

@@ -4,33 +4,54 @@ import csv
 import io
 import math
 import os
-from dataclasses import astuple, dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import harmonic_mean
 
 from .files import replace_file
+from .labels import LABELS
 from .plotting import HistoryPicture, Picture
 
 
 @dataclass(frozen=True)
 class Record:
-    """One point of a run; loss and accuracy are means since the epoch began."""
+    """One point of a run, of which there are twenty in an epoch.
+
+    `loss` and `train_acc` are means over the twentieth that ends here; `epoch_loss`,
+    `epoch_train_acc` and the speed are means since the epoch began, as the book prints them.
+    """
 
     epoch: float
     loss: float
     train_acc: float
     dev_acc: float
     pairs_per_sec: float
+    epoch_loss: float
+    epoch_train_acc: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Record":
+        """Return a record of saved values; earlier versions saved the means of the epoch alone."""
+        return cls(*values) if len(values) != _OLD_LENGTH else cls(*values, *values[1:3])
+
+    def means(self) -> str:
+        """Return the means since the epoch began, as the book prints them."""
+        return f"loss {self.epoch_loss:.3f}, train acc {self.epoch_train_acc:.3f}"
 
 
 @dataclass
 class History:
-    """The points of a training run, in order; `dev_acc` is nan where it was not measured."""
+    """The points of a training run, in order; `dev_acc` is nan where it was not measured.
+
+    `num_classes` tells which accuracy is chance.
+    """
 
     records: list[Record] = field(default_factory=list)
     device: str = ""
     precision: str = "fp32"
     interrupted: bool = False
+    num_classes: int = len(LABELS)
 
     def column(self, name: str) -> list[float]:
         """Return one quantity at every point, such as `column('loss')`."""
@@ -48,9 +69,14 @@ class History:
         return {epoch: value for epoch, value in points if not math.isnan(value)}
 
     @property
+    def epoch(self) -> float:
+        """How many epochs are done, with the fraction of the last one."""
+        return self.records[-1].epoch if self.records else 0.0
+
+    @property
     def num_epochs(self) -> int:
         """How many whole epochs are done."""
-        return int(self.records[-1].epoch) if self.records else 0
+        return int(self.epoch)
 
     @property
     def pairs_per_sec(self) -> float:
@@ -65,17 +91,20 @@ class History:
     def plot(self) -> Picture:
         """Draw loss and accuracies against epochs."""
         measured = not math.isnan(self.last("dev_acc"))
-        num_epochs = self.records[-1].epoch if self.records else 1
-        picture = HistoryPicture(num_epochs, "dev" if measured else None)
-        picture.draw(self.columns())
+        picture = HistoryPicture(self.epoch or 1, "dev" if measured else None)
+        picture.draw(self.columns(), self.num_classes)
         return picture
+
+    def with_provisional(self, record: Record) -> "History":
+        """Return a history with one more record, for a picture; this one stays as it is."""
+        return replace(self, records=[*self.records, record])
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the points as CSV; the file is replaced whole or not at all."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        writer.writerows(astuple(record) for record in self.records)
+        writer.writerow(_HEADER)
+        writer.writerows([*astuple(record), self.num_classes] for record in self.records)
         replace_file(Path(path), lambda temporary: temporary.write_text(text.getvalue(), "utf-8"))
 
     @classmethod
@@ -83,11 +112,18 @@ class History:
         """Read a CSV file that `save` wrote, or the `history.csv` of a run folder."""
         path = Path(path) / "history.csv" if Path(path).is_dir() else Path(path)
         with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
+            rows, history = csv.reader(file), cls()
             try:
-                if next(rows, None) != list(_COLUMNS):
-                    raise ValueError(f"its first line must be {','.join(_COLUMNS)}")
-                return cls([_record(row) for row in rows])
+                header = next(rows, None)
+                if header not in (_HEADER, _HEADER[:_OLD_LENGTH]):
+                    raise ValueError(f"its first line must be {','.join(_HEADER)}")
+                for row in rows:
+                    if len(row) != len(header):
+                        raise ValueError(f"{len(row)} columns, not {len(header)}")
+                    history.records.append(_record(row[: len(_COLUMNS)]))
+                    if header == _HEADER:
+                        history.num_classes = int(row[-1])
+                return history
             except (TypeError, ValueError, csv.Error) as error:
                 raise ValueError(f"{path}, line {rows.line_num}: no history ({error})") from error
 
@@ -96,16 +132,19 @@ class History:
         accuracy = self.last("dev_acc") if accuracy is None else accuracy
         measured = "" if math.isnan(accuracy) else f", {split} acc {accuracy:.3f}"
         return (
-            f"loss {self.last('loss'):.3f}, train acc {self.last('train_acc'):.3f}{measured}\n"
+            f"loss {self.last('epoch_loss'):.3f}, "
+            f"train acc {self.last('epoch_train_acc'):.3f}{measured}\n"
             f"{self.pairs_per_sec:.1f} examples/sec on {self.device}"
         )
 
 
 def _record(row: list[str]) -> Record:
-    record = Record(*map(float, row))
+    record = Record.of([float(value) for value in row])
     if not (0 < record.epoch < math.inf and record.pairs_per_sec > 0):
         raise ValueError(f"epoch {record.epoch}, {record.pairs_per_sec} pairs a second")
     return record
 
 
 _COLUMNS = tuple(column.name for column in fields(Record))
+_HEADER = [*_COLUMNS, "num_classes"]
+_OLD_LENGTH = _COLUMNS.index("epoch_loss")  # columns that earlier versions wrote

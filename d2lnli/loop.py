@@ -118,9 +118,13 @@ class Training:
             raise ValueError("there are no minibatches: take a smaller batch_size")
         num_steps = num_epochs * len(self.batches) - self.num_steps
         plot = LivePlot(num_epochs, split if score else None)
-        keep, agreement, stop = run.save_history if run else None, Agreement(), False
+        keep, pass_on = (run.save_history, run.pass_on) if run else (None, None)
+        agreement, stop = Agreement(), False
         shared = under_torchrun()
-        with Progress(plot, num_steps, history, keep) as progress, StopButton(shared) as button:
+        with (
+            Progress(plot, num_steps, history, keep, pass_on) as progress,
+            StopButton(shared) as button,
+        ):
             try:
                 while self.epoch < num_epochs:
                     for _ in self.rest_of_epoch(progress, button):
@@ -154,21 +158,28 @@ class Training:
         """How many steps are done."""
         return self.epoch * len(self.batches) + self.done
 
+    @property
+    def epochs_done(self) -> float:
+        """How many epochs are done, with the fraction of this one."""
+        return self.epoch + self.done / len(self.batches)
+
     def rest_of_epoch(self, progress: Progress, button: StopButton) -> Iterator[None]:
         """Train on the minibatches of this epoch that are left, and yield after each."""
         num_batches = len(self.batches)
-        report_every = max(1, num_batches // 20)
         for X, y, *num_pairs in self.minibatches_left():
             num_pairs = num_pairs[0] if num_pairs else len(y)
             with button.held():
                 losses, y_hat = self.step(self.num_steps, X, y, num_pairs)
                 self.meter.add(losses, y_hat, y, num_pairs)
                 self.done += 1
-                progress.advance()
+                progress.history.num_classes = y_hat.shape[1]
+                progress.advance(lambda: self.meter.provisional_record(self.epochs_done))
                 if self.done == num_batches and isinstance(self.trainer, RowAdam):
                     self.trainer.catch_up()
-                if self.done % report_every == 0 and self.done < num_batches:
+                twentieths = [20 * done // num_batches for done in (self.done - 1, self.done)]
+                if self.done < num_batches and twentieths[0] < twentieths[1]:
                     progress.report(self.check())
+                    self.meter.begin_twentieth()
                 elif self.done % _LOOK_EVERY == 0:
                     self.check()
             yield
@@ -193,10 +204,10 @@ class Training:
         return batches
 
     def check(self) -> Record:
-        """Return the means since this epoch began; ValueError if they are no numbers."""
-        record = self.meter.record(self.epoch + self.done / len(self.batches))
-        if not math.isfinite(record.loss):
-            self.give_up(f"the loss became {record.loss}")
+        """Return the record of this point; ValueError if the loss is not a finite number."""
+        record = self.meter.record(self.epochs_done)
+        if not math.isfinite(record.epoch_loss):
+            self.give_up(f"the loss became {record.epoch_loss}")
         return record
 
     def check_weights(self) -> None:

@@ -13,11 +13,15 @@ from .distributed import rank, sum_over_ranks
 from .history import History, Record
 from .plotting import LivePlot, in_notebook
 
+_SHOW_EVERY = 0.7  # seconds between two pictures of a run
+_MOST_SHARE = 0.05  # of the time, for pictures of runs so long, or machines so busy, that they cost
+
 
 class Meter:
-    """Means since an epoch began; the sums stay on the device, so that no step waits for them.
+    """Means of an epoch and of its latest twentieth; no step waits for them.
 
-    With several ranks each has the sums of its own pairs until the means are asked for.
+    The sums stay on the device. With several ranks each has the sums of its own pairs until the
+    means are asked for.
     """
 
     def __init__(
@@ -26,15 +30,20 @@ class Meter:
         sums: tuple[float, float] = (0.0, 0.0),
         num_pairs: int = 0,
         seconds: float = 0.0,
+        sums_before: tuple[float, float] = (0.0, 0.0),
+        num_before: int = 0,
     ):
-        self.sums = torch.tensor(sums, dtype=torch.float64, device=device)
+        self.sums = torch.tensor(sums, dtype=torch.float64, device=device)  # since the last record
         self.sums *= rank() == 0  # what was summed before counts once
-        self.num_pairs, self.start = num_pairs, time.perf_counter() - seconds
+        self.num_pairs = self.num_own = num_pairs
+        self.sums_before, self.num_before = tuple(sums_before), num_before  # in earlier records
+        self.start = time.perf_counter() - seconds
 
-    def state(self) -> tuple[tuple[float, float], int, float]:
+    def state(self) -> tuple[tuple[float, float], int, float, tuple[float, float], int]:
         """Return what another meter needs to count on from here."""
         seconds = time.perf_counter() - self.start
-        return tuple(self._all_sums().tolist()), self.num_pairs, seconds
+        sums = tuple(self._all_sums().tolist())
+        return sums, self.num_pairs, seconds, self.sums_before, self.num_before
 
     def _all_sums(self) -> Tensor:
         return sum_over_ranks(self.sums.clone())
@@ -47,19 +56,49 @@ class Meter:
         correct = y_hat.argmax(dim=1) == y.to(y_hat.device, non_blocking=True)
         self.sums += torch.stack([losses.double().sum(), correct.double().sum()])
         self.num_pairs += num_pairs
+        self.num_own += len(y)
 
     def record(self, epoch: float) -> Record:
-        """Return the means so far as the record of this point of the run."""
-        loss, train_acc = (self._all_sums() / self.num_pairs).tolist()
-        pairs_per_sec = self.num_pairs / (time.perf_counter() - self.start)
-        return Record(float(epoch), loss, train_acc, math.nan, pairs_per_sec)
+        """Return the means of all ranks, which call this together, as the record of this point."""
+        return self._record(epoch, self._all_sums())
+
+    def provisional_record(self, epoch: float) -> Record:
+        """Return the record as this rank's own pairs tell it, without a word to the others."""
+        return self._record(epoch, self.sums * (self.num_pairs / self.num_own))
+
+    def _record(self, epoch: float, sums: Tensor) -> Record:
+        loss, correct = sums.tolist()
+        loss_before, correct_before = self.sums_before
+        num_in_epoch = self.num_before + self.num_pairs
+        return Record(
+            epoch=float(epoch),
+            loss=_mean(loss, self.num_pairs),
+            train_acc=_mean(correct, self.num_pairs),
+            dev_acc=math.nan,
+            pairs_per_sec=num_in_epoch / (time.perf_counter() - self.start),
+            epoch_loss=_mean(loss_before + loss, num_in_epoch),
+            epoch_train_acc=_mean(correct_before + correct, num_in_epoch),
+        )
+
+    def begin_twentieth(self) -> None:
+        """Begin new means, after a record; all ranks call this together."""
+        sums = zip(self.sums_before, self._all_sums().tolist(), strict=True)
+        self.sums_before = tuple(before + latest for before, latest in sums)
+        self.num_before += self.num_pairs
+        self.num_pairs = self.num_own = 0
+        self.sums.zero_()
+
+
+def _mean(total: float, number: int) -> float:
+    return total / number if number else math.nan
 
 
 class Progress:
     """What a person sees of a run: a bar and a live plot; `keep` is told of every new point.
 
-    It is a context: what was reported before an error or an interrupt stays visible. Of several
-    ranks, one shows.
+    Between two points the plot gains a provisional one by the clock, which `pass_on` is told of and
+    nobody keeps. It is a context: what was reported before an error or an interrupt stays visible.
+    Of several ranks, one shows.
     """
 
     def __init__(
@@ -68,8 +107,10 @@ class Progress:
         num_steps: int,
         history: History,
         keep: Callable[[History], None] | None = None,
+        pass_on: Callable[[History], None] | None = None,
     ):
-        self.plot, self.history, self.keep = plot, history, keep
+        self.plot, self.history, self.keep, self.pass_on = plot, history, keep, pass_on
+        self.next_picture = 0.0 if rank() == 0 and (plot.shown or pass_on) else math.inf
         self.bar = tqdm(
             total=num_steps,
             unit=" minibatches",
@@ -82,18 +123,26 @@ class Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.plot.update(self.history.columns(), force=True)
+        self.plot.update(self.history.columns(), self.history.num_classes)
         self.bar.close()
 
-    def advance(self) -> None:
-        """Move the bar by one minibatch."""
+    def advance(self, provisional: Callable[[], Record]) -> None:
+        """Move the bar by one minibatch; show a provisional point if it is time for a picture."""
         self.bar.update()
+        start = time.perf_counter()
+        if start < self.next_picture:
+            return
+        seen = self.history.with_provisional(provisional())
+        self.plot.update(seen.columns(), seen.num_classes)
+        if self.pass_on:
+            self.pass_on(seen)
+        end = time.perf_counter()
+        self.next_picture = end + max(_SHOW_EVERY, (end - start) / _MOST_SHARE)
 
     def report(self, record: Record) -> None:
-        """Show a new point of the run."""
+        """Add a point to the run's history."""
         self.history.records.append(record)
-        numbers = f"loss {record.loss:.3f}, train acc {record.train_acc:.3f}"
-        self.bar.set_postfix_str(f"{self.history.precision}, {numbers}", refresh=False)
-        self.plot.update(self.history.columns())
+        note = f"{self.history.precision}, {record.means()}"
+        self.bar.set_postfix_str(note, refresh=False)
         if self.keep:
             self.keep(self.history)

@@ -5,8 +5,8 @@ import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import astuple
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from .history import History, Record
 from .layouts.files import read_torch
 
 CHECKPOINT, HISTORY, STOP = "checkpoint.pt", "history.csv", "stop"
+LAUNCHED, PROVISIONAL = "launched", "provisional.csv"
 _VERSION = 3
 _EVERY = 180.0  # seconds between two checkpoints, if no epoch ends before
 _LOOK_EVERY = 0.5  # seconds, for the file `stop`: a folder may be far away
@@ -73,7 +74,7 @@ class RunFolder:
             )
         try:
             training.load_state_dict(self.state["training"])
-            history.records += [Record(*values) for values in self.state["records"]]
+            history.records += map(Record.of, self.state["records"])
         except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise ValueError(
                 f"{self.path} does not fit this network ({error}): use another run folder"
@@ -112,6 +113,16 @@ class RunFolder:
     def save_history(self, history: History) -> None:
         """Write the history alone."""
         self._keep(HISTORY, lambda: history.save(self.folder / HISTORY))
+
+    def pass_on(self, seen: History) -> None:
+        """Write the last point of a history, for the one that follows this run if it was launched.
+
+        It may be lost: another one comes soon.
+        """
+        path = self.folder / LAUNCHED / PROVISIONAL
+        with suppress(OSError):
+            if path.parent.is_dir():
+                replace(seen, records=seen.records[-1:]).save(path)
 
     def _keep(self, name: str, write: Callable[[], None]) -> bool:
         try:

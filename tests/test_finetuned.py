@@ -23,7 +23,9 @@ from d2lnli.truncation import cut_tokens
 VOCAB = d2l.Vocab("a b c d e f g h".split(), reserved_tokens=SPECIALS)
 WORDS = st.lists(st.sampled_from("a b c d e f g h".split()), min_size=1, max_size=25)
 STRATEGIES = st.sampled_from(sorted(d2l.TRUNCATIONS))
-HISTORY = d2l.History([Record(0.5, 1.0, 0.4, np.nan, 9.0), Record(1.0, 0.8, 0.5, 0.6, 9.0)])
+HISTORY = d2l.History(
+    [Record(0.5, 1.0, 0.4, np.nan, 9.0, 1.0, 0.4), Record(1.0, 0.8, 0.5, 0.6, 9.0, 0.9, 0.45)]
+)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 import torch
+from conftest import SIZES, SPECIALS
 from ranks import together
 from test_distributed import OPTIONS, example, fit
 
@@ -54,6 +55,30 @@ def test_two_processes_train_the_net_of_this_one(tmp_path, monkeypatch):
     assert repr(columns) == repr(expected[1])
     assert not list((tmp_path / "temporary").glob("d2lnli*"))
     copy.deepcopy(net)(train_set.minibatch([0, 1])[0])
+
+
+def test_a_launched_run_shows_where_it_stands_between_two_rows(tmp_path, notebook):
+    vocab = d2l.Vocab(["a", "b"], reserved_tokens=SPECIALS)
+    texts = ["a b"] * 40_000
+    train_set = d2l.SNLIBERTDataset((texts, texts, [0, 1] * 20_000), 16, vocab)
+    net = d2l.BERTClassifier(d2l.BERTModel(len(vocab), dropout=0.1, **SIZES), num_classes=2)
+    options = {**OPTIONS, **LONG, "run_dir": tmp_path, "launch": True}
+    run, seen = d2l.finetune(net, train_set, None, **options), []
+    until(lambda: run.seen.records)
+    assert not run.written.records, "before the first row"
+    assert run.seen.num_classes == 2
+
+    def see() -> bool:
+        seen.append(run.seen.epoch)
+        return len(run.written.records) >= 1 and len(set(seen)) > 3
+
+    until(see)
+    assert seen == sorted(seen)
+    assert set(seen) - {record.epoch for record in run.written.records}
+    run.stop()
+    rows = run.wait().records
+    assert [20 * record.epoch for record in rows] == list(range(1, len(rows) + 1))
+    assert not (tmp_path / "provisional.csv").exists()
 
 
 def test_a_run_is_followed_found_again_stopped_and_gone_on_with(tmp_path, notebook, capsys):

@@ -1,4 +1,4 @@
-"""Plots: the plotted numbers are the numbers, and drawing stays within its budget."""
+"""Plots: the plotted numbers are the numbers, and pictures come as the clock says."""
 
 import base64
 import io
@@ -8,18 +8,19 @@ import subprocess
 import sys
 
 import matplotlib.image
+import numpy as np
 import pytest
 from conftest import SIZES
 
 import d2lnli as d2l
-from d2lnli import plotting
+from d2lnli import plotting, progress
 from d2lnli.history import Record
 
 RECORDS = [
-    Record(0.5, 1.0, 0.4, math.nan, 100.0),
-    Record(1.0, 0.8, 0.5, 0.6, 110.0),
-    Record(1.5, 0.6, 0.7, math.nan, 120.0),
-    Record(2.0, 0.4, 0.8, 0.75, 130.0),
+    Record(0.5, 1.0, 0.4, math.nan, 100.0, 1.0, 0.4),
+    Record(1.0, 0.8, 0.5, 0.6, 110.0, 0.9, 0.45),
+    Record(1.5, 0.6, 0.7, math.nan, 120.0, 0.6, 0.7),
+    Record(2.0, 0.4, 0.8, 0.75, 130.0, 0.5, 0.75),
 ]
 
 
@@ -82,14 +83,14 @@ def test_a_picture_is_an_image_with_a_description():
 
 def test_an_empty_or_diverged_history_can_be_plotted():
     assert "not begun" in d2l.History().plot().description
-    diverged = d2l.History([Record(1.0, math.inf, 0.3, math.nan, 1.0)])
+    diverged = d2l.History([Record(1.0, math.inf, 0.3, math.nan, 1.0, math.inf, 0.3)])
     assert "train loss inf" in diverged.plot().description
 
 
 def test_a_run_of_one_point_can_be_seen():
-    one, many = (d2l.History(RECORDS[:n]).plot() for n in (1, 4))
-    assert one.lines["loss"].get_marker() == "o"
-    assert many.lines["loss"].get_marker() == ""
+    line = d2l.History(RECORDS[:1]).plot().lines["loss"]
+    assert line.get_marker() == "o"
+    assert line.get_markevery() == [-1], "of a longer line, the dot marks the end"
 
 
 def test_without_a_split_to_measure_on_none_is_drawn_or_named(notebook, net, toy_pairs, vocab):
@@ -103,7 +104,6 @@ def test_without_a_split_to_measure_on_none_is_drawn_or_named(notebook, net, toy
 
 def test_a_live_plot_grows_and_ends_with_every_number(notebook):
     plot = plotting.LivePlot(2)
-    plot.BUDGET = math.inf
     for n in range(1, 5):
         plot.update(d2l.History(RECORDS[:n]).columns())
         assert len(curves(plot.picture)["train loss"]) == n
@@ -112,19 +112,110 @@ def test_a_live_plot_grows_and_ends_with_every_number(notebook):
     assert {bundle["text/plain"] for bundle in notebook.shown} == {"<Picture>"}
 
 
-def test_a_live_plot_keeps_to_its_budget(notebook, monkeypatch):
-    clock = iter(float(second) for second in range(0, 100_000))
-    monkeypatch.setattr(plotting.time, "perf_counter", lambda: next(clock))
-    plot = plotting.LivePlot(2)
-    columns = d2l.History(RECORDS).columns()
-    for _ in range(2000):
-        plot.update(columns)
-    elapsed = next(clock) - plot.started
-    assert len(notebook.shown) > 2
-    assert plot.spent <= plot.BUDGET * elapsed
-    drawn = len(notebook.shown)
-    plot.update(columns, force=True)
-    assert len(notebook.shown) == drawn + 1
+def pixels_of(picture) -> np.ndarray:
+    return matplotlib.image.imread(io.BytesIO(picture.png()))
+
+
+def test_lines_on_a_kept_background_are_the_whole_picture(notebook):
+    live = plotting.LivePlot(2.0).picture
+    for n, num_classes in ((1, 3), (2, 3), (3, 5), (4, 5), (2, 3), (0, 3)):
+        whole = plotting.HistoryPicture(2.0)
+        for picture in (live, whole):
+            picture.draw(d2l.History(RECORDS[:n]).columns(), num_classes)
+        np.testing.assert_array_equal(pixels_of(live), pixels_of(whole))
+        saved = io.BytesIO()
+        live.figure.savefig(saved, format="png")  # all of it is also there for matplotlib
+        saved.seek(0)
+        assert np.abs(matplotlib.image.imread(saved) - pixels_of(live)).mean() < 0.01
+
+
+def test_the_loss_fits_whatever_it_is():
+    for loss in (1e-4, 0.3, 1.09, 1.7, 40.0):
+        records = [Record(1.0, loss, 0.3, math.nan, 1.0, loss, 0.3)]
+        bottom, top = d2l.History(records).plot().figure.axes[0].get_ylim()
+        assert bottom == 0
+        assert 1.05 * loss <= top <= max(1.4 * loss, 0.01)
+
+
+def chance(picture) -> float:
+    return picture.chance.get_ydata()[0]
+
+
+def test_chance_is_that_of_the_classes(notebook, vocab, toy_pairs):
+    data = d2l.SNLIBERTDataset((*toy_pairs[:2], [0, 1] * 120), SIZES["max_len"], vocab)
+    two = d2l.BERTClassifier(d2l.BERTModel(len(vocab), dropout=0.1, **SIZES), num_classes=2)
+    history = d2l.finetune(two, data, None, num_epochs=1, batch_size=64)
+    assert chance(history.plot()) == 1 / 2
+    assert chance(d2l.History(RECORDS).plot()) == 1 / 3
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1.0
+        monkeypatch.setattr(progress.time, "perf_counter", lambda: self.now)
+
+    def steps(self, shown: progress.Progress, seconds: float, num_steps: int) -> None:
+        for _ in range(num_steps):
+            self.now += seconds
+            epoch = self.now / 1000
+            shown.advance(lambda epoch=epoch: Record(epoch, 1.0, 0.3, math.nan, 1.0, 1.0, 0.3))
+
+
+def epochs_shown(notebook) -> list[float]:
+    alts = (re.search(r"; after ([\d.]+):", b["text/html"]) for b in notebook.shown)
+    return [float(found[1]) for found in alts if found]
+
+
+@pytest.mark.parametrize(("step", "pictures"), [(0.01, 15), (0.25, 14), (3.0, 10)])
+def test_pictures_come_by_the_clock_or_with_every_longer_step(
+    notebook, monkeypatch, step, pictures
+):
+    history, clock = d2l.History(), Clock(monkeypatch)
+    with progress.Progress(plotting.LivePlot(1), 1000, history) as shown:
+        clock.steps(shown, step, 1)
+        assert len(epochs_shown(notebook)) == 1, "the first step is seen at once"
+        clock.steps(shown, step, round(10 / step) if step < 1 else 9)
+        assert len(epochs_shown(notebook)) == pictures
+    assert history.records == [], "what is shown between two rows is not kept"
+
+
+def test_a_picture_that_takes_long_is_drawn_less_often(notebook, monkeypatch):
+    clock, spent = Clock(monkeypatch), 0.0
+    update = plotting.LivePlot.update
+
+    def slow_update(*arguments):
+        nonlocal spent
+        clock.now, spent = clock.now + 0.2, spent + 0.2
+        update(*arguments)
+
+    monkeypatch.setattr(plotting.LivePlot, "update", slow_update)
+    with progress.Progress(plotting.LivePlot(1), 1000, d2l.History()) as shown:
+        clock.steps(shown, 0.01, 10_000)
+        assert 0.03 < spent / clock.now < 0.06
+
+
+def test_a_provisional_point_is_the_mean_since_the_last_row(notebook, monkeypatch, net, vocab):
+    monkeypatch.setattr(progress, "_SHOW_EVERY", 0.0)
+    monkeypatch.setattr(progress, "_MOST_SHARE", math.inf)
+    seen = []
+    monkeypatch.setattr(plotting.LivePlot, "update", lambda self, columns, _: seen.append(columns))
+    pairs = (["a b c"] * 400, ["a"] * 200 + ["b"] * 200, [0] * 200 + [1] * 200)
+    data = d2l.SNLIBERTDataset(pairs, SIZES["max_len"], vocab)
+    history = d2l.finetune(net, data, None, num_epochs=1, batch_size=4, precision="fp32")
+    *provisional, last = seen
+    assert len(provisional) == 100, "a picture for each of the steps"
+    assert last == history.columns()
+    assert len(history.records) == 20
+    ends = [columns["epoch"][-1] for columns in provisional]
+    assert ends == [step / 100 for step in range(1, 101)]
+    by_step = [columns["loss"][-1] for columns in provisional]
+    for i, loss in enumerate(history.column("loss")):
+        assert loss == by_step[5 * i + 4], "a row is what its last provisional point was"
+        steps = [by_step[5 * i + k] * (k + 1) for k in range(5)]  # sums of the steps' means
+        means = [b - a for a, b in zip([0.0, *steps], steps, strict=False)]
+        assert loss == pytest.approx(sum(means) / 5)
 
 
 def test_a_run_in_a_notebook_draws_its_last_point(notebook, net, toy_pairs, vocab):
@@ -137,7 +228,7 @@ def test_a_run_in_a_notebook_draws_its_last_point(notebook, net, toy_pairs, voca
 
 def test_outside_a_notebook_nothing_is_shown(capsys):
     plot = plotting.LivePlot(2)
-    plot.update(d2l.History(RECORDS).columns(), force=True)
+    plot.update(d2l.History(RECORDS).columns())
     assert not plot.shown
     assert capsys.readouterr() == ("", "")
 

@@ -83,6 +83,40 @@ def same(a: tuple[dict, dict], b: tuple[dict, dict]) -> bool:
     return weights and repr(a[1]) == repr(b[1])
 
 
+def test_a_run_folder_of_an_earlier_version_is_gone_on_with(tmp_path, monkeypatch):
+    """Its records held means of the epoch alone, and so did its meter."""
+    net, train_set, dev_set = example(20)
+    options = dict(OPTIONS, precision="fp32")
+    whole = d2l.finetune(copy.deepcopy(net), train_set, dev_set, **options)
+    monkeypatch.setattr(runs, "_EVERY", 0.0)
+    save, interrupted = runs.RunFolder.save, copy.deepcopy(net)
+
+    def save_and_stop(run, settings, training, history):
+        written = save(run, settings, training, history)
+        if (training["epoch"], training["done"]) == (1, 7) and not history.interrupted:
+            signal.raise_signal(signal.SIGINT)
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.RunFolder, "save", save_and_stop)
+        d2l.finetune(interrupted, train_set, dev_set, **options, run_dir=tmp_path)
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    rows = [(r[0], r[5], r[6], *r[3:5]) for r in state["records"]]
+    sums, num_pairs, seconds, before, num_before = state["training"]["meter"]
+    sums = tuple(a + b for a, b in zip(sums, before, strict=True))
+    state["training"]["meter"] = sums, num_pairs + num_before, seconds
+    state["records"] = [tuple(row) for row in rows]
+    torch.save(state, tmp_path / CHECKPOINT)
+
+    history = d2l.finetune(net, train_set, dev_set, **options, run_dir=tmp_path)
+    for name in ("epoch", "dev_acc"):
+        assert repr(history.column(name)) == repr(whole.column(name))
+    for name in ("epoch_loss", "epoch_train_acc"):
+        assert history.column(name) == pytest.approx(whole.column(name))
+    assert history.column("loss")[: len(rows)] == [row[1] for row in rows]
+    assert history.column("loss")[len(rows) + 1 :] == whole.column("loss")[len(rows) + 1 :]
+
+
 @pytest.mark.parametrize(
     "moments", [8, pytest.param(68, marks=pytest.mark.slow)], ids=lambda n: f"{n} kills"
 )

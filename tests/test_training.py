@@ -1,10 +1,12 @@
 """The training loop: right numbers, the same numbers, and nothing lost at an interrupt."""
 
 import csv
+import math
 import re
 import signal
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from conftest import contents
@@ -14,12 +16,15 @@ from torch import nn
 
 import d2lnli as d2l
 from d2lnli import devices
-from d2lnli.loop import micro_batches
+from d2lnli.loop import Training, micro_batches
 from d2lnli.minibatches import LengthBuckets
 from d2lnli.training import lr_factor
 
-HEADER = "epoch,loss,train_acc,dev_acc,pairs_per_sec"
-ROWS = ["1,2", "inf,1,1,1,1", "nan,1,1,1,1", "0,1,1,1,1", "1,1,1,1,-1", "1,1,1,1,x"]
+HEADER = "epoch,loss,train_acc,dev_acc,pairs_per_sec,epoch_loss,epoch_train_acc,num_classes"
+OLD_HEADER = "epoch,loss,train_acc,dev_acc,pairs_per_sec"
+OLD_ROWS = ["1,2", "inf,1,1,1,1", "nan,1,1,1,1", "0,1,1,1,1", "1,1,1,1,-1", "1,1,1,1,x"]
+ROWS = ["1,1,1,1,1", "1,1,1,1,1,1,1", "1,1,1,1,1,1,1,x", "1,1,1,1,1,1,1,3,3", "0,1,1,1,1,1,1,3"]
+TEXTS = [f"{OLD_HEADER}\n{row}\n" for row in OLD_ROWS] + [f"{HEADER}\n{row}\n" for row in ROWS]
 
 
 @pytest.fixture
@@ -101,7 +106,8 @@ def test_losses_equal_those_of_a_slow_and_obvious_loop(net, data, clip, most_tok
     for epoch, part in enumerate((losses[:half], losses[half:]), start=1):
         means = [sum(part[: i + 1]) / (i + 1) for i in range(half)]
         records = [r for r in history.records if epoch - 1 < r.epoch <= epoch]
-        assert [r.loss for r in records] == pytest.approx(means, abs=1e-5)
+        assert [r.loss for r in records] == pytest.approx(part, abs=1e-5)
+        assert [r.epoch_loss for r in records] == pytest.approx(means, abs=1e-5)
     for a, b in zip(net.parameters(), slow.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-3, rtol=0)
 
@@ -315,11 +321,62 @@ def test_a_history_survives_its_file(net, data, tmp_path):
     again = d2l.History.load(tmp_path / "my history.csv")
     assert repr(again.records) == repr(history.records)
     rows = list(csv.DictReader((tmp_path / "my history.csv").open()))
-    assert list(rows[0]) == ["epoch", "loss", "train_acc", "dev_acc", "pairs_per_sec"]
+    assert list(rows[0]) == HEADER.split(",")
     assert [path.name for path in tmp_path.iterdir()] == ["my history.csv"]
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n", *(f"{HEADER}\n{row}\n" for row in ROWS)])
+def test_an_epoch_has_twenty_rows_and_each_is_the_mean_of_its_steps(net, data, tmp_path):
+    for batch_size, num_rows in ((5, 20), (7, 20), (12, 20), (24, 10), (240, 1)):
+        by_step = []
+
+        class Loss(nn.CrossEntropyLoss):
+            def forward(self, y_hat, y, by_step=by_step):
+                losses = super().forward(y_hat, y)
+                by_step.append((losses.sum().item(), (y_hat.argmax(1) == y).sum().item(), len(y)))
+                return losses
+
+        batches, history = d2l.bucketed_loader(data, batch_size, shuffle=True), d2l.History()
+        trainer = torch.optim.Adam(net.parameters(), lr=1e-3)
+        Training(net, batches, Loss(reduction="none"), trainer).run(2, history, None)
+        ends = [round(epoch * len(batches)) for epoch in history.column("epoch")]
+        assert len(ends) == 2 * num_rows
+        assert ends == [
+            round(len(batches) * epoch + math.ceil(len(batches) * i / num_rows))
+            for epoch in range(2)
+            for i in range(1, num_rows + 1)
+        ]
+        for record, first, end in zip(history.records, [0, *ends], ends, strict=False):
+            begun = (end - 1) // len(batches) * len(batches)
+            latest, epoch = (np.sum(by_step[i:end], axis=0) for i in (first, begun))
+            means = record.loss, record.train_acc, record.epoch_loss, record.epoch_train_acc
+            expected = [*(latest[:2] / latest[2]), *(epoch[:2] / epoch[2])]
+            assert means == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_closing_lines_are_the_means_of_the_last_epoch(net, data):
+    history = d2l.finetune(net, data, None, lr=1e-2, num_epochs=2, batch_size=12)
+    last = history.records[-1]
+    expected = np.mean([r.loss for r in history.records if r.epoch > 1])
+    assert last.epoch_loss == pytest.approx(expected)
+    assert last.epoch_loss != last.loss
+    means = f"loss {last.epoch_loss:.3f}, train acc {last.epoch_train_acc:.3f}\n"
+    assert history.closing_lines().startswith(means)
+
+
+def test_a_history_of_an_earlier_version_opens(tmp_path):
+    rows = "0.5,1.25,0.375,nan,100.0\n1.0,0.75,0.5,0.625,110.0\n"
+    (tmp_path / "history.csv").write_text(f"{OLD_HEADER}\n{rows}")
+    history = d2l.History.load(tmp_path)
+    assert history.column("epoch_loss") == history.column("loss") == [1.25, 0.75]
+    assert history.closing_lines() == (
+        "loss 0.750, train acc 0.500, dev acc 0.625\n110.0 examples/sec on "
+    )
+    history.plot()
+    history.save(tmp_path / "history.csv")
+    assert repr(d2l.History.load(tmp_path)) == repr(history)
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n", *TEXTS])
 def test_a_file_that_is_no_history_is_named(tmp_path, text):
     (tmp_path / "history.csv").write_text(text)
     with pytest.raises(ValueError, match=r"history.csv, line \d: no history"):
