@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .text import Vocab
+from .text import Vocab, tokens_of
 from .truncation import Kept, cut
 
 Texts = Sequence[str | list[str]]
@@ -105,15 +105,9 @@ def _without_repeats(texts: Texts) -> tuple[list, np.ndarray]:
 
 def _look_up(vocab: Vocab, texts: Texts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the ids of all texts, one after another (int32), where each starts, and its length."""
-    try:
-        tokens = [
-            vocab.tokenize(text) if isinstance(text, str) else vocab.split(text) for text in texts
-        ]
-        lens = np.array([len(text) for text in tokens])
-        ids = np.fromiter(vocab[list(chain.from_iterable(tokens))], np.int32, lens.sum())
-    except (AttributeError, TypeError) as error:
-        odd = next((text for text in texts if not isinstance(text, (str, list))), "a list")
-        raise ValueError(f"{odd!r} is no sentence and no list of tokens ({error})") from error
+    tokens = tokens_of(vocab, texts)
+    lens = np.fromiter(map(len, tokens), np.int64, len(tokens))
+    ids = np.fromiter(vocab[list(chain.from_iterable(tokens))], np.int32, lens.sum())
     return ids, np.cumsum(lens) - lens, lens
 
 

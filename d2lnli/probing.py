@@ -7,7 +7,7 @@ from torch import Tensor
 from .bert import BERTClassifier, BERTModel
 from .evaluation import evaluating, max_positions, predict_proba, to_device
 from .snli import TokenPairs
-from .text import Vocab, get_tokens_and_segments, typed_tokens
+from .text import Vocab, get_tokens_and_segments, tokens_of
 from .truncation import cut_tokens
 
 
@@ -16,7 +16,7 @@ def fill_mask(
 ) -> list[tuple[str, float]]:
     """Return the `k` most probable words for the first `<mask>` of a sentence, best first."""
     bert.require("mlm")
-    tokens, segments = get_tokens_and_segments(typed_tokens(vocab, sentence))
+    tokens, segments = get_tokens_and_segments(tokens_of(vocab, [sentence])[0])
     ids, mask = vocab[tokens], vocab["<mask>"]
     if mask not in ids or mask == vocab.unk:
         raise ValueError(f"{sentence!r} has no <mask>: put one where a word is to be guessed")
@@ -70,7 +70,7 @@ def word_changes(
     A hidden word is replaced by `<mask>`. Positive: the word speaks for the answer. The order is
     that of the tokens, premise first, as `PairStrip` takes them.
     """
-    sides = (typed_tokens(vocab, text) for text in (premise, hypothesis))
+    sides = tokens_of(vocab, (premise, hypothesis))
     max_len = max_positions(net) if max_len is None else max_len
     premise, hypothesis = cut_tokens(*sides, max_len, truncation)
     without = [
@@ -89,8 +89,8 @@ def _hide_each(words: list[str]) -> list[list[str]]:
 def _inputs(
     bert: BERTModel | BERTClassifier, vocab: Vocab, first: str | list[str], second: str | list[str]
 ) -> list[Tensor]:
-    sides = ([typed_tokens(vocab, text)] for text in (first, second))
-    return to_device(TokenPairs(*sides, max_positions(bert), vocab).inputs([0]), _device(bert))
+    pair = TokenPairs([first], [second], max_positions(bert), vocab)
+    return to_device(pair.inputs([0]), _device(bert))
 
 
 def _device(bert: BERTModel | BERTClassifier) -> torch.device:

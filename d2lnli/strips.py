@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from .text import Vocab, typed_tokens
+from .text import Vocab, tokens_of
 from .truncation import TRUNCATIONS, cut
 
 _BOX = "display:inline-block;margin:2px 1px;padding:1px 4px;border-radius:4px;"
@@ -54,7 +54,7 @@ class PairStrip:
         padded: bool = False,
         changes: Sequence[float] = (),
     ):
-        sides = [typed_tokens(vocab, text) for text in (premise, hypothesis)]
+        sides = tokens_of(vocab, (premise, hypothesis))
         kept = [int(number) for number in cut(*map(len, sides), max_len, truncation)]
         self.lens, self.kept = list(map(len, sides)), [sum(kept[:2]), sum(kept[2:])]
         cls, sep, self.pad, self.unk = vocab.to_tokens(vocab[["<cls>", "<sep>", "<pad>", "<unk>"]])
@@ -76,6 +76,15 @@ class PairStrip:
     def count(self, kind: str) -> int:
         """Return how many tokens are of one kind."""
         return sum(piece.kind == kind for piece in self.pieces)
+
+    def unknown_note(self) -> str:
+        """Say how many of the words that are kept are unknown; an empty text if none is."""
+        unknown = self.count("unknown")
+        if not unknown:
+            return ""
+        return (
+            f"Not in the vocabulary: {unknown} of {sum(self.kept)} words; the model has to guess."
+        )
 
     def row(self) -> str:
         """Return the tokens alone as HTML."""

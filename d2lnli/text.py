@@ -4,7 +4,8 @@ import operator
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import repeat
+from functools import lru_cache
+from itertools import chain, repeat
 
 
 def tokenize(lines: Iterable[str], token: str = "word") -> list[list[str]]:
@@ -82,32 +83,87 @@ class Vocab:
         return self.token_to_idx["<unk>"]
 
     def tokenize(self, sentence: str) -> list[str]:
-        """Split a sentence as the model was pretrained: lower case, at white space."""
-        return sentence.lower().split()
+        """Return the words of a sentence in lower case, set apart as in SNLI's parses."""
+        return self.tokenize_all([sentence])[0]
+
+    def tokenize_all(self, sentences: Iterable[str]) -> list[list[str]]:
+        """Return the words of each sentence, like `tokenize`; faster for many."""
+        words = [sentence.lower().split() for sentence in sentences]
+        parts = {word: _set_apart(word) for word in set().union(*words)}
+        changed = {word: " ".join(p).lower().split() for word, p in parts.items() if p != (word,)}
+        if not changed:
+            return words
+        return [[part for word in line for part in changed.get(word, [word])] for line in words]
 
     def split(self, words: list[str]) -> list[str]:
         """Return words as tokens: here each is one."""
         return words
 
 
-_CLITIC = re.compile(r"(?i)(?<=\w)(n't|'(?:s|re|ve|ll|d|m))\b")
-_PUNCTUATION = re.compile(r"""([,;:!?()"]|\.+(?=\s|$))""")
+_ABBREVIATION = r"(?<!\w)(?:(?:[a-z]\.){2,}|(?:dr|ft|jr|mr|mrs|ms|mt|prof|rt|sr|st|vs)\.)(?!\w)"
+_CLITIC = r"(?<=\w)(?:n't|'(?:s|re|ve|ll|d|m))(?![\w-])"
+_SIGN = r"[;!?()\"“”…%]|\$(?=\d)|(?<!\d)[,:]|[,:](?!\d)|\.+(?=\W*$)"
+_APART = re.compile(f"(?i)({_ABBREVIATION})|{_CLITIC}|{_SIGN}")
+_PLURAL_GENITIVE = re.compile(r"(?i)^(\w.*s)'(?=\W*$)")
+_OPENING_QUOTE = re.compile(r'^(\W*?)"(?=\W*\w)')
+_IN_PARSES = {'"': "''", "“": "``", "”": "''", "(": "-LRB-", ")": "-RRB-", "…": "..."}
+_TWO_WORDS = {"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"}  # in parses: can not, …
 
 
 def space_words(sentence: str) -> str:
-    """Set spaces as SNLI's parses do: `"It's a dog."` becomes `"It 's a dog ."`."""
-    sentence = _CLITIC.sub(r" \1", sentence.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
-    return " ".join(_PUNCTUATION.sub(r" \1 ", sentence).split())
+    """Set words and signs apart like SNLI's parses: `"It's a dog."` becomes `"It 's a dog ."`.
 
-
-def typed_tokens(vocab: Vocab, text: str | list[str]) -> list[str]:
-    """Return the tokens of a list of words, or of a sentence that a person typed.
-
-    Its signs are set apart as in SNLI's parses, on which classifiers are fine-tuned.
+    Sentences that are spaced already do not change.
     """
-    try:
-        if isinstance(text, (list, tuple)):
-            return vocab.split(list(text))
-        return vocab.tokenize(space_words(text))
-    except (AttributeError, TypeError) as error:
-        raise ValueError(f"{text!r} is no sentence and no list of tokens ({error})") from error
+    return " ".join(part for word in sentence.split() for part in _set_apart(word))
+
+
+_JOINED = re.compile(r"(?i)\w n't\b|\b(?:can not|gim me|gon na|got ta|lem me|wan na)\b")
+_TYPED = {"``": '"', "''": '"', "-LRB-": "(", "-RRB-": ")"}
+_TYPED_DIFFERENTLY = re.compile("|".join(_TYPED))
+
+
+def join_words(sentence: str) -> str:
+    """Undo what `space_words` does and WordPiece would notice: `"is n't"` becomes `"isn't"`."""
+    sentence = _JOINED.sub(lambda found: found[0].replace(" ", ""), sentence)
+    return _TYPED_DIFFERENTLY.sub(lambda found: _TYPED[found[0]], sentence)
+
+
+@lru_cache(maxsize=2**16)
+def _set_apart(word: str) -> tuple[str, ...]:
+    """Return the parts of a text without white space, as the Penn Treebank writes them."""
+    if word == '"':  # nobody knows whether it opens or closes
+        return (word,)
+    word = word.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    word = _PLURAL_GENITIVE.sub(r"\1 '", _OPENING_QUOTE.sub(r"\1 `` ", word))
+    parts = _APART.sub(lambda m: m[0] if m[1] else f" {_IN_PARSES.get(m[0], m[0])} ", word).split()
+    halves = ((p[:3], p[3:]) if p.lower() in _TWO_WORDS else (p,) for p in parts)
+    return tuple(chain.from_iterable(halves))
+
+
+def tokens_of(vocab: Vocab, texts: Iterable[str | list[str]]) -> list[list[str]]:
+    """Return the tokens of each sentence; a list of tokens is taken as it is.
+
+    This is the one way in for training, evaluation, prediction and everything that draws a pair.
+    Raises ValueError for what is neither, and for white space in a token.
+    """
+    texts = list(texts)
+    for text in texts:
+        if not isinstance(text, (str, list, tuple)):
+            raise ValueError(f"{text!r} is not a sentence and not a list of tokens: convert it")
+    sentences = iter(vocab.tokenize_all([text for text in texts if isinstance(text, str)]))
+    return [
+        next(sentences) if isinstance(text, str) else vocab.split(_checked(text)) for text in texts
+    ]
+
+
+def _checked(tokens: Sequence[str]) -> list[str]:
+    for token in tokens:
+        if not isinstance(token, str):
+            raise ValueError(f"{token!r} in a list of tokens is not a string: convert it")
+        if token.split() != [token]:
+            raise ValueError(
+                f"{token!r} is not one token: a list holds tokens without white space. Give a "
+                "sentence as a string, and several pairs to predict_proba or SNLIBERTDataset"
+            )
+    return list(tokens)

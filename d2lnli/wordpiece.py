@@ -1,8 +1,8 @@
 """WordPiece: the vocabulary of the original BERT, in which rare words are read in pieces."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from .text import Vocab
+from .text import Vocab, join_words
 
 SPECIAL_TOKENS = {
     "<pad>": "[PAD]",
@@ -46,15 +46,22 @@ class WordPieceVocab(Vocab):
         self.tokenizer = _tokenizer(self.token_to_idx, lowercase, strip_accents, split_chinese)
         self.token_to_idx |= {book: self.token_to_idx[own] for book, own in SPECIAL_TOKENS.items()}
 
-    def tokenize(self, sentence: str) -> list[str]:
-        """Split a sentence into pieces as the model was pretrained; `<mask>` stays whole."""
+    def tokenize_all(self, sentences: Iterable[str]) -> list[list[str]]:
+        """Split sentences into pieces as the model was pretrained; `<mask>` stays whole.
+
+        The pieces are those that transformers cuts the raw text into. What SNLI's parses set apart
+        is joined first, so that `is n't` gives the pieces of `isn't`.
+        """
+        return [self._cut(join_words(sentence)) for sentence in sentences]
+
+    def _cut(self, sentence: str) -> list[str]:
         sentence = sentence.encode("utf-8", "replace").decode("utf-8")  # no half surrogate pairs
         masked = sentence.replace("<mask>", "[MASK]")
         return self.tokenizer.encode(masked, add_special_tokens=False).tokens
 
     def split(self, words: list[str]) -> list[str]:
         """Return words as tokens: those that are no pieces themselves are cut into pieces."""
-        pieces = ([word] if word in self.token_to_idx else self.tokenize(word) for word in words)
+        pieces = ([word] if word in self.token_to_idx else self._cut(word) for word in words)
         return [piece for some in pieces for piece in some]
 
 

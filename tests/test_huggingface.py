@@ -2,6 +2,7 @@
 
 import json
 import struct
+import warnings
 
 import numpy as np
 import pytest
@@ -390,6 +391,19 @@ def test_case_and_accents_are_the_checkpoints(tmp_path):
     assert d2l.load_pretrained_model(folder)[1].tokenize(text) == ["[UNK]", "[UNK]"]
     config.write_text(json.dumps({"do_lower_case": True, "strip_accents": False}))
     assert d2l.load_pretrained_model(folder)[1].tokenize(text) == ["a", "[UNK]"]
+
+
+def test_a_cased_vocabulary_that_does_not_say_so_is_warned_about(tmp_path):
+    folder = write_hf(tmp_path / "bert")
+    path = folder / "vocab.txt"
+    path.write_text(path.read_text().replace("\nman\n", "\nMan\n"))
+    with pytest.warns(UserWarning, match=r"vocab.txt has 1 words with cap.*'Man'.*do_lower_case"):
+        d2l.load_pretrained_model(folder)
+    for told in (True, False):
+        (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": told}))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            d2l.load_pretrained_model(folder)
 
 
 def test_a_tokenizer_of_one_file(tmp_path):

@@ -36,6 +36,12 @@ def test_the_architecture_is_read_from_the_checkpoint(checkpoint):
     assert all(parameter.requires_grad for parameter in bert.parameters())
 
 
+def test_a_word_vocabulary_with_capital_letters_is_warned_about(tmp_path):
+    write_checkpoint(tmp_path / "bert", [*SPECIALS, "dog", "Cat", "U.S."])
+    with pytest.warns(UserWarning, match=r"vocab.json has 2 words with capital letters.*'Cat'"):
+        d2l.load_pretrained_model(tmp_path / "bert")
+
+
 def test_arguments_that_agree_are_accepted_and_dropout_and_devices_are_used(checkpoint):
     bert, _ = d2l.load_pretrained_model(
         str(checkpoint), **SIZES, dropout=0.3, devices=[torch.device("cpu")]

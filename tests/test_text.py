@@ -1,10 +1,16 @@
-"""Words and ids."""
+"""Words and ids; the same tokens for the same sentence, wherever it comes from."""
+
+import csv
+from pathlib import Path
 
 import pytest
 import torch
 
 import d2lnli as d2l
-from d2lnli.text import space_words
+from d2lnli.text import join_words, space_words, tokens_of
+
+SLICE = Path(__file__).parents[2] / "shared" / "snli_slice"
+CHANGED_IN_THE_SLICE = {"mouth.": 3, "work..": 1, "research.": 1}  # misprints of the corpus
 
 
 def test_tokenize_splits_words_or_characters():
@@ -47,8 +53,13 @@ def test_a_vocab_without_unk_says_so():
         vocab["cat"]
 
 
-def test_a_vocab_lowers_and_splits_sentences():
-    assert d2l.Vocab().tokenize("A  Man\truns .") == ["a", "man", "runs", "."]
+def test_a_vocab_lowers_and_spaces_sentences():
+    assert d2l.Vocab().tokenize("A  Man\truns, (I'm told).") == (
+        ["a", "man", "runs", ",", "-lrb-", "i", "'m", "told", "-rrb-", "."]
+    )
+    sentences = ["A dog, too.", "", "a dog , too .", "He can't!"]
+    vocab = d2l.Vocab()
+    assert vocab.tokenize_all(sentences) == [vocab.tokenize(text) for text in sentences]
 
 
 @pytest.mark.parametrize(
@@ -59,12 +70,72 @@ def test_a_vocab_lowers_and_splits_sentences():
         ("A man, tall and old, waits...", "A man , tall and old , waits ..."),
         ("A man\N{RIGHT SINGLE QUOTATION MARK}s hat", "A man 's hat"),
         ("He said 'yes' at 3.50", "He said 'yes' at 3.50"),
+        ("three wet hills.", "three wet hills ."),
+        ("Isn't it? No, it isn't.", "Is n't it ? No , it is n't ."),
+        ("The two dogs' toys", "The two dogs ' toys"),
+        ("A women's-only club (in St. Louis)", "A women's-only club -LRB- in St. Louis -RRB-"),
+        ('He said: "It is 5 p.m."', "He said : `` It is 5 p.m. ''"),
+        ('"Run," he said.', "`` Run , '' he said ."),
+        ("“Run!” he said…", "`` Run ! '' he said ..."),
+        ("50% of 1,000 cost $5 at 10:30", "50 % of 1,000 cost $ 5 at 10:30"),
+        ("I cannot; we're gonna go", "I can not ; we 're gon na go"),
+        ("Dr. Smith, from the U.S., ran.", "Dr. Smith , from the U.S. , ran ."),
+        ("A <mask>.", "A <mask> ."),
         ("", ""),
     ],
 )
 def test_what_people_type_is_spaced_like_snli(typed, spaced):
     assert space_words(typed) == spaced
     assert space_words(spaced) == spaced
+
+
+def sentences_of(path: Path) -> tuple[list[str], list[str]]:
+    """The raw sentences of a file of SNLI's, and its parses without their brackets."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    sides = [(f"sentence{i}", f"sentence{i}_binary_parse") for i in (1, 2)]
+    texts = [row[raw] for raw, _ in sides for row in rows]
+    parses = [row[parse] for _, parse in sides for row in rows]
+    return texts, [" ".join(p.replace("(", " ").replace(")", " ").split()) for p in parses]
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_sentences_and_parses_of_the_bundled_corpus_give_the_same_tokens(split):
+    path = Path(d2l.download_extract("SNLI-sample")) / f"snli_1.0_{split}.txt"
+    texts, parses = sentences_of(path)
+    assert [space_words(parse) for parse in parses] == parses
+    vocab = d2l.load_pretrained_model("bert.tiny")[1]
+    assert vocab.tokenize_all(texts) == vocab.tokenize_all(parses)
+    assert vocab.tokenize_all(parses) == d2l.tokenize([parse.lower() for parse in parses])
+
+
+def test_real_parses_do_not_change_but_for_misprints():
+    if not SLICE.is_dir():
+        pytest.skip("../shared/snli_slice is not here")
+    changed = {}
+    for split in ("train", "test"):
+        for parse in sentences_of(SLICE / f"snli_1.0_{split}.txt")[1]:
+            if space_words(parse) != parse:
+                (word,) = (word for word in parse.split() if space_words(word) != word)
+                changed[word] = changed.get(word, 0) + 1
+    assert changed == CHANGED_IN_THE_SLICE
+
+
+def test_what_parses_set_apart_is_joined_for_wordpiece():
+    parse = "He is n't here ; they can not -LRB- `` go '' -RRB- , gon na they ?"
+    assert join_words(parse) == """He isn't here ; they cannot ( " go " ) , gonna they ?"""
+    for typed in ("He isn't here.", "a can, not a lid", "n't"):
+        assert join_words(typed) == typed
+
+
+def test_a_list_of_tokens_is_taken_as_it_is(vocab):
+    assert tokens_of(vocab, [["A", "b.", "n't"], "A b."]) == [["A", "b.", "n't"], ["a", "b", "."]]
+    with pytest.raises(ValueError, match=r"'a b' is not one token.*predict_proba"):
+        tokens_of(vocab, [["a b", "c"]])
+    with pytest.raises(ValueError, match="7 in a list of tokens is not a string"):
+        tokens_of(vocab, [["a", 7]])
+    with pytest.raises(ValueError, match="None is not a sentence"):
+        tokens_of(vocab, ["a", None])
 
 
 def test_ids_may_stand_in_a_tensor_and_must_be_there(vocab):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from layouts import HF
 
 import d2lnli as d2l
-from d2lnli.text import typed_tokens
+from d2lnli.text import tokens_of
 from d2lnli.wordpiece import SPECIAL_TOKENS
 
 WORDS = "a b ab abc ##a ##b ##ab ##c . ' n ##n t"
@@ -99,10 +99,13 @@ def test_half_a_surrogate_pair_is_a_question_mark(pieces):
     assert pieces.tokenize("a \ud83d b") == ["a", "[UNK]", "b"]
 
 
-def test_what_a_person_types_is_cut_as_snlis_parses_are(pieces):
-    assert typed_tokens(pieces, "ban't") == pieces.tokenize("ba n't")
+def test_a_parse_is_cut_as_the_raw_sentence_and_that_as_transformers_does(pieces, golden):
+    assert pieces.tokenize("abn't") == ["ab", "##n", "'", "t"]
+    assert tokens_of(pieces, ["ab n't", "abn't"]) == [pieces.tokenize("abn't")] * 2
+    raw = "Two women aren't jumping over a fence!"  # in the golden
+    assert golden.tokenize("Two women are n't jumping over a fence !") == golden.tokenize(raw)
     strip = d2l.PairStrip("a Ban't.", "abab x", pieces)
-    assert repr(strip) == "[CLS] a b ##a n ' t . [SEP] ab ##ab [UNK] [SEP]"
+    assert repr(strip) == "[CLS] a b ##a ##n ' t . [SEP] ab ##ab [UNK] [SEP]"
     assert strip.count("unknown") == 1
     assert "read as [UNK]" in strip.legend()
     assert "[PAD] (" in repr(d2l.PairStrip("a", "b", pieces, 16, padded=True))
@@ -139,6 +142,6 @@ def test_probing_and_widgets_take_pieces(pieces):
     net = d2l.BERTClassifier(bert).eval()
     assert len(d2l.word_changes(net, pieces, "abab", "b.")) == 4
     predictor = d2l.Predictor(net, pieces, "abab", "zz")
-    assert "Unknown to it: 1 of 3 words" in predictor.message.value
+    assert "Not in the vocabulary: 1 of 3 words" in predictor.message.value
     explorer = d2l.AttentionExplorer(bert, pieces, "abab", "zz")
     assert "drawn, as [UNK]" in explorer.message.value

@@ -6,7 +6,14 @@ The archives of its PyTorch edition and of its MXNet edition hold files of the s
 from pathlib import Path
 
 from ..text import Vocab
-from .files import Checkpoint, check_sizes, existing, read_json, read_torch_tensors
+from .files import (
+    Checkpoint,
+    check_sizes,
+    existing,
+    read_json,
+    read_torch_tensors,
+    warn_of_capitals,
+)
 from .mxnet import is_mxnet, read_mxnet
 
 _SPECIAL_TOKENS = ("<pad>", "<cls>", "<sep>", "<unk>")
@@ -28,6 +35,7 @@ def read_book(folder: Path) -> Checkpoint:
         folder / name for name in ("vocab.json", "pretrained.params", "config.json")
     )
     vocab = read_vocab(vocab_path)
+    warn_of_capitals(vocab.idx_to_token, vocab_path, "the model never sees those words")
     sizes = read_json(config_path, dict) if config_path.is_file() else {}
     for name in sizes.keys() - set(_SIZES):
         raise ValueError(f"{config_path}: unknown entry {name!r}: use {', '.join(_SIZES)}")

@@ -4,6 +4,9 @@ What is wrong is a ValueError that names the file; a file that is not there, a F
 """
 
 import json
+import re
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +16,8 @@ import torch
 from torch import Tensor
 
 from ..text import Vocab
+
+_SPECIAL = re.compile(r"\[.*\]|<.*>")
 
 
 class Checkpoint(NamedTuple):
@@ -94,6 +99,17 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(
             f"{path} is not a whole safetensors file ({error}): fetch it again"
         ) from error
+
+
+def warn_of_capitals(words: Iterable[str], path: Path, way_out: str) -> None:
+    """Warn if a vocabulary holds capital letters, which no lower-cased sentence finds."""
+    found = [word for word in words if re.search("[A-Z]", word) and not _SPECIAL.fullmatch(word)]
+    if found:
+        warnings.warn(
+            f"{path} has {len(found)} words with capital letters, such as {found[0]!r}, but "
+            f"sentences are read in lower case: {way_out}",
+            stacklevel=2,
+        )
 
 
 def check_sizes(sizes: dict, path: Path) -> dict[str, int]:

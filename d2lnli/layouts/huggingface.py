@@ -16,6 +16,7 @@ from .files import (
     read_json,
     read_safetensors,
     read_torch_tensors,
+    warn_of_capitals,
 )
 
 _SIZES = {
@@ -181,7 +182,11 @@ def _read_vocab(folder: Path) -> tuple[WordPieceVocab, Path]:
     }
     path = texts if texts.is_file() or pieces is None else whole
     try:
-        return WordPieceVocab(_read_lines(path) if path == texts else pieces, **chosen), path
+        vocab = WordPieceVocab(_read_lines(path) if path == texts else pieces, **chosen)
+        if "do_lower_case" not in told and "lowercase" not in normalizer:
+            way_out = f"if the model is cased, put {settings.name} beside it, with "
+            warn_of_capitals(vocab.idx_to_token, path, way_out + '{"do_lower_case": false}')
+        return vocab, path
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
