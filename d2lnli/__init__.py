@@ -9,13 +9,14 @@ from .exercises import check
 from .finetuned import load_or_finetune
 from .history import History
 from .hub import DATA_HUB, DATA_URL, classifier_dir, data_dir, download, download_extract
+from .labels import LABELS
 from .mapped import mapped_dataset
 from .minibatches import bucketed_loader
 from .plotting import bar_chart, heat_map, line_chart, padding_chart, show_source
 from .pretrained import load_pretrained_model
 from .probing import attention, fill_mask, next_sentence_proba, word_changes
 from .recipes import recipe
-from .snli import LABELS, SNLIBERTDataset, read_phenomena, read_snli
+from .snli import SNLIBERTDataset, read_phenomena, read_snli
 from .strips import PairStrip, TruncationStrips
 from .text import Vocab, get_tokens_and_segments, tokenize
 from .training import finetune, train_ch13

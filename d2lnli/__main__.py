@@ -12,12 +12,13 @@ from .checkup import checkup
 from .classifiers import load_classifier, save_classifier
 from .devices import PRECISIONS
 from .distributed import only_rank_0_speaks, process_group, rank, world_size
-from .evaluation import evaluate, predict_proba
+from .evaluation import evaluate, max_positions, predict_proba
 from .hub import classifier_dir, data_dir, find_classifier, find_folder, is_writable
 from .mapped import mapped_dataset
 from .pretrained import load_pretrained_model
 from .recipes import recipe
-from .snli import LABELS, SNLIBERTDataset, read_snli, snli_file
+from .snli import SNLIBERTDataset, read_snli, snli_file
+from .strips import PairStrip
 from .training import SCHEDULES, finetune
 from .truncation import TRUNCATIONS
 
@@ -91,13 +92,17 @@ def finetune_command(arguments: argparse.Namespace) -> int:
 
 
 def predict_command(arguments: argparse.Namespace) -> int:
-    """Print the label of one pair and the three probabilities."""
+    """Print the label of one pair, each class's probability, and how many words are unknown."""
     named = arguments.model, arguments.data
     folder = arguments.classifier or find_classifier(*named) or classifier_dir(*named)
     net, vocab = load_classifier(folder)
     (probs,) = predict_proba(net, vocab, [arguments.premise], [arguments.hypothesis])
-    print(LABELS[probs.argmax()])
-    print(", ".join(f"{label} {prob:.3f}" for label, prob in zip(LABELS, probs, strict=True)))
+    print(net.label_names[probs.argmax()])
+    named = zip(net.label_names, probs, strict=True)
+    print(", ".join(f"{name} {prob:.3f}" for name, prob in named))
+    strip = PairStrip(arguments.premise, arguments.hypothesis, vocab, max_positions(net))
+    if note := strip.unknown_note():
+        print(note)
     return 0
 
 

@@ -5,9 +5,12 @@ checkpoints load into these modules. Where the original BERT differs from the bo
 2019), there is an option, whose default is the book's.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from .labels import checked_label_names, default_label_names
 from .self_attention import Dropout, MultiHeadAttention
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
@@ -292,10 +295,17 @@ class BERTModel(nn.Module):
 
 
 class BERTClassifier(nn.Module):
-    """A linear layer on BERT's pooled `<cls>`; it shares the encoder with `bert`."""
+    """A linear layer on BERT's pooled `<cls>`; it shares the encoder with `bert`.
 
-    def __init__(self, bert: BERTModel, num_classes: int = 3):
+    `label_names` says what its outputs stand for (by default `LABELS` for three classes).
+    """
+
+    def __init__(
+        self, bert: BERTModel, num_classes: int = 3, label_names: Sequence[str] | None = None
+    ):
         super().__init__()
+        names = default_label_names(num_classes) if label_names is None else label_names
+        self.label_names = checked_label_names(names, num_classes)
         self.encoder = bert.encoder
         self.hidden = bert.hidden
         pooler = bert.hidden[0].weight

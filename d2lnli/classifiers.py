@@ -14,6 +14,7 @@ from torch import nn
 from .bert import BERTClassifier, BERTModel
 from .files import alone
 from .history import History
+from .labels import label_names_of
 from .layouts.book import read_vocab
 from .layouts.files import read_json
 from .text import Vocab
@@ -33,7 +34,7 @@ def save_classifier(
     `history` of its training is written beside them.
     """
     folder = Path(folder)
-    config = {**net.encoder.config, "num_classes": net.output.out_features}
+    config = classifier_config(net)
     if isinstance(vocab, WordPieceVocab):
         config["wordpiece"] = vocab.settings
     try:
@@ -50,6 +51,12 @@ def save_classifier(
             f"cannot write the classifier to {folder} ({error}): free some space, give another "
             "folder, or set D2LNLI_DATA_DIR to one that you may write to"
         ) from error
+
+
+def classifier_config(net: nn.Module) -> dict:
+    """Return the sizes and the label names from which a classifier is built again."""
+    names = label_names_of(net)
+    return {**net.encoder.config, "num_classes": len(names), "label_names": list(names)}
 
 
 def _write(
@@ -126,8 +133,8 @@ def _read(folder: Path) -> tuple[BERTClassifier, Vocab]:
     config = read_json(config_path, dict)
     try:
         vocab = _read_vocab(vocab_path, config.pop("wordpiece", None))
-        num_classes = config.pop("num_classes")
-        net = BERTClassifier(BERTModel(**config), num_classes)
+        labels = config.pop("num_classes"), config.pop("label_names", None)
+        net = BERTClassifier(BERTModel(**config), *labels)
         net.load_state_dict(safetensors.torch.load_file(path))
     except safetensors.SafetensorError as error:
         raise ValueError(

@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader
 from .bert import BERTEncoder
 from .devices import autocast, choose_precision
 from .distributed import rank, sum_over_ranks, world_size
+from .labels import default_label_names, label_names_of
 from .minibatches import LengthBuckets
-from .snli import LABELS, SNLIBERTDataset, TokenPairs
-from .text import Vocab, typed_tokens
+from .snli import SNLIBERTDataset, TokenPairs
+from .text import Vocab
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,16 +136,16 @@ def predict_proba(
     max_len: int | None = None,
     truncation: str = "longest_first",
 ) -> np.ndarray:
-    """Return the probabilities of `LABELS` for each pair of sentences or token lists, (n, 3).
+    """Return each class's probability for every pair of sentences or token lists, (n, classes).
 
-    Pairs are cut to `max_len` tokens, or to what the model can take.
+    The columns are in the order of `net.label_names`, by default that of `LABELS`. Pairs are cut to
+    `max_len` tokens, or to what the model can take.
     """
     for side in (premises, hypotheses):
         if isinstance(side, str):
             raise ValueError(f"expected a list of sentences, got the sentence {side!r}: use [ ]")
     max_len = max_positions(net) if max_len is None else max_len
-    sides = ([typed_tokens(vocab, text) for text in side] for side in (premises, hypotheses))
-    pairs = TokenPairs(*sides, max_len, vocab, truncation)
+    pairs = TokenPairs(premises, hypotheses, max_len, vocab, truncation)
     check_fits(net, pairs)
     return _logits(net, pairs).softmax(dim=1).numpy()
 
@@ -152,8 +153,11 @@ def predict_proba(
 def predict_snli(
     net: nn.Module, vocab: Vocab, premise: str | list[str], hypothesis: str | list[str]
 ) -> str:
-    """Return 'entailment', 'contradiction' or 'neutral' for one pair."""
-    return LABELS[int(predict_proba(net, vocab, [premise], [hypothesis]).argmax())]
+    """Return the label of one pair, one of `net.label_names`: by default one of `LABELS`.
+
+    A list holds the tokens of one sentence; for lists of sentences there is `predict_proba`.
+    """
+    return label_names_of(net)[predict_proba(net, vocab, [premise], [hypothesis]).argmax()]
 
 
 def accuracy_on(net: nn.Module, batches: DataLoader) -> float:
@@ -197,6 +201,19 @@ def check_fits(net: nn.Module, pairs: TokenPairs) -> None:
         raise ValueError(
             f"the labels run from {labels.min():.0f} to {labels.max():.0f}, but the model has "
             f"{num_classes} classes, numbered from 0"
+        )
+    if isinstance(pairs, SNLIBERTDataset):
+        _check_label_names(label_names_of(net), pairs)
+
+
+def _check_label_names(names: tuple[str, ...], dataset: SNLIBERTDataset) -> None:
+    """Raise ValueError if a network's label ids do not mean what the dataset's do."""
+    theirs = dataset.label_names or default_label_names(len(names))
+    if theirs != names:
+        raise ValueError(
+            f"the classes of the network are {names}, but those of the dataset are {theirs}: "
+            "give the same label_names to BERTClassifier and to SNLIBERTDataset, in the order of "
+            "the dataset's label ids"
         )
 
 

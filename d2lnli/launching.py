@@ -17,11 +17,12 @@ from pathlib import Path
 import torch
 
 from .bert import BERTClassifier, BERTModel
-from .classifiers import save_classifier
+from .classifiers import classifier_config, save_classifier
 from .files import is_taken
 from .following import JOB, LOG, STARTING, LaunchedRun
 from .layouts.files import read_json
 from .mapped import save_dataset
+from .runs import LAUNCHED
 from .snli import SNLIBERTDataset
 
 _LONGEST_START = 120.0  # seconds
@@ -40,11 +41,11 @@ def launch_run(
     If the same run is still at work in `run_dir`, since before this kernel was started, it is
     followed instead.
     """
-    config = {**net.encoder.config, "num_classes": net.output.out_features}
+    config = classifier_config(net)
     _check_plain(net, **config)
     environment = _environment(devices)
     run_folder = Path(run_dir or tempfile.mkdtemp(prefix="d2lnli-run-")).absolute()
-    folder, process = run_folder / "launched", None
+    folder, process = run_folder / LAUNCHED, None
     datasets = {name: data for name, data in (("train", train_set), ("dev", dev_set)) if data}
     job = {
         "net": config,
@@ -73,10 +74,12 @@ def launch_run(
     return LaunchedRun(net, folder, process, settings["num_epochs"], split, run_dir is None)
 
 
-def _check_plain(net: BERTClassifier, num_classes: int, **config: object) -> None:
+def _check_plain(
+    net: BERTClassifier, num_classes: int, label_names: Sequence[str], **config: object
+) -> None:
     """Raise ValueError if the network is another than its sizes say, for those are passed on."""
     with torch.device("meta"):
-        plain = BERTClassifier(BERTModel(**config), num_classes)
+        plain = BERTClassifier(BERTModel(**config), num_classes, label_names)
     if type(net).forward is not BERTClassifier.forward or repr(net) != repr(plain):
         raise ValueError(f"this {type(net).__name__} has parts of its own: train it without launch")
     if not all(parameter.requires_grad for parameter in net.parameters()):

@@ -17,6 +17,7 @@ import torch
 
 from .encoding import EncodedPairs, encode_pairs
 from .files import alone
+from .labels import LABELS, checked_label_names
 from .layouts.files import read_json
 from .snli import SNLIBERTDataset, snli_file, snli_pairs
 from .text import Vocab
@@ -24,7 +25,7 @@ from .text import Vocab
 _PAIRS_AT_ONCE = 100_000
 _ARRAYS = {name: "<i4" if name == "ids" else "<i8" for name in (*EncodedPairs._fields, "labels")}
 _DESCRIPTION = "dataset.json"
-_VERSION = 1
+_VERSION = 2
 
 
 def mapped_dataset(
@@ -43,6 +44,7 @@ def mapped_dataset(
     """
     file = snli_file(data_dir, is_train).absolute()
     made_of = {
+        "version": _VERSION,
         "file": str(file),
         "size": file.stat().st_size,
         "changed": file.stat().st_mtime_ns,
@@ -56,7 +58,7 @@ def mapped_dataset(
     with _writing(folder), alone(folder):
         if not folder.is_dir():
             pairs = snli_pairs(data_dir, is_train, max_examples)
-            _build(folder, _encoded(pairs, max_len, vocab, truncation), max_len, vocab)
+            _build(folder, _encoded(pairs, max_len, vocab, truncation), max_len, vocab, LABELS)
     return load_dataset(folder, vocab)
 
 
@@ -66,7 +68,7 @@ def save_dataset(folder: str | Path, dataset: SNLIBERTDataset) -> None:
     with _writing(folder), alone(folder):
         shutil.rmtree(folder, ignore_errors=True)
         whole = dataset.encoded, dataset.labels.numpy()
-        _build(folder, [whole], dataset.max_len, dataset.vocab)
+        _build(folder, [whole], dataset.max_len, dataset.vocab, dataset.label_names)
 
 
 def load_dataset(folder: str | Path, vocab: Vocab) -> SNLIBERTDataset:
@@ -85,13 +87,14 @@ def load_dataset(folder: str | Path, vocab: Vocab) -> SNLIBERTDataset:
         raise ValueError(f"{folder} was built with another vocabulary: use that, or {way_out}")
     try:
         arrays = {name: _map(path.with_name(f"{name}.bin"), name, described) for name in _ARRAYS}
-        max_len = described["max_len"]
+        max_len, names = described["max_len"], described["label_names"]
+        names = None if names is None else checked_label_names(names)
     except (LookupError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}): {way_out}") from error
     except ValueError as error:
         raise ValueError(f"{error}: {way_out}") from error
     labels = torch.from_numpy(arrays.pop("labels"))
-    dataset = SNLIBERTDataset.of_encoded(EncodedPairs(**arrays), labels, max_len, vocab)
+    dataset = SNLIBERTDataset.of_encoded(EncodedPairs(**arrays), labels, max_len, vocab, names)
     dataset.folder = path.parent.absolute()
     return dataset
 
@@ -124,7 +127,11 @@ def _encoded(
 
 
 def _build(
-    folder: Path, parts: Iterable[tuple[EncodedPairs, np.ndarray]], max_len: int, vocab: Vocab
+    folder: Path,
+    parts: Iterable[tuple[EncodedPairs, np.ndarray]],
+    max_len: int,
+    vocab: Vocab,
+    label_names: tuple[str, ...] | None,
 ) -> None:
     """Write encoded pairs, part after part; the folder takes its name once it is whole."""
     half = folder.with_name(f".{folder.name}.half")
@@ -148,6 +155,7 @@ def _build(
             "num_pairs": num_pairs,
             "num_tokens": num_tokens,
             "max_len": max_len,
+            "label_names": label_names,
             "vocab": _vocab_checksum(vocab),
             "checksums": checksums,
         }

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -14,10 +15,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .encoding import EncodedPairs, encode_pairs, ranges
+from .labels import LABELS, checked_label_names, label_ids
 from .text import Vocab
 
-LABELS = ("entailment", "contradiction", "neutral")
-"""The classes; a label id is an index into them."""
+_MOST_UNKNOWN = 0.1  # of a dataset's tokens; with more, something is probably wrong
+_TOKENS_AT_ONCE = 1_000_000
 
 
 def read_snli(
@@ -42,20 +44,20 @@ def snli_pairs(
 ) -> Iterator[tuple[str, str, int]]:
     """Yield what `read_snli` reads one pair after another, for more of them than memory holds."""
     path = snli_file(data_dir, is_train)
-    label_ids = {label: i for i, label in enumerate(LABELS)}
+    ids = {label: i for i, label in enumerate(LABELS)}
     last_parse = premise = label = ""
     for number, (label, parse, hypothesis_parse, *_) in _labelled_rows(path, max_examples, 3):
         if parse != last_parse:  # a premise stands three times in a row, and is kept once
             last_parse, premise = parse, _words(parse)
         hypothesis = _words(hypothesis_parse)
-        if label not in label_ids:
+        if label not in ids:
             names = ", ".join(LABELS)
             raise ValueError(f"{path}, line {number}: unknown label {label!r}: use {names} or -")
         if not premise or not hypothesis:
             raise ValueError(
                 f"{path}, line {number}: the premise or the hypothesis is empty: mend that line"
             )
-        yield premise, hypothesis, label_ids[label]
+        yield premise, hypothesis, ids[label]
     if not label:
         raise ValueError(f"{path} holds no labelled pairs: is it the right file?")
 
@@ -139,7 +141,7 @@ class TokenPairs:
 
     The ids of all pairs stand one after another in one int32 array, so memory follows the words
     and not `max_len`. Premises and hypotheses are sentences, which the vocabulary tokenizes, or
-    lists of tokens.
+    lists of tokens, which are taken as they are.
     """
 
     def __init__(
@@ -151,9 +153,10 @@ class TokenPairs:
         truncation: str = "longest_first",
         num_workers: int = 0,
     ):
+        premises, hypotheses = list(premises), list(hypotheses)  # a Series has its own index
         if len(premises) != len(hypotheses):
             raise ValueError(f"{len(premises)} premises, but {len(hypotheses)} hypotheses")
-        if not len(premises):
+        if not premises:
             raise ValueError("there are no pairs: give at least one premise and one hypothesis")
         encoded = encode_pairs(premises, hypotheses, max_len, vocab, truncation, num_workers)
         self._hold(encoded, max_len, vocab)
@@ -201,39 +204,67 @@ class TokenPairs:
 class SNLIBERTDataset(TokenPairs, Dataset):
     """The fine-tuning dataset: `dataset[i]` is `((token_ids, segments, valid_len), label)`.
 
-    `dataset` is (premises, hypotheses, labels), as `read_snli` returns it. Items are padded to
-    `max_len`, minibatches to their own longest pair. `num_workers` is the most processes that
-    encode a corpus, one for each half a million pairs; the result is the same for any. `folder` is
-    where it lives if it is memory-mapped.
+    `dataset` is (premises, hypotheses, labels), as `read_snli` returns it. Labels are ids or names,
+    in a list, an array, a tensor or a pandas Series. `label_names` says what the ids stand for, in
+    order; without it, ids 0, 1, 2 are `LABELS`: entailment, contradiction, neutral. (Hugging Face's
+    `snli` uses entailment, neutral, contradiction.) A missing label (-1) raises ValueError.
+
+    Items are padded to `max_len`, minibatches to their own longest pair. `num_workers` is the most
+    processes that encode a corpus, one for each half a million pairs; the result is the same for
+    any. `folder` is where it lives if it is memory-mapped.
     """
 
     folder: Path | None = None
+    label_names: tuple[str, ...] | None = None
 
     def __init__(
         self,
-        dataset: tuple[Sequence, Sequence, Sequence[int]],
+        dataset: tuple[Sequence, Sequence, Sequence],
         max_len: int,
         vocab: Vocab,
         truncation: str = "longest_first",
         num_workers: int = 4,
+        label_names: Sequence[str] | None = None,
     ):
         premises, hypotheses, labels = dataset
         if len(labels) != len(premises):
             raise ValueError(f"{len(premises)} premises, but {len(labels)} labels")
+        names = None if label_names is None else checked_label_names(label_names)
+        ids = label_ids(labels, names)
         super().__init__(premises, hypotheses, max_len, vocab, truncation, num_workers)
-        self.labels = _label_ids(labels)
-        print(f"read {len(self)} examples")
+        self._label(ids, names)
 
     @classmethod
     def of_encoded(
-        cls, encoded: EncodedPairs, labels: Tensor, max_len: int, vocab: Vocab
+        cls,
+        encoded: EncodedPairs,
+        labels: Tensor,
+        max_len: int,
+        vocab: Vocab,
+        label_names: tuple[str, ...] | None = None,
     ) -> "SNLIBERTDataset":
         """Return a dataset of pairs that were encoded before, with label ids (n,), int64."""
         dataset = cls.__new__(cls)
         dataset._hold(encoded, max_len, vocab)
-        dataset.labels = labels
-        print(f"read {len(dataset)} examples")
+        dataset._label(labels, label_names)
         return dataset
+
+    def _label(self, labels: Tensor, label_names: tuple[str, ...] | None) -> None:
+        self.labels, self.label_names = labels, label_names
+        print(f"read {len(self)} examples")
+        if (share := self.unknown_share()) > _MOST_UNKNOWN:
+            warnings.warn(
+                f"{share:.0%} of the tokens are not in the vocabulary and are read as "
+                f"{self.vocab.to_tokens(self.vocab.unk)}: check that texts and vocabulary match",
+                stacklevel=3,
+            )
+
+    def unknown_share(self) -> float:
+        """Return which share of the tokens, without `<cls>` and `<sep>`, is unknown."""
+        ids, unk = self.encoded.ids, self.vocab.unk
+        parts = (ids[i : i + _TOKENS_AT_ONCE] for i in range(0, len(ids), _TOKENS_AT_ONCE))
+        unknown = sum(np.count_nonzero(part == unk) for part in parts)
+        return unknown / (len(ids) - 3 * len(self))
 
     def __getitem__(self, index: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
         token_ids, segments, valid_lens = self.inputs([range(len(self))[index]], self.max_len)
@@ -241,20 +272,10 @@ class SNLIBERTDataset(TokenPairs, Dataset):
 
     def fingerprint(self) -> int:
         """Return a number that tells this dataset's contents from another's."""
-        return zlib.crc32(self.labels.numpy(), super().fingerprint())
+        names = self.label_names if self.label_names != LABELS else None
+        named = "".join(names or ()).encode()
+        return zlib.crc32(named, zlib.crc32(self.labels.numpy(), super().fingerprint()))
 
     def minibatch(self, indices: Sequence[int]) -> tuple[list[Tensor], Tensor]:
         """Return `([token_ids, segments, valid_lens], labels)` padded to the longest of them."""
         return self.inputs(indices), self.labels[indices]
-
-
-def _label_ids(labels: Sequence[int]) -> Tensor:
-    try:
-        given = torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"the labels are no ids ({error}): give whole numbers from 0") from error
-    if given.is_floating_point() or given.is_complex() or given.dim() != 1:
-        raise ValueError(
-            f"the labels are {given.dtype}, {given.dim()}-dimensional: give a list of ids"
-        )
-    return given.to(torch.int64)

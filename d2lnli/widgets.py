@@ -10,9 +10,9 @@ import ipywidgets as widgets
 
 from .bert import BERTClassifier, BERTModel
 from .evaluation import max_positions, predict_proba
+from .labels import label_names_of
 from .plotting import heat_map
 from .probing import attention, word_changes
-from .snli import LABELS
 from .strips import PLAIN, PairStrip, TruncationStrips
 from .text import Vocab
 from .truncation import TRUNCATIONS
@@ -119,10 +119,12 @@ class Predictor(_PairWidget):
         )
         self.max_len = _slider("max_len", max_positions(net), 5, max_positions(net))
         self.button = widgets.Button(description="Predict and keep")
+        self.label_names = label_names_of(net)
         self.bars = [
-            widgets.FloatProgress(max=1, description=name, style=_LABELLED) for name in LABELS
+            widgets.FloatProgress(max=1, description=name, style=_LABELLED)
+            for name in self.label_names
         ]
-        self.numbers = [widgets.Label() for _ in LABELS]
+        self.numbers = [widgets.Label() for _ in self.bars]
         self.tries = widgets.HTML()
         super().__init__(
             premise,
@@ -147,19 +149,18 @@ class Predictor(_PairWidget):
             strip = PairStrip(*pair, self.vocab, *limits, changes=changes)
         else:
             notes.append(f"More than {_MOST_SHADED} words: which of them matter is not computed.")
-        unknown, cut_off = strip.count("unknown"), strip.count("cut")
-        if unknown:
-            notes.append(f"Unknown to it: {unknown} of {sum(strip.kept)} words; it has to guess.")
-        if cut_off:
+        if unknown := strip.unknown_note():
+            notes.append(unknown)
+        if cut_off := strip.count("cut"):
             notes.append(f"Cut off: {cut_off} of {sum(strip.lens)} words.")
-        self.answer = LABELS[probs.argmax()]
+        self.answer = self.label_names[probs.argmax()]
         self._fill_bars(probs)
         return " ".join([f"The model answers: {self.answer}.", *notes]), strip._repr_html_()
 
     def refuse(self) -> None:
         """Empty the bars: there is no answer."""
         self.answer = None
-        self._fill_bars([0.0] * len(LABELS))
+        self._fill_bars([0.0] * len(self.bars))
 
     def keep(self, button: object = None) -> None:
         """Answer anew and add the answer to the table of tries."""

@@ -44,6 +44,20 @@ def test_finetune_then_predict(folders, data_dir, capsys):
     assert tuple(values) == d2l.LABELS
 
 
+def test_predict_knows_the_classifiers_classes_and_says_what_is_unknown(folders, tmp_path, capsys):
+    bert, vocab = d2l.load_pretrained_model(folders[1])
+    names = ["entailment", "not entailment"]
+    d2l.save_classifier(tmp_path / "two", d2l.BERTClassifier(bert, 2, names), vocab)
+    arguments = ["--classifier", str(tmp_path / "two")]
+    assert main(["predict", "a zzz b", "c yyy", *arguments]) == 0
+    label, probabilities, note = capsys.readouterr().out.splitlines()
+    assert label in names
+    assert re.fullmatch(r"entailment \d\.\d{3}, not entailment \d\.\d{3}", probabilities)
+    assert note == "Not in the vocabulary: 2 of 5 words; the model has to guess."
+    assert main(["predict", "a b", "c", *arguments]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
 def test_every_option_is_used(folders, tmp_path, capsys):
     options = (
         "--pairs 12 --epochs 1 --batch-size 4 --lr 0.01 --schedule linear --warmup 0.5 --clip 1 "

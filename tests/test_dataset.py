@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 
 import nbclient
 import nbformat
@@ -231,13 +232,111 @@ def test_small_corpora_start_no_process(monkeypatch):
     assert len(d2l.SNLIBERTDataset(PAIRS, 16, WORDS, num_workers=4)) == 60
 
 
-@pytest.mark.parametrize("labels", [["neutral"], [None], [0.5], [10**30], [[0]], [float("nan")]])
-def test_labels_that_are_no_ids_are_named(labels):
-    with pytest.raises(ValueError, match=r"^the labels are "):
-        d2l.SNLIBERTDataset((["a"], ["b"], labels), 16, WORDS)
+IDS = [2, 0, 1, 1]
+NAMES = [d2l.LABELS[i] for i in IDS]
+PANDAS = pytest.importorskip("pandas")
+
+
+def read_only(labels: list) -> np.ndarray:
+    array = np.array(labels)
+    array.setflags(write=False)
+    return array
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        IDS,
+        tuple(IDS),
+        [np.int64(i) for i in IDS],
+        read_only(IDS),
+        np.array(IDS, np.uint8),
+        torch.tensor(IDS, dtype=torch.int32),
+        PANDAS.Series(IDS, index=[7, 3, 0, 1]),
+        PANDAS.Series([9, *IDS, 9])[lambda s: s < 9],
+        PANDAS.Series(IDS, dtype="Int64"),
+        NAMES,
+        read_only(NAMES),
+        PANDAS.Series(NAMES, index=[3, 2, 1, 0]),
+        PANDAS.Series(NAMES, dtype="category"),
+    ],
+    ids=lambda labels: type(labels).__name__,
+)
+@pytest.mark.filterwarnings("error:.*writable")
+def test_labels_may_come_in_any_form(labels):
+    texts = ["a", "b", "c", "d"]
+    dataset = d2l.SNLIBERTDataset((texts, texts, labels), 16, WORDS)
+    assert dataset.labels.dtype == torch.int64
+    assert dataset.labels.tolist() == IDS
+
+
+def test_texts_may_come_as_a_filtered_and_shuffled_series():
+    table = PANDAS.DataFrame(zip(*PAIRS, strict=True), columns=["premise", "hypothesis", "label"])
+    table = table[table.label > 0].sample(frac=1, random_state=0)
+    columns = table.premise, table.hypothesis, table.label
+    ours = d2l.SNLIBERTDataset(columns, 32, WORDS)
+    lists = d2l.SNLIBERTDataset(tuple(map(list, columns)), 32, WORDS)
+    assert ours.fingerprint() == lists.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1, -1], "the label of pair 1 is -1, which is not a class.*Leave those pairs out"),
+        ([1, None], "the label of pair 1 is None, which is not a class"),
+        ([1.0, float("nan")], "the label of pair 1 is nan, which is not a class"),
+        (
+            PANDAS.Series([1, None], dtype="Int64"),
+            "the label of pair 1 is (<NA>|nan), which is not",
+        ),
+        (["neutral", "-"], "the label of pair 1 is -, which is not a class"),
+        (["neutral", "Neutral"], "the label of pair 1 is 'Neutral', not one of entailment, "),
+        ([0.5, 1.0], "the labels are float64: give whole numbers"),
+        ([10**30, 0], "the labels are not ids or names"),
+        ([[0], [1]], "the labels are int64, 2-dimensional"),
+        ([{}, 0], "the label of pair 0 is {}, not one of|the labels are not ids"),
+    ],
+)
+def test_labels_that_are_no_classes_are_named(labels, message):
+    with pytest.raises(ValueError, match=message):
+        d2l.SNLIBERTDataset((["a", "b"], ["b", "c"], labels), 16, WORDS)
+
+
+def test_label_names_give_ids_their_meaning():
+    names = ("entailment", "neutral", "contradiction")  # as in Hugging Face's snli
+    texts = ["a", "b", "c", "d"]
+    by_name, by_id = (
+        d2l.SNLIBERTDataset((texts, texts, labels), 16, WORDS, label_names=names)
+        for labels in (NAMES, [1, 0, 2, 2])
+    )
+    assert by_name.label_names == by_id.label_names == names
+    assert by_name.labels.tolist() == by_id.labels.tolist() == [1, 0, 2, 2]
+    unnamed = d2l.SNLIBERTDataset((texts, texts, by_id.labels), 16, WORDS)
+    assert unnamed.label_names is None
+    assert unnamed.fingerprint() != by_id.fingerprint() == by_name.fingerprint()
+    with pytest.raises(ValueError, match="label of pair 0 is 2, but the 2 label names"):
+        d2l.SNLIBERTDataset((texts, texts, IDS), 16, WORDS, label_names=["yes", "no"])
+    for wrong in (["a", "a", "b"], "abc", ["a", "", "b"], ["a", 1, "b"]):
+        with pytest.raises(ValueError, match=r"label_names|same name"):
+            d2l.SNLIBERTDataset((texts, texts, IDS), 16, WORDS, label_names=wrong)
+
+
+def test_many_unknown_words_are_said_once_with_their_share(tmp_path):
+    known, unknown = WORDS.idx_to_token[10:12], "zzz"
+    few = [" ".join([known[0]] * 17 + [unknown])], [known[1]], [0]
+    many = [f"{known[0]} {unknown} {unknown}"] * 3, [known[1]] * 3, [0, 1, 2]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert d2l.SNLIBERTDataset(few, 32, WORDS).unknown_share() == 1 / 19
+    with pytest.warns(
+        UserWarning, match="^50% of the tokens are not in the vocabulary.*<unk>"
+    ) as w:
+        assert d2l.SNLIBERTDataset(many, 32, WORDS).unknown_share() == 1 / 2
+    assert len(w) == 1
+    assert w[0].filename == __file__
 
 
 @pytest.mark.parametrize("text", [None, float("nan"), 3])
 def test_what_is_no_text_is_named(text):
-    with pytest.raises(ValueError, match=r"is no sentence and no list of tokens"):
+    with pytest.raises(ValueError, match=r"is not a sentence and not a list of tokens"):
         d2l.SNLIBERTDataset(([text], ["b"], [0]), 16, WORDS)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import contents
+from conftest import SIZES, contents
 from torch import nn
 
 import d2lnli as d2l
@@ -92,6 +92,88 @@ def test_bad_pairs_are_named(net, vocab):
         d2l.predict_proba(net, vocab, "a b", ["a"])
     with pytest.raises(ValueError, match="no pairs"):
         d2l.predict_proba(net, vocab, [], [])
+
+
+def test_lists_of_sentences_are_sent_to_predict_proba(net, vocab):
+    with pytest.raises(ValueError, match=r"'a b\.' is not one token.*to predict_proba"):
+        d2l.predict_snli(net, vocab, ["a b.", "c d."], ["a.", "b."])
+    assert d2l.predict_snli(net, vocab, ["a", "b", "."], ["c", "."]) in d2l.LABELS
+
+
+def classifier(vocab, num_classes: int, **names) -> d2l.BERTClassifier:
+    torch.manual_seed(0)
+    bert = d2l.BERTModel(len(vocab), dropout=0.1, **SIZES)
+    return d2l.BERTClassifier(bert, num_classes, **names)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "given", "names"),
+    [
+        (3, None, d2l.LABELS),
+        (2, None, ("class 0", "class 1")),
+        (5, None, ("class 0", "class 1", "class 2", "class 3", "class 4")),
+        (2, ["entailment", "not entailment"], ("entailment", "not entailment")),
+        (3, ["yes", "maybe", "no"], ("yes", "maybe", "no")),
+    ],
+)
+def test_any_number_of_classes_works_from_dataset_to_prediction(
+    num_classes, given, names, vocab, tmp_path
+):
+    net, premises = classifier(vocab, num_classes, label_names=given), [*"abcdefgh"] * 10
+    ids = [i % 8 % num_classes for i in range(80)]
+    data = d2l.SNLIBERTDataset((premises, ["a"] * 80, ids), 16, vocab, label_names=given)
+    assert net.label_names == names
+    d2l.finetune(net, data, data, lr=3e-3, num_epochs=20, batch_size=16, precision="fp32")
+    evaluation = d2l.evaluate(net, data)
+    assert evaluation.accuracy > 0.9
+    assert evaluation.confusion.shape == (num_classes, num_classes)
+    d2l.save_classifier(tmp_path, net, vocab)
+    for model in (net, d2l.load_classifier(tmp_path)[0]):
+        assert model.label_names == names
+        assert d2l.predict_proba(model, vocab, ["a", "b"], ["a", "a"]).shape == (2, num_classes)
+        answers = [d2l.predict_snli(model, vocab, word, "a") for word in "abcdefgh"]
+        assert answers == [names[i] for i in evaluation.predictions[:8]]
+
+
+def test_a_classifier_of_an_earlier_version_has_the_books_labels(net, vocab, tmp_path):
+    d2l.save_classifier(tmp_path, net, vocab)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    assert config.pop("label_names") == list(d2l.LABELS)
+    path.write_text(json.dumps(config))
+    assert d2l.load_classifier(tmp_path)[0].label_names == d2l.LABELS
+    for wrong in (["a", "b"], ["a", "a", "b"], "abc", [1, 2, 3], 7):
+        path.write_text(json.dumps({**config, "label_names": wrong}))
+        with pytest.raises(ValueError, match=r"does not fit .*config.json"):
+            d2l.load_classifier(tmp_path)
+
+
+def test_a_network_and_a_dataset_of_other_classes_are_refused(vocab, toy_pairs):
+    hub_order = ("entailment", "neutral", "contradiction")
+    plain, named = classifier(vocab, 3), classifier(vocab, 3, label_names=hub_order)
+    ours = d2l.SNLIBERTDataset(toy_pairs, 32, vocab)
+    by_name = (*toy_pairs[:2], [d2l.LABELS[i] for i in toy_pairs[2]])
+    theirs = d2l.SNLIBERTDataset(by_name, 32, vocab, label_names=hub_order)
+    explicit = d2l.SNLIBERTDataset(by_name, 32, vocab, label_names=d2l.LABELS)
+    for net, data in ((plain, theirs), (named, ours), (named, explicit)):
+        for use in (d2l.evaluate, lambda net, data: d2l.finetune(net, data, None)):
+            with pytest.raises(ValueError, match=r"classes of the network are \(.*dataset are \('"):
+                use(net, data)
+    with pytest.raises(ValueError, match="classes of the network"):
+        d2l.finetune(plain, ours, theirs)
+    for net, data in ((plain, ours), (plain, explicit), (named, theirs)):
+        assert d2l.evaluate(net, data).labels.tolist() == data.labels.tolist()
+
+
+def test_label_names_that_cannot_be_right_are_refused(vocab):
+    with pytest.raises(ValueError, match=r"2 label names .* for 3 classes.*num_classes=2"):
+        classifier(vocab, 3, label_names=["a", "b"])
+    with pytest.raises(ValueError, match="two classes have the same name"):
+        classifier(vocab, 2, label_names=["a", "a"])
+    net = classifier(vocab, 3)
+    net.output = nn.Linear(16, 4)
+    with pytest.raises(ValueError, match=r"3 label names .* for 4 classes"):
+        d2l.predict_snli(net, vocab, "a", "b")
 
 
 def test_a_classifier_survives_its_folder(net, vocab, data, tmp_path):

@@ -129,6 +129,18 @@ def test_what_is_not_whole_is_refused_by_name(corpus, words, tmp_path, name):
         load_dataset(folder, words)
 
 
+def test_label_names_are_kept_with_a_dataset(tmp_path, words):
+    write(tmp_path, [(["a"], ["b"])] * 3)
+    assert mapped_dataset(tmp_path / "kept", tmp_path, "train", 16, words).label_names == d2l.LABELS
+    texts = ["a"] * 3
+    for names in (None, ("yes", "no")):
+        data = d2l.SNLIBERTDataset((texts, texts, [0, 1, 0]), 16, words, label_names=names)
+        save_dataset(tmp_path / "saved", data)
+        loaded = load_dataset(tmp_path / "saved", words)
+        assert loaded.label_names == names
+        assert loaded.fingerprint() == data.fingerprint()
+
+
 @pytest.mark.parametrize("described", ["{", "[]", "{}", '{"version": 0}', None])
 def test_a_description_that_cannot_be_used_is_named(corpus, words, tmp_path, described):
     folder = mapped_dataset(tmp_path, corpus, "train", 32, words).folder

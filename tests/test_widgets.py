@@ -94,6 +94,20 @@ def test_the_bars_show_what_predict_proba_gives(predictor):
     assert d2l.LABELS[np.argmax(shown(predictor))] in predictor.message.value
 
 
+@pytest.mark.parametrize("num_classes", [2, 5])
+def test_there_is_a_bar_for_each_class(vocab, num_classes):
+    names = [f"<{i}>" for i in range(num_classes)]
+    bert = d2l.BERTModel(len(vocab), dropout=0.1, **SIZES)
+    predictor = d2l.Predictor(d2l.BERTClassifier(bert, num_classes, names), vocab, *PAIR)
+    assert [bar.description for bar in predictor.bars] == names
+    np.testing.assert_allclose(shown(predictor), expected(predictor), rtol=1e-6)
+    assert predictor.answer == names[expected(predictor).argmax()]
+    predictor.button.click()
+    check_html(predictor)
+    predictor.premise.value = ""
+    assert shown(predictor) == [0.0] * num_classes
+
+
 def test_the_bars_follow_every_field(predictor):
     seen = [shown(predictor)]
     for control, value in (
@@ -226,7 +240,7 @@ def test_typed_text_is_split_as_in_snli(tiny):
     predictor = d2l.Predictor(*tiny, "It's a dog.", "A man isn't (really) here!")
     assert drawn(predictor) == [
         "<cls>", "it", "'s", "a", "dog", ".", "<sep>",
-        "a", "man", "is", "n't", "(", "really", ")", "here", "!", "<sep>",
+        "a", "man", "is", "n't", "-lrb-", "really", "-rrb-", "here", "!", "<sep>",
     ]  # fmt: skip
 
 
