@@ -107,7 +107,7 @@ def _look_up(vocab: Vocab, texts: Texts) -> tuple[np.ndarray, np.ndarray, np.nda
     """Return the ids of all texts, one after another (int32), where each starts, and its length."""
     tokens = tokens_of(vocab, texts)
     lens = np.fromiter(map(len, tokens), np.int64, len(tokens))
-    ids = np.fromiter(vocab[list(chain.from_iterable(tokens))], np.int32, lens.sum())
+    ids = np.fromiter(vocab.ids_of(chain.from_iterable(tokens)), np.int32, lens.sum())
     return ids, np.cumsum(lens) - lens, lens
 
 

@@ -3,7 +3,7 @@
 import operator
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
 
@@ -57,8 +57,12 @@ class Vocab:
     def __getitem__(self, tokens: str | Sequence[str]) -> int | list[int]:
         """Return the id of a token, or the ids of a sequence; unknown words give `<unk>`'s id."""
         if isinstance(tokens, (list, tuple)):
-            return list(map(self.token_to_idx.get, tokens, repeat(self.unk)))
+            return list(self.ids_of(tokens))
         return self.token_to_idx.get(tokens, self.unk)
+
+    def ids_of(self, tokens: Iterable[str]) -> Iterator[int]:
+        """Return the ids of many tokens one after another, without a list of them."""
+        return map(self.token_to_idx.get, tokens, repeat(self.unk))
 
     def to_tokens(self, indices: int | Sequence[int]) -> str | list[str]:
         """Return the token of an id, or the tokens of a sequence of ids."""
@@ -88,12 +92,19 @@ class Vocab:
 
     def tokenize_all(self, sentences: Iterable[str]) -> list[list[str]]:
         """Return the words of each sentence, like `tokenize`; faster for many."""
-        words = [sentence.lower().split() for sentence in sentences]
-        parts = {word: _set_apart(word) for word in set().union(*words)}
-        changed = {word: " ".join(p).lower().split() for word, p in parts.items() if p != (word,)}
+        lines = [sentence.lower().split() for sentence in sentences]
+        distinct = set().union(*lines)
+        apart = {word: _set_apart(word) for word in distinct if not word.isalpha()}
+        apart |= {word: _set_apart(word) for word in distinct & _TWO_WORDS}
+        changed = {word: " ".join(p).lower().split() for word, p in apart.items() if p != (word,)}
         if not changed:
-            return words
-        return [[part for word in line for part in changed.get(word, [word])] for line in words]
+            return lines
+        return [
+            line
+            if changed.keys().isdisjoint(line)
+            else [part for word in line for part in changed.get(word, [word])]
+            for line in lines
+        ]
 
     def split(self, words: list[str]) -> list[str]:
         """Return words as tokens: here each is one."""
@@ -148,6 +159,8 @@ def tokens_of(vocab: Vocab, texts: Iterable[str | list[str]]) -> list[list[str]]
     Raises ValueError for what is neither, and for white space in a token.
     """
     texts = list(texts)
+    if set(map(type, texts)) == {str}:
+        return vocab.tokenize_all(texts)
     for text in texts:
         if not isinstance(text, (str, list, tuple)):
             raise ValueError(f"{text!r} is not a sentence and not a list of tokens: convert it")
