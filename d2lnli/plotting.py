@@ -5,10 +5,12 @@ They know numbers, not networks. matplotlib and IPython are imported when first 
 
 import base64
 import html
+import importlib
 import inspect
 import io
 import math
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence, Sized
 
 Columns = Mapping[str, Sequence[float]]
@@ -47,6 +49,12 @@ def in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+if in_notebook():  # half a second that the first plot need not wait for
+    threading.Thread(
+        target=importlib.import_module, args=["matplotlib.backends.backend_agg"], daemon=True
+    ).start()
 
 
 class HistoryPicture(Picture):
@@ -96,9 +104,11 @@ class HistoryPicture(Picture):
             self.description = f"{epochs}: {', '.join(ends)}."
 
     def _fit(self, highest_loss: float, chance: float) -> None:
-        """Make room for the loss, in steps so that this is rare, and move the line of chance."""
-        step = 10.0 ** math.floor(math.log10(max(highest_loss, 0.01))) / 5
-        top, axes = step * max(1, math.ceil(1.05 * highest_loss / step)), self.figure.axes[0]
+        """Set the loss's axis (seldom: then all is drawn anew) and the line of chance."""
+        axes = self.figure.axes[0]
+        top = axes.get_ylim()[1]
+        if not 1.02 * highest_loss <= top <= 2.1 * max(highest_loss, 0.01):
+            top = 1.2 * max(highest_loss, 0.01)
         if (axes.get_ylim()[1], self.chance.get_ydata()[0]) != (top, chance):
             axes.set_ylim(0, top)
             self.chance.set_ydata([chance, chance])

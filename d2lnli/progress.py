@@ -13,7 +13,7 @@ from .distributed import rank, sum_over_ranks
 from .history import History, Record
 from .plotting import LivePlot, in_notebook
 
-_SHOW_EVERY = 0.7  # seconds between two pictures of a run
+_SHOW_EVERY = 0.8  # seconds between two pictures of a run
 _MOST_SHARE = 0.05  # of the time, for pictures of runs so long, or machines so busy, that they cost
 
 
