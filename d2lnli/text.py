@@ -91,20 +91,8 @@ class Vocab:
         return self.tokenize_all([sentence])[0]
 
     def tokenize_all(self, sentences: Iterable[str]) -> list[list[str]]:
-        """Return the words of each sentence, like `tokenize`; faster for many."""
-        lines = [sentence.lower().split() for sentence in sentences]
-        distinct = set().union(*lines)
-        apart = {word: _set_apart(word) for word in distinct if not word.isalpha()}
-        apart |= {word: _set_apart(word) for word in distinct & _TWO_WORDS}
-        changed = {word: " ".join(p).lower().split() for word, p in apart.items() if p != (word,)}
-        if not changed:
-            return lines
-        return [
-            line
-            if changed.keys().isdisjoint(line)
-            else [part for word in line for part in changed.get(word, [word])]
-            for line in lines
-        ]
+        """Return the words of each sentence, like `tokenize`."""
+        return [_spaced_words(sentence) for sentence in sentences]
 
     def split(self, words: list[str]) -> list[str]:
         """Return words as tokens: here each is one."""
@@ -140,7 +128,11 @@ def join_words(sentence: str) -> str:
     return _TYPED_DIFFERENTLY.sub(lambda found: _TYPED[found[0]], sentence)
 
 
-@lru_cache(maxsize=2**16)
+_MOST_REMEMBERED = 2**16
+_PLAIN: set[str] = set()  # words met before that have no parts: most of a corpus
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
 def _set_apart(word: str) -> tuple[str, ...]:
     """Return the parts of a text without white space, as the Penn Treebank writes them."""
     if word == '"':  # nobody knows whether it opens or closes
@@ -150,6 +142,16 @@ def _set_apart(word: str) -> tuple[str, ...]:
     parts = _APART.sub(lambda m: m[0] if m[1] else f" {_IN_PARSES.get(m[0], m[0])} ", word).split()
     halves = ((p[:3], p[3:]) if p.lower() in _TWO_WORDS else (p,) for p in parts)
     return tuple(chain.from_iterable(halves))
+
+
+def _spaced_words(sentence: str) -> list[str]:
+    words = sentence.lower().split()
+    if _PLAIN.issuperset(words):
+        return words
+    words = [part.lower() for word in words for part in _set_apart(word)]
+    if len(_PLAIN) < _MOST_REMEMBERED:
+        _PLAIN.update(word for word in words if _set_apart(word) == (word,))
+    return words
 
 
 def tokens_of(vocab: Vocab, texts: Iterable[str | list[str]]) -> list[list[str]]:
