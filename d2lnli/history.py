@@ -123,6 +123,8 @@ class History:
                     history.records.append(_record(row[: len(_COLUMNS)]))
                     if header == _HEADER:
                         history.num_classes = int(row[-1])
+                    if history.num_classes < 1:
+                        raise ValueError(f"{history.num_classes} classes")
                 return history
             except (TypeError, ValueError, csv.Error) as error:
                 raise ValueError(f"{path}, line {rows.line_num}: no history ({error})") from error

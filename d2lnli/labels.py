@@ -1,6 +1,6 @@
 """Labels: the names of the classes, and label ids from whatever form they come in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 
 import numpy as np
@@ -21,9 +21,11 @@ def default_label_names(num_classes: int) -> tuple[str, ...]:
 
 def checked_label_names(names: Sequence[str], num_classes: int | None = None) -> tuple[str, ...]:
     """Return label names as a tuple; ValueError unless they are different texts, one per class."""
-    if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):
+    if isinstance(names, str) or not isinstance(names, Iterable):
         raise ValueError(f"label_names={names!r}: give a list with a text for each class")
-    names = tuple(map(str, names))
+    names = tuple(names)
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError(f"label_names={names!r}: give a text for each class")
     if len(set(names)) != len(names):
         raise ValueError(f"label_names={names}: two classes have the same name, rename one")
     if len(names) != (num_classes or len(names)):

@@ -249,6 +249,7 @@ def read_only(labels: list) -> np.ndarray:
         IDS,
         tuple(IDS),
         [np.int64(i) for i in IDS],
+        [torch.tensor(i) for i in IDS],
         read_only(IDS),
         np.array(IDS, np.uint8),
         torch.tensor(IDS, dtype=torch.int32),
@@ -316,7 +317,7 @@ def test_label_names_give_ids_their_meaning():
     assert unnamed.fingerprint() != by_id.fingerprint() == by_name.fingerprint()
     with pytest.raises(ValueError, match="label of pair 0 is 2, but the 2 label names"):
         d2l.SNLIBERTDataset((texts, texts, IDS), 16, WORDS, label_names=["yes", "no"])
-    for wrong in (["a", "a", "b"], "abc", ["a", "", "b"], ["a", 1, "b"]):
+    for wrong in (["a", "a", "b"], "abc", ["a", "", "b"], ["a", 1, "b"], 7):
         with pytest.raises(ValueError, match=r"label_names|same name"):
             d2l.SNLIBERTDataset((texts, texts, IDS), 16, WORDS, label_names=wrong)
 

@@ -24,6 +24,7 @@ HEADER = "epoch,loss,train_acc,dev_acc,pairs_per_sec,epoch_loss,epoch_train_acc,
 OLD_HEADER = "epoch,loss,train_acc,dev_acc,pairs_per_sec"
 OLD_ROWS = ["1,2", "inf,1,1,1,1", "nan,1,1,1,1", "0,1,1,1,1", "1,1,1,1,-1", "1,1,1,1,x"]
 ROWS = ["1,1,1,1,1", "1,1,1,1,1,1,1", "1,1,1,1,1,1,1,x", "1,1,1,1,1,1,1,3,3", "0,1,1,1,1,1,1,3"]
+ROWS += ["1,1,1,1,1,1,1,0"]
 TEXTS = [f"{OLD_HEADER}\n{row}\n" for row in OLD_ROWS] + [f"{HEADER}\n{row}\n" for row in ROWS]
 
 
