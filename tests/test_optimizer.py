@@ -44,7 +44,7 @@ def train(net, trainer, steps, lrs, scale=1.0, clip=None):
 
 def assert_same(ours, theirs, atol=2e-6):
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(a, b, atol=atol, rtol=1e-5)
+        torch.testing.assert_close(a, b, atol=atol, rtol=5e-5)
 
 
 READS = st.lists(
