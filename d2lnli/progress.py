@@ -63,7 +63,7 @@ class Meter:
         return self._record(epoch, self._all_sums())
 
     def provisional_record(self, epoch: float) -> Record:
-        """Return the record as this rank's own pairs tell it, without a word to the others."""
+        """Estimate the record from this rank's own pairs, without waiting for the others."""
         return self._record(epoch, self.sums * (self.num_pairs / self.num_own))
 
     def _record(self, epoch: float, sums: Tensor) -> Record:
