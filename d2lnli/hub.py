@@ -91,7 +91,7 @@ def find_folder(name_or_dir: str | os.PathLike) -> Path:
     What is not there yet is downloaded.
     """
     if str(name_or_dir) in DATA_HUB:
-        return Path(download_extract(str(name_or_dir)))
+        return _extracted(str(name_or_dir))
     if str(name_or_dir).startswith("hf:"):
         return hugging_face_folder(str(name_or_dir).removeprefix("hf:"), data_dir())
     with suppress(OSError):  # a name may be longer than any folder's
@@ -119,13 +119,20 @@ def is_present(name: str) -> bool:
         return False
 
 
-def download_extract(name: str, folder: str | None = None) -> str:
+def download_extract(name: str | os.PathLike, folder: str | os.PathLike | None = None) -> str:
     """Return the folder of a hub entry, downloading and extracting its archive the first time.
 
     The folder is `folder`, or the archive's name less `.zip`; only what lies below it in the
-    archive is extracted. Raises ValueError for an unknown name, a wrong SHA-1 or an archive
-    without that folder, and OSError if the network or the disk fails.
+    archive is extracted. A folder of the reader's own is returned as it is, so that a notebook
+    takes it wherever it takes a name. Raises ValueError for an unknown name, a wrong SHA-1 or an
+    archive without that folder, and OSError if the network or the disk fails.
     """
+    if folder is None:
+        return str(find_folder(name))
+    return str(_extracted(str(name), str(folder)))
+
+
+def _extracted(name: str, folder: str | None = None) -> Path:
     url, sha1 = _address(name)
     target = _folder(url, folder)
     if not target.is_dir():
@@ -138,7 +145,7 @@ def download_extract(name: str, folder: str | None = None) -> str:
                     )
                 extract_folder(archive, target, sha1 or "")
     _check_origin(name, target, sha1)
-    return str(target)
+    return target
 
 
 def download(name: str) -> str:

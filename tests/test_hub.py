@@ -203,3 +203,9 @@ def test_ones_own_classifier_is_found_before_the_shared_one(shared_folder):
         folder.mkdir(parents=True)
         (folder / "model.safetensors").touch()
         assert hub.find_classifier(*name) == folder
+
+
+def test_download_extract_takes_a_folder_as_a_notebook_does(tmp_path):
+    assert d2l.download_extract(tmp_path) == d2l.download_extract(str(tmp_path)) == str(tmp_path)
+    with pytest.raises(ValueError, match="neither an existing folder nor a name"):
+        d2l.download_extract(tmp_path / "absent")
