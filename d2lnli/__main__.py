@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from .bert import BERTClassifier
+from .best_epoch import KEEP
 from .checkup import checkup
-from .classifiers import load_classifier, save_classifier
+from .classifiers import describe, load_classifier, save_classifier
 from .devices import PRECISIONS
 from .distributed import only_rank_0_speaks, process_group, rank, world_size
 from .evaluation import evaluate, max_positions, predict_proba
@@ -79,14 +80,19 @@ def finetune_command(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         seed=arguments.seed,
         run_dir=arguments.run_dir,
+        keep=arguments.keep,
+        patience=arguments.patience,
     )
     if history.interrupted:
-        print(f"interrupted in epoch {history.num_epochs + 1}; what was learnt so far is kept")
-    if rank() == 0:
-        save_classifier(output, net, vocab, history)
+        print(f"interrupted in epoch {history.num_epochs + 1}")
+    if history.kept_epoch:
+        print(f"kept: epoch {history.kept_epoch} of {history.num_epochs}")
     if dev_set is not None:
-        print(f"dev acc {history.last('dev_acc'):.3f}")
-    print(f"trained in {history.precision}; the classifier is in {output}")
+        print(f"dev acc {history.kept('dev_acc'):.3f}")
+    print(f"trained in {history.precision}")
+    history.made_of |= {"model": arguments.model, "corpus": arguments.data}
+    if rank() == 0:
+        print(f"the classifier is in {save_classifier(output, net, vocab, history)}")
     print(history.closing_lines("test", evaluate(net, test_set).accuracy))
     return 0
 
@@ -96,6 +102,7 @@ def predict_command(arguments: argparse.Namespace) -> int:
     named = arguments.model, arguments.data
     folder = arguments.classifier or find_classifier(*named) or classifier_dir(*named)
     net, vocab = load_classifier(folder)
+    print(describe(folder), file=sys.stderr)
     (probs,) = predict_proba(net, vocab, [arguments.premise], [arguments.hypothesis])
     print(net.label_names[probs.argmax()])
     named = zip(net.label_names, probs, strict=True)
@@ -180,6 +187,9 @@ def _add_finetune(commands: argparse._SubParsersAction, names: argparse.Argument
     option("--clip", help="largest norm of a gradient; 0: any", **fraction)
     option("--most-tokens", help="tokens that the network takes at once; fewer, less memory",
            **number)  # fmt: skip
+    option("--keep", choices=KEEP, default="last",
+           help="which epoch's weights: the last, or the best on the dev split (last)")  # fmt: skip
+    option("--patience", help="end after N epochs without a higher dev accuracy (never)", **number)
     option("--max-len", default=128, help="most tokens of a pair (128)", **number)
     option("--truncation", choices=TRUNCATIONS, default="longest_first", metavar="STRATEGY",
            help=f"of longer pairs: {', '.join(TRUNCATIONS)} (longest_first)")  # fmt: skip

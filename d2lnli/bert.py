@@ -288,6 +288,9 @@ class BERTModel(nn.Module):
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return (encoded, masked-LM logits or None, next-sentence logits)."""
         encoded, mlm_Y_hat = self.encoder(tokens, segments, valid_lens), None
+        with torch.inference_mode(False):  # what is moved may be trained again
+            for head in (self.hidden, self.mlm, self.nsp):
+                head.to(encoded.device)  # a classifier that was moved took only the encoder along
         if pred_positions is not None:
             self.require("mlm")
             mlm_Y_hat = self.mlm(encoded, pred_positions)
@@ -314,3 +317,31 @@ class BERTClassifier(nn.Module):
     def forward(self, inputs: list[Tensor]) -> Tensor:
         """Logits (batch, classes) for `[tokens, segments, valid_lens]`."""
         return self.output(self.hidden(self.encoder.encode_cls(*inputs)))
+
+
+def unwrapped(net: nn.Module) -> nn.Module:
+    """Return the network inside what torch.compile, DataParallel and DDP put around it."""
+    while True:
+        if "_orig_mod" in net._modules:
+            net = net._modules["_orig_mod"]
+        elif isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            net = net.module
+        else:
+            return net
+
+
+def label_names_of(net: nn.Module) -> tuple[str, ...]:
+    """Return what a classifier's outputs stand for, in their order.
+
+    Their number is that of its last linear layer: what stands in `net.output` may have others.
+    """
+    net = unwrapped(net)
+    names = getattr(net, "label_names", None)
+    sizes = [layer.out_features for layer in net.output.modules() if hasattr(layer, "out_features")]
+    if not (sizes or names):
+        raise ValueError(
+            f"{type(net).__name__}.output has no linear layer that tells the number of classes: "
+            "name them in net.label_names"
+        )
+    num_classes = sizes[-1] if sizes else None
+    return checked_label_names(names or default_label_names(sizes[-1]), num_classes)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import nn
 
-from .bert import BERTClassifier, BERTModel
+from .bert import BERTClassifier, BERTModel, label_names_of, unwrapped
 from .files import alone
 from .history import History
-from .labels import label_names_of
 from .layouts.book import read_vocab
 from .layouts.files import read_json
 from .text import Vocab
@@ -27,16 +27,24 @@ _HALF, _WHOLE = ".half", ".whole"  # where new files are written, and wait to re
 
 def save_classifier(
     folder: str | os.PathLike, net: nn.Module, vocab: Vocab, history: History | None = None
-) -> None:
-    """Write a classifier and its vocabulary; an old one goes once the new is whole.
+) -> Path:
+    """Write a classifier and its vocabulary, and return where; an old one goes once it is whole.
 
-    `net` is a `BERTClassifier`, or a class of the reader's own with the same three parts. The
-    `history` of its training is written beside them.
+    `net` is a `BERTClassifier`, or a class of the reader's own with the same three parts; one with
+    other parts, which `load_classifier` could not read back, is refused. The `history` of its
+    training is written beside them, and what it was trained on with them. If the history was
+    interrupted, the folder is `<folder>-interrupted`: what is not finished replaces nothing.
     """
-    folder = Path(folder)
+    folder, net = Path(folder), unwrapped(net)
     config = classifier_config(net)
+    _check_parts(net, config)
     if isinstance(vocab, WordPieceVocab):
         config["wordpiece"] = vocab.settings
+    if history is not None:
+        told = {"interrupted": history.interrupted, "made": time.strftime("%Y-%m-%d %H:%M")}
+        config["made_of"] = {**history.made_of, **told}
+        if history.interrupted:
+            folder = folder.with_name(f"{folder.name}-interrupted")
     try:
         with alone(folder / "model.safetensors"):
             _take_over(folder)
@@ -51,6 +59,7 @@ def save_classifier(
             f"cannot write the classifier to {folder} ({error}): free some space, give another "
             "folder, or set D2LNLI_DATA_DIR to one that you may write to"
         ) from error
+    return folder
 
 
 def classifier_config(net: nn.Module) -> dict:
@@ -59,11 +68,61 @@ def classifier_config(net: nn.Module) -> dict:
     return {**net.encoder.config, "num_classes": len(names), "label_names": list(names)}
 
 
+def read_made_of(folder: str | os.PathLike) -> dict:
+    """Return what a classifier was trained on, how and when; earlier versions did not write it.
+
+    Raises FileNotFoundError if there is no classifier.
+    """
+    return read_json(_current(Path(folder), "config.json"), dict).get("made_of", {})
+
+
+def describe(folder: str | os.PathLike) -> str:
+    """Say in a line which classifier a folder holds, and when it was made."""
+    kept = read_made_of(folder)
+    if "pairs" not in kept:
+        return f"the classifier {Path(folder).name}, which does not tell what it was trained on"
+    end = " (interrupted)" if kept["interrupted"] else ""
+    pairs = f"{kept['pairs']:,} pairs"
+    return f"the classifier {Path(folder).name}, fine-tuned on {pairs}, {kept['made']}{end}"
+
+
+def _built(config: dict) -> BERTClassifier:
+    """Build the network of a configuration, with random weights."""
+    config = {name: value for name, value in config.items() if name not in ("made_of", "wordpiece")}
+    labels = config.pop("num_classes"), config.pop("label_names", None)
+    return BERTClassifier(BERTModel(**config), *labels)
+
+
+def _check_parts(net: nn.Module, config: dict) -> None:
+    """Raise ValueError if a network is another than the one that is built from its sizes."""
+    with torch.device("meta"):
+        plain = _built(config)
+    for parts in (_parameters, _layers):
+        theirs, ours = parts(net), parts(plain)
+        if differing := [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]:
+            raise ValueError(
+                f"load_classifier could not read this {type(net).__name__} back, which differs "
+                f"from a BERTClassifier in {', '.join(differing)}: keep its weights with "
+                "torch.save(net.state_dict(), file), and build it yourself to load them"
+            )
+
+
+def _parameters(net: nn.Module) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in net.state_dict().items()}
+
+
+def _layers(net: nn.Module) -> dict[str, str]:
+    """Tell the layers by what they are; dropout does nothing in what is read back."""
+    leaves = ((name, part) for name, part in net.named_modules() if not [*part.children()])
+    return {name: repr(part) for name, part in leaves if not isinstance(part, nn.Dropout)}
+
+
 def _write(
     folder: Path, config: dict, vocab: Vocab, net: nn.Module, history: History | None
 ) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(config, indent=2, default=lambda number: number.item())
+    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
     (folder / "vocab.json").write_text(json.dumps(vocab.idx_to_token), encoding="utf-8")
     safetensors.torch.save_file(tensors, folder / "model.safetensors")
     # safetensors keeps its files to their owner; a class reads what its teacher made
@@ -133,8 +192,7 @@ def _read(folder: Path) -> tuple[BERTClassifier, Vocab]:
     config = read_json(config_path, dict)
     try:
         vocab = _read_vocab(vocab_path, config.pop("wordpiece", None))
-        labels = config.pop("num_classes"), config.pop("label_names", None)
-        net = BERTClassifier(BERTModel(**config), *labels)
+        net = _built(config)
         net.load_state_dict(safetensors.torch.load_file(path))
     except safetensors.SafetensorError as error:
         raise ValueError(

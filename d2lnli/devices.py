@@ -4,11 +4,14 @@ import functools
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def try_all_gpus() -> list[torch.device]:
@@ -61,9 +64,13 @@ def choose_precision(precision: str, device: torch.device) -> str:
     return precision
 
 
-def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """Return the context in which a network computes in this precision."""
-    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32")
+@contextmanager
+def autocast(precision: str, device: torch.device) -> Iterator[None]:
+    """Let a network compute in this precision inside the `with` block."""
+    # cuDNN would plan its attention anew for every shape, which takes longer than many steps
+    kernels = sdpa_kernel(_ATTENTION) if device.type == "cuda" else nullcontext()
+    with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32"), kernels:
+        yield
 
 
 @functools.cache

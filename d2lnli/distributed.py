@@ -202,6 +202,8 @@ def data_parallel(
     """
     if world_size() == 1:
         return net
+    if isinstance(net, (nn.DataParallel, DistributedDataParallel)):
+        net = net.module  # one process drives one device, and joins the others itself
     apart = list(apart)
     for parameter in apart:
         parameter.requires_grad_(False)

@@ -15,6 +15,7 @@ from .truncation import Kept, cut
 
 Texts = Sequence[str | list[str]]
 _PAIRS_AT_ONCE = 2_000  # so many fit the caches with their words
+_PAIRS_IN_PART = 50_000
 _PAIRS_PER_WORKER = 500_000  # fewer are encoded sooner than a process starts
 
 
@@ -35,6 +36,14 @@ class EncodedPairs(NamedTuple):
         """How many bytes the arrays take."""
         return sum(array.nbytes for array in self)
 
+    def parts(self) -> Iterator["EncodedPairs"]:
+        """Yield the pairs, many at a time; the ids of each part stand one after another."""
+        for i in range(0, len(self.starts), _PAIRS_IN_PART):
+            starts, premise_kept, lens = (array[i : i + _PAIRS_IN_PART] for array in self[1:])
+            yield EncodedPairs(
+                self.ids[ranges(starts, lens)], np.cumsum(lens) - lens, premise_kept, lens
+            )
+
 
 def encode_pairs(
     premises: Texts,
@@ -52,10 +61,10 @@ def encode_pairs(
     slices = ([side[i : i + _PAIRS_AT_ONCE] for i in firsts] for side in (premises, hypotheses))
     num_workers = min(num_workers, len(premises) // _PAIRS_PER_WORKER)
     if num_workers < 2:
-        return _join(map(encode, firsts, *slices))
+        return join(map(encode, firsts, *slices))
     try:
         with ProcessPoolExecutor(num_workers) as pool:
-            return _join(pool.map(encode, firsts, *slices, chunksize=10))
+            return join(pool.map(encode, firsts, *slices, chunksize=10))
     except BrokenProcessPool as error:
         raise OSError(
             "a worker process ended early: in a script, build the dataset below "
@@ -63,7 +72,7 @@ def encode_pairs(
         ) from error
 
 
-def _join(parts: Iterator[EncodedPairs]) -> EncodedPairs:
+def join(parts: Iterator[EncodedPairs]) -> EncodedPairs:
     """Put parts one after another as they come, so that no two copies of all are in memory."""
     wholes = array("i"), array("q"), array("q"), array("q")
     for part in parts:

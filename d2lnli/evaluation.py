@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .bert import BERTEncoder
+from .bert import BERTEncoder, label_names_of, unwrapped
 from .devices import autocast, choose_precision
 from .distributed import rank, sum_over_ranks, world_size
-from .labels import default_label_names, label_names_of
+from .labels import default_label_names
 from .minibatches import LengthBuckets
-from .snli import SNLIBERTDataset, TokenPairs
+from .snli import SNLIBERTDataset, TokenPairs, as_pairs
 from .text import Vocab
 
 
@@ -123,6 +123,7 @@ def evaluate(
 
     Under torchrun all processes call it together, and each classifies its share.
     """
+    dataset = as_pairs(dataset)
     check_fits(net, dataset)
     logits = _logits(net, dataset, batch_size, precision, rank(), world_size())
     return Evaluation(sum_over_ranks(logits), dataset.labels)
@@ -176,16 +177,20 @@ def accuracy_on(net: nn.Module, batches: DataLoader) -> float:
 
 def max_positions(net: nn.Module) -> int:
     """Return the length of the longest input that a network can take."""
-    return net.encoder.config["max_len"]
+    return unwrapped(net).encoder.config["max_len"]
 
 
 def check_fits(net: nn.Module, pairs: TokenPairs) -> None:
     """Raise ValueError if a network cannot take a dataset's ids, positions or labels."""
-    if not isinstance(getattr(net, "encoder", None), BERTEncoder):
+    inside = unwrapped(net)
+    if not (
+        isinstance(getattr(inside, "encoder", None), BERTEncoder) and hasattr(inside, "output")
+    ):
         raise ValueError(
-            f"{type(net).__name__} has no BERTEncoder: use a BERTClassifier or the like"
+            f"{type(inside).__name__} is not a BERTEncoder with a layer `output` for the classes: "
+            "use a BERTClassifier or the like"
         )
-    words, positions = net.encoder.config["vocab_size"], max_positions(net)
+    words, positions = inside.encoder.config["vocab_size"], max_positions(net)
     if len(pairs.vocab) != words:
         raise ValueError(
             f"the dataset's vocabulary has {len(pairs.vocab)} words, but the model's embedding has "
@@ -196,7 +201,7 @@ def check_fits(net: nn.Module, pairs: TokenPairs) -> None:
             f"the dataset has max_len={pairs.max_len}, but the model has {positions} positions: "
             f"build it with max_len={positions} or less"
         )
-    num_classes, labels = net.output.out_features, getattr(pairs, "labels", torch.zeros(1))
+    num_classes, labels = len(label_names_of(net)), getattr(pairs, "labels", torch.zeros(1))
     if not 0 <= labels.min() <= labels.max() < num_classes:
         raise ValueError(
             f"the labels run from {labels.min():.0f} to {labels.max():.0f}, but the model has "
@@ -251,7 +256,7 @@ def _logits(
     """
     device = next(net.parameters()).device
     batches = list(LengthBuckets(pairs.valid_lens, batch_size))[first::step]
-    in_order = torch.zeros(len(pairs), net.output.out_features)
+    in_order = torch.zeros(len(pairs), len(label_names_of(net)))
     if not batches:
         return in_order
     with evaluating(net), autocast(choose_precision(precision, device), device):

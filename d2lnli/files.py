@@ -53,7 +53,7 @@ def alone(path: Path, wait: bool = True) -> Iterator[None]:
             raise BlockingIOError(
                 f"another process is at work on {path}: wait for its end, or take another folder"
             ) from None
-        print(f"waiting for another process that is at work on {path.name}")
+        print(f"waiting for another process that is at work on {path.name}", flush=True)
         lock.acquire()
     try:
         yield

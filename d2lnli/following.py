@@ -40,7 +40,8 @@ class LaunchedRun(History):
 
     records, device = _when_ended("records"), _when_ended("device")
     precision, interrupted = _when_ended("precision"), _when_ended("interrupted")
-    num_classes = _when_ended("num_classes")
+    num_classes, made_of = _when_ended("num_classes"), _when_ended("made_of")
+    kept_epoch = _when_ended("kept_epoch")
 
     def __init__(
         self,

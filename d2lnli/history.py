@@ -44,7 +44,8 @@ class Record:
 class History:
     """The points of a training run, in order; `dev_acc` is nan where it was not measured.
 
-    `num_classes` tells which accuracy is chance.
+    `num_classes` tells which accuracy is chance, `made_of` the training set and the settings. The
+    network has the weights of epoch `kept_epoch`; None: of the last step.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -52,6 +53,8 @@ class History:
     precision: str = "fp32"
     interrupted: bool = False
     num_classes: int = len(LABELS)
+    made_of: dict = field(default_factory=dict)
+    kept_epoch: int | None = None
 
     def column(self, name: str) -> list[float]:
         """Return one quantity at every point, such as `column('loss')`."""
@@ -87,6 +90,11 @@ class History:
     def last(self, name: str) -> float:
         """Return the last measured value of one quantity, nan if there is none."""
         return next((v for v in reversed(self.column(name)) if not math.isnan(v)), math.nan)
+
+    def kept(self, name: str) -> float:
+        """Return the last measured value of one quantity for the weights that the network has."""
+        records = [r for r in self.records if self.kept_epoch in (None, r.epoch)]
+        return History(records).last(name)
 
     def plot(self) -> Picture:
         """Draw loss and accuracies against epochs."""
@@ -131,11 +139,11 @@ class History:
 
     def closing_lines(self, split: str = "dev", accuracy: float | None = None) -> str:
         """Return the two lines in which the book sums up a run; dev accuracy unless given."""
-        accuracy = self.last("dev_acc") if accuracy is None else accuracy
+        accuracy = self.kept("dev_acc") if accuracy is None else accuracy
         measured = "" if math.isnan(accuracy) else f", {split} acc {accuracy:.3f}"
         return (
-            f"loss {self.last('epoch_loss'):.3f}, "
-            f"train acc {self.last('epoch_train_acc'):.3f}{measured}\n"
+            f"loss {self.kept('epoch_loss'):.3f}, "
+            f"train acc {self.kept('epoch_train_acc'):.3f}{measured}\n"
             f"{self.pairs_per_sec:.1f} examples/sec on {self.device}"
         )
 

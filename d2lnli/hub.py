@@ -5,6 +5,7 @@ import os
 import tempfile
 import urllib.parse
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -55,24 +56,28 @@ def data_dir() -> Path:
         raise ValueError(f"D2LNLI_DATA_DIR={chosen}: {error} Give the whole path") from error
 
 
-def classifier_dir(model: str, corpus: str) -> Path:
+def classifier_dir(model: str | os.PathLike, corpus: str | os.PathLike) -> Path:
     """Return where the classifier fine-tuned from `model` on `corpus` is kept by default.
 
-    Each is a name or a folder, of which the last part counts. In a data folder that may only be
-    read, as a class's, nobody's classifier can be kept: it goes to the user's cache folder.
+    Each is a name or a folder; a folder's last part is used, with a mark of its path. In a data
+    folder that may only be read, as a class's, nobody's classifier can be kept: it goes to the
+    user's cache folder.
     """
     name = _classifier_name(model, corpus)
     folder = data_dir() / "classifiers" / name
     return folder if is_writable(folder) else _cache_dir() / "classifiers" / name
 
 
-def find_classifier(model: str, corpus: str) -> Path | None:
+def classifier_dirs(model: str | os.PathLike, corpus: str | os.PathLike) -> list[Path]:
+    """Return where that classifier may be: one's own place, and the data folder's after it."""
+    shared = data_dir() / "classifiers" / _classifier_name(model, corpus)
+    return list(dict.fromkeys([classifier_dir(model, corpus), shared]))
+
+
+def find_classifier(model: str | os.PathLike, corpus: str | os.PathLike) -> Path | None:
     """Return where that classifier is: one's own, else the data folder's, else None."""
-    own, name = classifier_dir(model, corpus), _classifier_name(model, corpus)
-    for folder in (own, data_dir() / "classifiers" / name):
-        if (folder / "model.safetensors").is_file():
-            return folder
-    return None
+    folders = classifier_dirs(model, corpus)
+    return next((folder for folder in folders if (folder / "model.safetensors").is_file()), None)
 
 
 def is_writable(folder: Path) -> bool:
@@ -192,10 +197,16 @@ def _cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("d2lnli", appauthor=False))
 
 
-def _classifier_name(model: str, corpus: str) -> str:
-    if model.startswith("hf:"):  # names of the hub are told apart by their first half too
-        model = model.removeprefix("hf:").replace("/", "--")
-    return "-".join(Path(part).resolve().name for part in (model, corpus))
+def _classifier_name(*parts: str | os.PathLike) -> str:
+    return "-".join(_short_name(str(part)) for part in parts)
+
+
+def _short_name(name: str) -> str:
+    """Return what tells a name, or a folder, from any other; it can be part of a file's name."""
+    if name in DATA_HUB or name.startswith("hf:"):
+        return name.removeprefix("hf:").replace("/", "--")
+    path = Path(name).resolve()
+    return f"{path.name}-{zlib.crc32(os.fsencode(path)):08x}"
 
 
 def _address(name: str) -> tuple[str, str | None]:

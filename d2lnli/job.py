@@ -35,8 +35,9 @@ def _work(folder: Path) -> None:
     settings = {**job["settings"], "run_dir": folder.parent}
     history = finetune(net, data["train"], data.get("dev"), **settings)
     if rank() == 0:
-        save_classifier(folder / "net", net, vocab, history)
-        told = {name: getattr(history, name) for name in ("device", "precision", "interrupted")}
+        save_classifier(folder / "net", net, vocab)
+        history.save(folder / "net" / "history.csv")
+        told = {name: value for name, value in vars(history).items() if name != "records"}
         text = json.dumps(told)
         replace_file(folder / OUTCOME, lambda path: path.write_text(text, encoding="utf-8"))
 

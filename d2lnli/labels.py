@@ -5,7 +5,7 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 LABELS = ("entailment", "contradiction", "neutral")
 """The three classes, in the book's order: a label id is an index into them.
@@ -34,13 +34,6 @@ def checked_label_names(names: Sequence[str], num_classes: int | None = None) ->
             f"give one name per class, or num_classes={len(names)}"
         )
     return names
-
-
-def label_names_of(net: nn.Module) -> tuple[str, ...]:
-    """Return what a classifier's outputs stand for, in their order."""
-    num_classes = net.output.out_features
-    names = getattr(net, "label_names", None) or default_label_names(num_classes)
-    return checked_label_names(names, num_classes)
 
 
 def label_ids(labels: Sequence | Tensor, names: tuple[str, ...] | None = None) -> Tensor:

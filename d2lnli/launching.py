@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from .bert import BERTClassifier, BERTModel
+from .bert import BERTClassifier, BERTModel, unwrapped
 from .classifiers import classifier_config, save_classifier
 from .files import is_taken
 from .following import JOB, LOG, STARTING, LaunchedRun
@@ -41,6 +41,7 @@ def launch_run(
     If the same run is still at work in `run_dir`, since before this kernel was started, it is
     followed instead.
     """
+    net = unwrapped(net)
     config = classifier_config(net)
     _check_plain(net, **config)
     environment = _environment(devices)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .bert import BERTClassifier
+from .bert import BERTClassifier, unwrapped
+from .best_epoch import BestEpoch
 from .devices import autocast, is_out_of_memory
 from .distributed import (
     Agreement,
@@ -23,21 +24,23 @@ from .distributed import (
 )
 from .evaluation import to_device
 from .history import History, Record
-from .optimizer import RowAdam, clip_gradients
+from .optimizer import RowAdam, catch_up_saved, clip_gradients
 from .plotting import LivePlot
 from .progress import Meter, Progress
 from .runs import RunFolder
 from .stop_button import StopButton
 
 _LOOK_EVERY = 16  # minibatches: whether the loss is still a number
+_STATEFUL = ("net", "trainer", "scaler", "best")
 
 
 class Training:
     """A training that can be stopped, written down and gone on with after any minibatch.
 
     `loss` gives one value for each example, whose sum is minimized, or the mean. `lr_at` gives the
-    learning rate of a step, `most_tokens` how many go through the network at once. Under torchrun
-    all ranks make one, with their shares of the same minibatches, and do the same at the same time.
+    learning rate of a step, `most_tokens` how many go through the network at once, `keep` and
+    `patience` which epoch is kept and when training ends without a better one. Under torchrun all
+    ranks make one, with their shares of the same minibatches, and do the same at the same time.
     """
 
     def __init__(
@@ -52,15 +55,18 @@ class Training:
         clip: float | None = None,
         precision: str = "fp32",
         seed: int | None = None,
+        keep: str = "last",
+        patience: int | None = None,
     ):
-        self.net, self.batches, self.loss, self.trainer = net, batches, loss, trainer
+        self.net, self.batches, self.loss, self.trainer = unwrapped(net), batches, loss, trainer
         self.mean, self.most_tokens, self.lr_at, self.clip = mean, most_tokens, lr_at, clip
         self.precision, self.seed = precision, seed
         self.device = next(net.parameters()).device
         own = [trainer.embedding.weight] if isinstance(trainer, RowAdam) else []
-        self.parallel = data_parallel(net, own, some_unused=type(net) is not BERTClassifier)
+        self.parallel = data_parallel(net, own, some_unused=type(self.net) is not BERTClassifier)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.epoch, self.done, self.meter = 0, 0, Meter(self.device)
+        self.best = BestEpoch(self.net, keep, patience)
         self.random: tuple | None = None  # to go on with, once the minibatches done are skipped
         self.kept = ""  # what is said of the run folder when training fails
 
@@ -70,7 +76,7 @@ class Training:
         cuda_random = torch.cuda.get_rng_state(self.device) if cuda else torch.empty(0).byte()
         random = self.random or (torch.get_rng_state(), cuda_random)
         return {
-            **{name: getattr(self, name).state_dict() for name in ("net", "trainer", "scaler")},
+            **{name: getattr(self, name).state_dict() for name in _STATEFUL},
             "epoch": self.epoch,
             "done": self.done,
             "meter": self.meter.state(),
@@ -87,8 +93,12 @@ class Training:
             raise ValueError(f"it has {state['done']} of {len(self.batches)} minibatches")
         if len(state["meter"][0]) != 2:
             raise ValueError("its means are of another kind")
-        for name in ("net", "trainer", "scaler"):
-            getattr(self, name).load_state_dict(state[name])
+        if not isinstance(self.trainer, RowAdam):
+            names = [name for name, _ in self.net.named_parameters()]
+            catch_up_saved(state["net"], state["trainer"], names)
+        for name in _STATEFUL:
+            if name in state:  # earlier versions knew of no best epoch
+                getattr(self, name).load_state_dict(state[name])
         self.epoch, self.done = state["epoch"], state["done"]
         self.meter = Meter(self.device, *state["meter"])
         if len(random) == world_size():  # else the ranks' dropout begins anew
@@ -126,7 +136,7 @@ class Training:
             StopButton(shared) as button,
         ):
             try:
-                while self.epoch < num_epochs:
+                while self.epoch < num_epochs and not self.best.is_long_ago(self.epoch):
                     for _ in self.rest_of_epoch(progress, button):
                         if run and run.is_to_stop():
                             button.pressed = True
@@ -143,6 +153,7 @@ class Training:
                     with button.held():
                         progress.report(dataclasses.replace(record, dev_acc=dev_acc))
                         self.epoch, self.done = self.epoch + 1, 0
+                        self.best.note(self.epoch, dev_acc)
                         save()
             except KeyboardInterrupt:
                 if shared and not stop:  # pressed twice: the others know nothing of it

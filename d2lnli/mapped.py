@@ -58,7 +58,8 @@ def mapped_dataset(
     with _writing(folder), alone(folder):
         if not folder.is_dir():
             pairs = snli_pairs(data_dir, is_train, max_examples)
-            _build(folder, _encoded(pairs, max_len, vocab, truncation), max_len, vocab, LABELS)
+            parts = _encoded(pairs, max_len, vocab, truncation)
+            _build(folder, parts, max_len, vocab, LABELS, truncation)
     return load_dataset(folder, vocab)
 
 
@@ -67,8 +68,11 @@ def save_dataset(folder: str | Path, dataset: SNLIBERTDataset) -> None:
     folder = Path(folder)
     with _writing(folder), alone(folder):
         shutil.rmtree(folder, ignore_errors=True)
-        whole = dataset.encoded, dataset.labels.numpy()
-        _build(folder, [whole], dataset.max_len, dataset.vocab, dataset.label_names)
+        parts = dataset.encoded.parts()
+        labels = iter(dataset.labels.numpy())
+        labelled = ((part, np.fromiter(labels, np.int64, len(part.starts))) for part in parts)
+        settings = dataset.max_len, dataset.vocab, dataset.label_names, dataset.truncation
+        _build(folder, labelled, *settings)
 
 
 def load_dataset(folder: str | Path, vocab: Vocab) -> SNLIBERTDataset:
@@ -94,7 +98,8 @@ def load_dataset(folder: str | Path, vocab: Vocab) -> SNLIBERTDataset:
     except ValueError as error:
         raise ValueError(f"{error}: {way_out}") from error
     labels = torch.from_numpy(arrays.pop("labels"))
-    dataset = SNLIBERTDataset.of_encoded(EncodedPairs(**arrays), labels, max_len, vocab, names)
+    encoded, truncation = EncodedPairs(**arrays), described.get("truncation")
+    dataset = SNLIBERTDataset.of_encoded(encoded, labels, max_len, vocab, names, truncation)
     dataset.folder = path.parent.absolute()
     return dataset
 
@@ -132,6 +137,7 @@ def _build(
     max_len: int,
     vocab: Vocab,
     label_names: tuple[str, ...] | None,
+    truncation: str | None,
 ) -> None:
     """Write encoded pairs, part after part; the folder takes its name once it is whole."""
     half = folder.with_name(f".{folder.name}.half")
@@ -156,6 +162,7 @@ def _build(
             "num_tokens": num_tokens,
             "max_len": max_len,
             "label_names": label_names,
+            "truncation": truncation,
             "vocab": _vocab_checksum(vocab),
             "checksums": checksums,
         }

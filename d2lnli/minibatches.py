@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from .snli import SNLIBERTDataset
+from .snli import SNLIBERTDataset, as_pairs
 
 NO_LABEL = -100
 """A label that torch's cross-entropy passes over: no loss, no gradient."""
@@ -56,6 +56,7 @@ def bucketed_loader(
 
     Within each the pairs stand in order of length. `pin_memory` is for what goes to a GPU.
     """
+    dataset = as_pairs(dataset)
     return _bucketed(dataset.minibatch, dataset, batch_size, shuffle, seed, pin_memory)
 
 

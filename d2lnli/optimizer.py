@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from .bert import unwrapped
 from .distributed import from_all_ranks, world_size
 
 _MANY_ROWS = 10_000  # an embedding with fewer is updated sooner whole
@@ -20,7 +21,7 @@ _MEMORY = 400  # steps after which momentum, at 0.9 a step, moves a float no mor
 
 def adam(net: nn.Module, lr: float) -> AbstractContextManager[torch.optim.Adam]:
     """Return a context that gives torch's Adam, in its fastest form for a `BERTClassifier`."""
-    embedding = net.encoder.token_embedding
+    embedding = unwrapped(net).encoder.token_embedding
     weight = embedding.weight
     if weight.is_cpu and weight.requires_grad and len(weight) >= _MANY_ROWS:
         return RowAdam(net.parameters(), embedding, lr)
@@ -35,6 +36,24 @@ def clip_gradients(parameters: Iterable[nn.Parameter], largest_norm: float) -> N
     factor = (largest_norm / (norm + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(factor)
+
+
+def catch_up_saved(weights: dict, state: dict, names: list[str]) -> None:
+    """Make good, in the saved weights and the saved state of an Adam, what rows have missed.
+
+    So that an optimizer which knows nothing of them can go on; `names` are those of the parameters,
+    in order. Nothing happens to the state of an Adam that is not a `RowAdam`.
+    """
+    if "rows" not in state:
+        return
+    name = "encoder.token_embedding.weight"
+    number = names.index(name)
+    embedding = nn.Embedding.from_pretrained(weights[name], freeze=False)  # in the same memory
+    rows = RowAdam([embedding.weight], embedding, lr=0.0)
+    group = {**state["param_groups"][0], "params": [0]}
+    rows.load_state_dict({**state, "state": {0: state["state"][number]}, "param_groups": [group]})
+    rows.catch_up()
+    state["state"][number] = rows.state[embedding.weight]
 
 
 class RowAdam(torch.optim.Adam):

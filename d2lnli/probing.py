@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .bert import BERTClassifier, BERTModel
+from .bert import BERTClassifier, BERTModel, unwrapped
 from .evaluation import evaluating, max_positions, predict_proba, to_device
 from .snli import TokenPairs
 from .text import Vocab, get_tokens_and_segments, tokens_of
@@ -15,6 +15,7 @@ def fill_mask(
     bert: BERTModel, vocab: Vocab, sentence: str | list[str], k: int = 5
 ) -> list[tuple[str, float]]:
     """Return the `k` most probable words for the first `<mask>` of a sentence, best first."""
+    bert = unwrapped(bert)
     bert.require("mlm")
     tokens, segments = get_tokens_and_segments(tokens_of(vocab, [sentence])[0])
     ids, mask = vocab[tokens], vocab["<mask>"]
@@ -34,6 +35,7 @@ def next_sentence_proba(
     bert: BERTModel, vocab: Vocab, first: str | list[str], second: str | list[str]
 ) -> float:
     """Return the probability that the second sentence follows the first."""
+    bert = unwrapped(bert)
     bert.require("hidden")
     bert.require("nsp")
     with evaluating(bert):
@@ -53,7 +55,7 @@ def attention(
     """
     inputs = _inputs(bert, vocab, premise, hypothesis)
     with evaluating(bert):
-        weights = bert.encoder.attention_weights(*inputs)
+        weights = unwrapped(bert).encoder.attention_weights(*inputs)
     return vocab.to_tokens(inputs[0][0].tolist()), weights[:, 0].cpu().numpy()
 
 

@@ -20,6 +20,7 @@ from .layouts.files import read_torch
 CHECKPOINT, HISTORY, STOP = "checkpoint.pt", "history.csv", "stop"
 LAUNCHED, PROVISIONAL = "launched", "provisional.csv"
 _VERSION = 3
+_FORMERLY = {"keep": "last", "patience": None}  # what checkpoints of earlier versions do not tell
 _EVERY = 180.0  # seconds between two checkpoints, if no epoch ends before
 _LOOK_EVERY = 0.5  # seconds, for the file `stop`: a folder may be far away
 
@@ -58,7 +59,7 @@ class RunFolder:
     @property
     def settings(self) -> dict:
         """The settings of the run that the folder holds; none if it holds none."""
-        return self.state["settings"] if self.state else {}
+        return {**_FORMERLY, **self.state["settings"]} if self.state else {}
 
     def go_on(self, settings: dict, training: Resumable, history: History) -> None:
         """Put a training and its history back to the checkpoint, if there is one.

@@ -1,5 +1,6 @@
 """SNLI: reading its files, and the fine-tuning dataset that BERT learns from."""
 
+import copy
 import re
 import sys
 import warnings
@@ -12,14 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
-from .encoding import EncodedPairs, encode_pairs, ranges
+from .encoding import EncodedPairs, encode_pairs, join, ranges
 from .labels import LABELS, checked_label_names, label_ids
 from .text import Vocab
 
 _MOST_UNKNOWN = 0.1  # of a dataset's tokens; with more, something is probably wrong
-_TOKENS_AT_ONCE = 1_000_000
 
 
 def read_snli(
@@ -159,10 +159,13 @@ class TokenPairs:
         if not premises:
             raise ValueError("there are no pairs: give at least one premise and one hypothesis")
         encoded = encode_pairs(premises, hypotheses, max_len, vocab, truncation, num_workers)
-        self._hold(encoded, max_len, vocab)
+        self._hold(encoded, max_len, vocab, truncation)
 
-    def _hold(self, encoded: EncodedPairs, max_len: int, vocab: Vocab) -> None:
+    def _hold(
+        self, encoded: EncodedPairs, max_len: int, vocab: Vocab, truncation: str | None
+    ) -> None:
         self.max_len, self.vocab, self.encoded = max_len, vocab, encoded
+        self.truncation = truncation  # None: datasets cut in different ways were joined
 
     def __len__(self) -> int:
         return len(self.encoded.valid_lens)
@@ -183,7 +186,10 @@ class TokenPairs:
 
     def fingerprint(self) -> int:
         """Return a number that tells this dataset's contents from another's."""
-        return zlib.crc32(self.encoded.premise_kept, zlib.crc32(self.encoded.ids))
+        ids = 0
+        for part in self.encoded.parts():
+            ids = zlib.crc32(part.ids, ids)
+        return zlib.crc32(self.encoded.premise_kept, ids)
 
     @property
     def valid_lens(self) -> Tensor:
@@ -242,10 +248,11 @@ class SNLIBERTDataset(TokenPairs, Dataset):
         max_len: int,
         vocab: Vocab,
         label_names: tuple[str, ...] | None = None,
+        truncation: str | None = None,
     ) -> "SNLIBERTDataset":
         """Return a dataset of pairs that were encoded before, with label ids (n,), int64."""
         dataset = cls.__new__(cls)
-        dataset._hold(encoded, max_len, vocab)
+        dataset._hold(encoded, max_len, vocab, truncation)
         dataset._label(labels, label_names)
         return dataset
 
@@ -261,10 +268,9 @@ class SNLIBERTDataset(TokenPairs, Dataset):
 
     def unknown_share(self) -> float:
         """Return which share of the tokens, without `<cls>` and `<sep>`, is unknown."""
-        ids, unk = self.encoded.ids, self.vocab.unk
-        parts = (ids[i : i + _TOKENS_AT_ONCE] for i in range(0, len(ids), _TOKENS_AT_ONCE))
-        unknown = sum(np.count_nonzero(part == unk) for part in parts)
-        return unknown / (len(ids) - 3 * len(self))
+        parts = (part.ids for part in self.encoded.parts())
+        unknown = sum(np.count_nonzero(ids == self.vocab.unk) for ids in parts)
+        return unknown / (int(self.encoded.valid_lens.sum()) - 3 * len(self))
 
     def __getitem__(self, index: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
         token_ids, segments, valid_lens = self.inputs([range(len(self))[index]], self.max_len)
@@ -279,3 +285,63 @@ class SNLIBERTDataset(TokenPairs, Dataset):
     def minibatch(self, indices: Sequence[int]) -> tuple[list[Tensor], Tensor]:
         """Return `([token_ids, segments, valid_lens], labels)` padded to the longest of them."""
         return self.inputs(indices), self.labels[indices]
+
+
+def as_pairs(dataset: Dataset) -> SNLIBERTDataset:
+    """Return what torch's Subset, random_split or ConcatDataset made of datasets as one dataset.
+
+    Raises ValueError if it is made of others than `SNLIBERTDataset`, or of such as do not fit.
+    """
+    if isinstance(dataset, SNLIBERTDataset):
+        return dataset
+    if isinstance(dataset, Subset):
+        return _selected(as_pairs(dataset.dataset), np.asarray(dataset.indices, np.int64))
+    if isinstance(dataset, ConcatDataset):
+        return _joined([as_pairs(part) for part in dataset.datasets])
+    raise ValueError(
+        f"a {type(dataset).__name__} is not a dataset of pairs: give a SNLIBERTDataset, or what "
+        "torch's Subset, random_split and ConcatDataset make of it"
+    )
+
+
+def _selected(dataset: SNLIBERTDataset, indices: np.ndarray) -> SNLIBERTDataset:
+    """Return some pairs of a dataset, with which they share the memory of their ids."""
+    if not len(indices):
+        raise ValueError("there are no pairs in this subset: choose at least one")
+    if not -len(dataset) <= indices.min() <= indices.max() < len(dataset):
+        raise ValueError(
+            f"a subset's indices run from {indices.min()} to {indices.max()}, but there are "
+            f"{len(dataset)} pairs"
+        )
+    chosen = copy.copy(dataset)
+    ids, *others = dataset.encoded
+    chosen.encoded = EncodedPairs(ids, *(array[indices] for array in others))
+    chosen.labels, chosen.folder = dataset.labels[indices], None
+    return chosen
+
+
+def _joined(datasets: list[SNLIBERTDataset]) -> SNLIBERTDataset:
+    """Return the pairs of several datasets one after another."""
+    whole, *others = datasets
+    for other in others:
+        for what, theirs, ours in (
+            ("vocabulary", _words_of(other.vocab), _words_of(whole.vocab)),
+            ("max_len", other.max_len, whole.max_len),
+            ("label names", other.label_names or LABELS, whole.label_names or LABELS),
+        ):
+            if theirs != ours:
+                raise ValueError(
+                    f"datasets with another {what} cannot be joined: build all of them alike"
+                )
+    joined = copy.copy(whole)
+    joined.encoded = join(part for dataset in datasets for part in dataset.encoded.parts())
+    joined.labels = torch.cat([dataset.labels for dataset in datasets])
+    if any(dataset.truncation != whole.truncation for dataset in datasets):
+        joined.truncation = None
+    joined.folder = None
+    return joined
+
+
+def _words_of(vocab: Vocab) -> tuple:
+    """Return what tells a vocabulary, and how it cuts words, from another."""
+    return type(vocab).__name__, getattr(vocab, "settings", None), vocab.idx_to_token

@@ -1,6 +1,7 @@
 """Fine-tuning: the two ways into the one training loop, `finetune` and `train_ch13`."""
 
 import math
+import zlib
 from collections.abc import Callable
 from numbers import Integral, Real
 from pathlib import Path
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from .bert import unwrapped
+from .best_epoch import KEEP
 from .devices import choose_precision, first_device, known_devices, try_all_gpus
 from .distributed import (
     all_devices,
@@ -26,7 +29,7 @@ from .minibatches import shared_loader
 from .optimizer import adam
 from .plotting import in_notebook
 from .runs import differences, open_run
-from .snli import SNLIBERTDataset
+from .snli import SNLIBERTDataset, as_pairs
 
 SCHEDULES = ("constant", "linear")
 MOST_TOKENS = 4096
@@ -76,6 +79,8 @@ def finetune(
     run_dir: str | Path | None = None,
     most_tokens: int | None = None,
     launch: bool = False,
+    keep: str = "last",
+    patience: int | None = None,
 ) -> History:
     """Fine-tune `net` in place with Adam on the mean cross-entropy; return the run's history.
 
@@ -89,6 +94,10 @@ def finetune(
     Raises ValueError if the loss is a number no more or the folder holds another run, and OSError
     if memory runs out.
 
+    `keep` is 'last' or 'best': the net ends with the weights of the last epoch, or of the one with
+    the highest dev accuracy. Training ends early once `patience` epochs in a row have brought no
+    higher one. The history's `kept_epoch` tells which it was.
+
     `most_tokens` go through the network at once: a minibatch of more is cut into parts, whose
     gradients are accumulated. Fewer take less memory. None: on a GPU all, on a CPU what it caches.
 
@@ -100,6 +109,8 @@ def finetune(
     on its own device.
     """
     _check_settings(lr, num_epochs, batch_size, schedule, warmup, clip, most_tokens, seed)
+    _check_early_stopping(keep, patience, dev_set)
+    train_set, dev_set = as_pairs(train_set), dev_set and as_pairs(dev_set)
     for dataset in (train_set, dev_set):
         if dataset is not None:
             check_fits(net, dataset)
@@ -112,6 +123,8 @@ def finetune(
         "clip": clip,
         "precision": precision,
         "seed": seed,
+        "keep": keep,
+        "patience": patience,
     }
     if not under_torchrun() and (launch or len(devices or ()) > 1):
         devices = known_devices(devices or try_all_gpus())
@@ -135,6 +148,7 @@ def finetune(
             if precision == "fp32":  # on a core of several, fewer are as fast and take less memory
                 most_tokens = MOST_TOKENS if world_size() == 1 else MOST_TOKENS // 4
         history = History(device=all_devices(device), precision=precision)
+        history.made_of = made_of(net, train_set, **settings)
         training = Training(
             net,
             batches,
@@ -146,12 +160,14 @@ def finetune(
             clip=clip,
             precision=precision,
             seed=seed,
+            keep=keep,
+            patience=patience,
         )
         settings |= {
             "precision": precision,
             "train_set": _describe(train_set),
             "dev_set": _describe(dev_set),
-            **{f"net's {name}": value for name, value in net.encoder.config.items()},
+            **{f"net's {name}": value for name, value in unwrapped(net).encoder.config.items()},
         }
         if differing := differences(from_rank_0(settings), settings):
             raise ValueError(
@@ -162,7 +178,26 @@ def finetune(
             run.go_on(settings, training, history)
         score = None if dev_set is None else lambda: evaluate(net, dev_set).accuracy
         training.run(num_epochs, history, score, run=run, settings=settings)
+    training.best.restore(history)
     return history
+
+
+def made_of(net: nn.Module, train_set: SNLIBERTDataset, **settings: object) -> dict:
+    """Return what a training starts from and how it is done, for a person and to compare.
+
+    The device and the precision are left out: where they differ, numbers differ by rounding only.
+    """
+    weights = 0
+    for tensor in unwrapped(net).encoder.state_dict().values():
+        weights = zlib.crc32(tensor.cpu().contiguous().view(torch.uint8).numpy(), weights)
+    return {
+        "pairs": len(train_set),
+        "max_len": train_set.max_len,
+        "truncation": train_set.truncation,
+        **{name: value for name, value in settings.items() if name != "precision"},
+        "checksum of the pairs": f"{train_set.fingerprint():08x}",
+        "checksum of the pretrained encoder": f"{weights:08x}",
+    }
 
 
 def lr_factor(step: int, num_steps: int, schedule: str, warmup: float) -> float:
@@ -214,6 +249,18 @@ def _check_settings(
     ):
         if not fits:
             raise ValueError(f"{name}={value!r}: it must be {rule}")
+
+
+def _check_early_stopping(keep: str, patience: int | None, dev_set: object) -> None:
+    if keep not in KEEP:
+        raise ValueError(f"unknown keep {keep!r}: use {' or '.join(KEEP)}")
+    if not (patience is None or _is_whole(patience, 1)):
+        raise ValueError(f"patience={patience!r}: it must be a whole number, at least 1, or None")
+    if dev_set is None and (keep == "best" or patience is not None):
+        raise ValueError(
+            f"keep={keep!r} with patience={patience} needs a dev_set, which tells how good an "
+            "epoch was"
+        )
 
 
 def _is_number(value: object) -> bool:

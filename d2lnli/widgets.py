@@ -8,9 +8,8 @@ import html
 
 import ipywidgets as widgets
 
-from .bert import BERTClassifier, BERTModel
+from .bert import BERTClassifier, BERTModel, label_names_of, unwrapped
 from .evaluation import max_positions, predict_proba
-from .labels import label_names_of
 from .plotting import heat_map
 from .probing import attention, word_changes
 from .strips import PLAIN, PairStrip, TruncationStrips
@@ -225,7 +224,7 @@ class AttentionExplorer(_PairWidget):
         head: int = 0,
     ):
         self.bert, self.vocab = bert, vocab
-        config = bert.encoder.config
+        config = unwrapped(bert).encoder.config
         self.block = _slider("block", block, 0, config["num_blks"] - 1)
         self.head = _slider("head", head, 0, config["num_heads"] - 1)
         super().__init__(premise, hypothesis, self.block, self.head)

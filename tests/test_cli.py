@@ -36,9 +36,12 @@ def test_finetune_then_predict(folders, data_dir, capsys):
     assert re.fullmatch(r"loss \d\.\d+, train acc \d\.\d+, test acc \d\.\d+", lines[-2])
     assert re.fullmatch(r"\d+\.\d examples/sec on \[device\(type='cpu'\)\]", lines[-1])
     assert sum("test acc" in line for line in lines) == 1
-    assert (data_dir / "classifiers" / "small bert-my corpus" / "model.safetensors").is_file()
+    folder = d2l.classifier_dir(folders[1], folders[3])
+    assert (folder / "model.safetensors").is_file()
     assert main(["predict", "A b c", "b d", *folders[:4]]) == 0
-    label, probabilities = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    assert f"the classifier {folder.name}, fine-tuned on 60 pairs, 20" in said.err
+    label, probabilities = said.out.splitlines()
     values = dict(part.split(" ") for part in probabilities.split(", "))
     assert label == max(values, key=lambda name: float(values[name]))
     assert tuple(values) == d2l.LABELS
@@ -78,6 +81,35 @@ def test_every_option_is_used(folders, tmp_path, capsys):
     capsys.readouterr()
     assert main([*arguments[:-4], "--seed", "4", "--run-dir", str(run)]) == 1
     assert "seed=3, not 4" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_leaves_the_finished_classifier_in_its_place(
+    folders, data_dir, capsys, monkeypatch
+):
+    arguments = ["finetune", *folders, "--epochs", "2", "--batch-size", "8"]
+    assert main(arguments) == 0
+    folder = d2l.classifier_dir(folders[1], folders[3])
+    finished = (folder / "model.safetensors").read_bytes()
+    assert f"the classifier is in {folder}\n" in capsys.readouterr().out
+    monkeypatch.setattr("d2lnli.runs.RunFolder.is_to_stop", lambda run: True)
+    assert main([*arguments, "--lr", "1e-2", "--run-dir", str(data_dir / "run")]) == 0
+    beside = folder.with_name(f"{folder.name}-interrupted")
+    said = capsys.readouterr().out
+    assert "interrupted in epoch 1" in said and f"the classifier is in {beside}\n" in said
+    assert (folder / "model.safetensors").read_bytes() == finished
+    assert main(["predict", "a", "b", "--classifier", str(beside)]) == 0
+    assert "(interrupted)" in capsys.readouterr().err
+
+
+def test_the_best_epoch_is_kept_if_asked_for(folders, capsys):
+    options = "--epochs 9 --patience 2 --keep best --batch-size 8 --lr 0.5".split()
+    assert main(["finetune", *folders, *options]) == 0
+    kept, epochs = map(
+        int, re.search(r"kept: epoch (\d) of (\d)", capsys.readouterr().out).groups()
+    )
+    assert kept < epochs <= 9 and epochs - kept == 2
+    assert main(["finetune", *folders, "--keep", "best", "--patience", "0"]) == 1
+    assert "patience=0" in capsys.readouterr().err
 
 
 def test_a_recipes_clipping_can_be_switched_off(folders, capsys, monkeypatch):

@@ -1,8 +1,14 @@
 """The fine-tuned classifier that is made once, and what compares and explains classifiers."""
 
+import contextlib
 import csv
+import json
+import os
 import random
+import re
+import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +24,7 @@ import d2lnli as d2l
 from d2lnli import finetuned, plotting, progress
 from d2lnli.history import Record
 from d2lnli.plotting import Picture
+from d2lnli.training import made_of
 from d2lnli.truncation import cut_tokens
 
 VOCAB = d2l.Vocab("a b c d e f g h".split(), reserved_tokens=SPECIALS)
@@ -60,7 +67,9 @@ def test_the_bundled_classifier_is_made_once_and_then_loaded(data_dir, monkeypat
     ]
     monkeypatch.setattr(finetuned, "finetune", must_not_run)
     loaded, words = d2l.load_or_finetune(num_pairs=60)
-    assert said == capsys.readouterr() == ("", "")
+    assert said == capsys.readouterr()
+    line = "the classifier bert.tiny-SNLI-sample, fine-tuned on 60 pairs, 20"
+    assert re.fullmatch(line + r"\d\d-\d\d-\d\d \d\d:\d\d\n", said.out) and not said.err
     assert same(made, loaded)
     assert words.idx_to_token == vocab.idx_to_token
     assert not made.training and not loaded.training
@@ -71,15 +80,16 @@ def test_it_trains_the_pretrained_model_by_its_recipe(data_dir, corpus, monkeypa
 
     def record(net, train_set, dev_set, **settings):
         calls.append((len(train_set), len(dev_set), train_set.max_len, settings))
-        return HISTORY
+        return replace(HISTORY, made_of=made_of(net, train_set, **settings))
 
     monkeypatch.setattr(finetuned, "finetune", record)
     net, _ = d2l.load_or_finetune("bert.tiny", corpus, num_pairs=60, max_len=32)
     bert, _ = d2l.load_pretrained_model("bert.tiny")
     assert same(net.encoder, bert.encoder)
-    assert calls == [(60, 40, 32, d2l.recipe("bert.tiny"))]
+    rest = {"seed": 0, "keep": "last", "patience": None}
+    assert calls == [(60, 40, 32, {**d2l.recipe("bert.tiny"), **rest})]
     assert d2l.History.load(d2l.classifier_dir("bert.tiny", corpus)).num_epochs == 1
-    d2l.load_or_finetune("bert.tiny", corpus)
+    d2l.load_or_finetune("bert.tiny", corpus, num_pairs=60, max_len=32)
     assert len(calls) == 1
 
 
@@ -92,19 +102,136 @@ def test_a_new_run_is_the_same_run_again(tmp_path, corpus, monkeypatch):
     assert same(*nets)
 
 
-def test_an_interrupted_run_is_not_kept(data_dir, corpus, monkeypatch):
-    calls = []
+@pytest.fixture
+def trained(monkeypatch):
+    """The numbers of pairs of the trainings that were made; they are feigned."""
+    sizes = []
 
-    def interrupt(*args, **kwargs):
-        calls.append(1)
-        return d2l.History(HISTORY.records, interrupted=True)
+    def feign(net, train_set, dev_set, **settings):
+        sizes.append(len(train_set))
+        return replace(HISTORY, made_of=made_of(net, train_set, **settings))
 
-    monkeypatch.setattr(finetuned, "finetune", interrupt)
+    monkeypatch.setattr(finetuned, "finetune", feign)
+    return sizes
+
+
+def test_an_interrupted_run_is_kept_beside_and_never_taken_for_a_finished_one(
+    data_dir, corpus, trained, monkeypatch, capsys
+):
+    finetune, folder = finetuned.finetune, d2l.classifier_dir("bert.tiny", corpus)
+    monkeypatch.setattr(
+        finetuned,
+        "finetune",
+        lambda *args, **how: replace(finetune(*args, **how), interrupted=True),
+    )
     for _ in range(2):
         net, vocab = d2l.load_or_finetune(corpus=corpus, num_pairs=60)
         assert d2l.predict_snli(net, vocab, "a dog", "a cat") in d2l.LABELS
-    assert len(calls) == 2
-    assert not list(data_dir.rglob("*.safetensors"))
+    assert len(trained) == 2
+    assert [path.parent for path in data_dir.rglob("*.safetensors")] == [
+        folder.with_name(f"{folder.name}-interrupted")
+    ]
+    line = rf"{folder.name}-interrupted, fine-tuned on 60 pairs, .* \(interrupted\): it is in "
+    assert re.search(line + str(folder), capsys.readouterr().out)
+
+
+def test_a_classifier_is_loaded_only_for_what_it_was_trained_on(
+    data_dir, corpus, tmp_path, trained, capsys
+):
+    other = shutil.copytree(corpus, tmp_path / "elsewhere" / corpus.name)
+    model = shutil.copytree(d2l.download_extract("bert.tiny"), tmp_path / "bert.tiny")
+
+    def load(model="bert.tiny", corpus=corpus, **how) -> bool:
+        before = len(trained)
+        d2l.load_or_finetune(model, corpus, **how)
+        return len(trained) == before
+
+    for how in (
+        {"num_pairs": 60}, {}, {"max_len": 24}, {"corpus": other}, {"corpus": "SNLI-sample"},
+        {"model": model}, {"model": model, "corpus": other, "num_pairs": 40},
+    ):  # fmt: skip
+        assert not load(**how)
+        assert load(**how) and load(**how)
+    assert load() and load(max_len=24)
+    capsys.readouterr()
+    assert not load(num_pairs=60)  # all 129 pairs have its place
+    assert "(pairs=129, not 60" in capsys.readouterr().out
+    assert load() and load(num_pairs=60)
+    file = corpus / "snli_1.0_train.txt"
+    old = file.read_text(encoding="utf-8")
+    file.write_text(old.replace("contradiction\t", "neutral\t", 1), encoding="utf-8")
+    places = contents(data_dir / "classifiers")
+    assert not load()
+    assert contents(data_dir / "classifiers") == places  # what was outdated is replaced
+    file.write_text(old, encoding="utf-8")
+    assert not load()
+    weights = torch.load(model / "pretrained.params", weights_only=True)
+    weights["encoder.token_embedding.weight"] += 1
+    torch.save(weights, model / "pretrained.params")
+    assert not load(model=model)
+
+
+def test_settings_of_ones_own_are_not_taken_for_the_recipes(data_dir, corpus, trained, capsys):
+    bert, vocab = d2l.load_pretrained_model("bert.tiny")
+    train_set = d2l.SNLIBERTDataset(d2l.read_snli(corpus, True), 128, vocab)
+    net, folder = d2l.BERTClassifier(bert), d2l.classifier_dir("bert.tiny", corpus)
+    settings = {**d2l.recipe("bert.tiny"), "num_epochs": 1}
+    d2l.save_classifier(folder, net, vocab, d2l.finetune(net, train_set, None, **settings))
+    capsys.readouterr()
+    d2l.load_or_finetune(corpus=corpus)
+    assert trained == [129]
+    assert "num_epochs=1, not 4" in capsys.readouterr().out
+    assert same(d2l.load_classifier(folder)[0], net)  # ten hours of somebody's work, perhaps
+    d2l.load_or_finetune(corpus=corpus)
+    assert trained == [129]
+
+
+def test_what_finetune_made_by_the_recipe_is_loaded(data_dir, corpus, monkeypatch):
+    bert, vocab = d2l.load_pretrained_model("bert.tiny")
+    train_set = d2l.SNLIBERTDataset(d2l.read_snli(corpus, True), 128, vocab)
+    net = d2l.BERTClassifier(bert)
+    history = d2l.finetune(net, train_set, None, **d2l.recipe("bert.tiny"), precision="fp32")
+    d2l.save_classifier(d2l.classifier_dir("bert.tiny", corpus), net, vocab, history)
+    monkeypatch.setattr(finetuned, "finetune", must_not_run)
+    assert same(d2l.load_or_finetune("bert.tiny", Path(corpus))[0], net)
+
+
+def load_slowly(data_dir: Path, corpus: Path, log: Path, started, may_go_on) -> None:
+    os.environ["D2LNLI_DATA_DIR"] = str(data_dir)
+    finetune = finetuned.finetune
+
+    def wait_and_finetune(*args, **settings):
+        started.set()
+        assert may_go_on.wait(120)
+        return finetune(*args, **settings)
+
+    finetuned.finetune = wait_and_finetune
+    with log.open("w") as file, contextlib.redirect_stdout(file):
+        d2l.load_or_finetune(corpus=corpus, num_pairs=60)
+
+
+def test_of_two_processes_one_trains_and_the_other_waits(data_dir, corpus, tmp_path):
+    events, logs = (PROCESSES.Event(), PROCESSES.Event()), (tmp_path / "a", tmp_path / "b")
+    processes = [
+        PROCESSES.Process(target=load_slowly, args=(data_dir, corpus, log, *events)) for log in logs
+    ]
+    processes[0].start()
+    assert events[0].wait(60)
+    events[0].clear()
+    processes[1].start()
+    folder = d2l.classifier_dir("bert.tiny", corpus)
+    waiting = f"waiting for another process that is at work on {folder.name}\n"
+    while not (logs[1].exists() and logs[1].read_text() == waiting):
+        time.sleep(0.1)
+        assert processes[1].is_alive()
+    events[1].set()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    assert not events[0].is_set()  # the second did not train
+    assert logs[1].read_text() == waiting + logs[0].read_text()
+    assert f"the classifier {folder.name}, fine-tuned on 60 pairs" in logs[0].read_text()
+    assert contents(data_dir / "classifiers") == [folder.name]
 
 
 def test_a_run_that_fails_is_not_kept(data_dir, corpus, monkeypatch):
@@ -133,7 +260,7 @@ def test_a_notebook_shows_the_curves_of_the_run_old_or_new(data_dir, corpus, mon
         monkeypatch.setattr(module, "in_notebook", lambda: True)
     monkeypatch.setattr("IPython.display.display", shown)
     d2l.load_or_finetune(corpus=corpus, num_pairs=60)
-    last_of_the_run = shown[-1]["text/html"]
+    last_of_the_run, said = shown[-1]["text/html"], capsys.readouterr()
     shown.clear()
     d2l.load_or_finetune(corpus=corpus, num_pairs=60)
     (picture,) = shown
@@ -141,16 +268,21 @@ def test_a_notebook_shows_the_curves_of_the_run_old_or_new(data_dir, corpus, mon
     assert picture.description in last_of_the_run
     history = d2l.History.load(d2l.classifier_dir("bert.tiny", corpus))
     assert f"dev acc {history.last('dev_acc'):.3f}" in picture.description
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == said
 
 
-def test_a_loaded_classifier_without_a_history_shows_nothing(
-    data_dir, corpus, net, vocab, monkeypatch
+def test_a_classifier_of_an_earlier_version_opens_but_is_not_taken_for_another(
+    data_dir, corpus, net, vocab, trained, capsys
 ):
-    monkeypatch.setattr(finetuned, "in_notebook", lambda: True)
-    monkeypatch.setattr("IPython.display.display", must_not_run)
-    d2l.save_classifier(d2l.classifier_dir("bert.tiny", corpus), net, vocab)
-    assert same(d2l.load_or_finetune(corpus=corpus)[0], net)
+    folder = d2l.classifier_dir("bert.tiny", corpus)
+    d2l.save_classifier(folder, net, vocab, HISTORY)
+    config = json.loads((folder / "config.json").read_text())
+    del config["made_of"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert not same(d2l.load_or_finetune(corpus=corpus)[0], net)
+    assert "it does not tell what it was trained on" in capsys.readouterr().out
+    assert same(d2l.load_classifier(folder)[0], net)
+    assert len(trained) == 1
 
 
 def test_a_history_lies_beside_its_classifier_and_goes_with_it(net, vocab, tmp_path):

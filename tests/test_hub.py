@@ -164,7 +164,10 @@ def test_the_data_folder_is_the_environments_or_the_users(data_dir, monkeypatch)
 def test_a_classifier_is_found_by_the_names_of_its_model_and_corpus(data_dir, tmp_path):
     folder = data_dir / "classifiers"
     assert d2l.classifier_dir("bert.tiny", "SNLI-sample") == folder / "bert.tiny-SNLI-sample"
-    assert d2l.classifier_dir("bert.tiny", str(tmp_path / "my/")) == folder / "bert.tiny-my"
+    mine = d2l.classifier_dir("bert.tiny", tmp_path / "my")
+    assert mine == d2l.classifier_dir("bert.tiny", str(tmp_path / "my/"))
+    assert mine.parent == folder and mine.name.startswith("bert.tiny-my-")
+    assert mine != d2l.classifier_dir("bert.tiny", tmp_path / "other" / "my")
 
 
 @pytest.fixture

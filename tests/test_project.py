@@ -96,9 +96,9 @@ def test_modules_import_one_way():
     layers = [
         {"text", "labels", "truncation", "hf", "self_attention", "devices", "plotting"}
         | {"recipes", "files", "archives", "stop_button", "distributed"},
-        {"encoding", "bert", "history", "strips", "downloads", "wordpiece", "optimizer"},
-        {"snli", "layouts", "progress", "hub"},
-        {"pretrained", "runs", "minibatches", "mapped"},
+        {"encoding", "bert", "history", "strips", "downloads", "wordpiece"},
+        {"snli", "layouts", "progress", "hub", "optimizer"},
+        {"pretrained", "runs", "minibatches", "mapped", "best_epoch"},
         {"classifiers", "evaluation", "checkup", "notebooks", "following"},
         {"loop", "probing", "launching"},
         {"training"},
