@@ -1,5 +1,6 @@
 """The fine-tuning dataset: entry by entry the chapter's, however it is built."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -10,14 +11,17 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN
+from conftest import GOLDEN, SPECIALS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
 
 import d2lnli as d2l
 from d2lnli import encoding
 from d2lnli.layouts.book import read_vocab
+from d2lnli.mapped import load_dataset, save_dataset
 from d2lnli.minibatches import LengthBuckets
+from d2lnli.snli import as_pairs
 
 CHAPTER = json.loads((GOLDEN / "dataset.json").read_text(encoding="utf-8"))
 PAIRS = CHAPTER["premises"], CHAPTER["hypotheses"], CHAPTER["labels"]
@@ -341,3 +345,89 @@ def test_many_unknown_words_are_said_once_with_their_share(tmp_path):
 def test_what_is_no_text_is_named(text):
     with pytest.raises(ValueError, match=r"is not a sentence and not a list of tokens"):
         d2l.SNLIBERTDataset(([text], ["b"], [0]), 16, WORDS)
+
+
+def contents_of(dataset) -> list:
+    """The pairs of a dataset, as minibatches of one."""
+    batches = (dataset.minibatch([i]) for i in range(len(dataset)))
+    return [[x.tolist() for x in (*X, y)] for X, y in batches]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_subsets_and_concatenations_hold_the_pairs_that_torch_says(data):
+    """Compare with torch's own indexing of items padded to max_len."""
+    vocab = d2l.Vocab("a b c d e".split(), reserved_tokens=SPECIALS)
+    pairs = ["a b c", "d", "e f"] * 5, ["a", "b c d", "e"] * 5, [0, 1, 2] * 5
+    dataset = d2l.SNLIBERTDataset(pairs, 9, vocab)
+
+    def build(depth: int) -> Dataset:
+        kind = data.draw(st.sampled_from(["dataset", "subset", "concat"] if depth else ["dataset"]))
+        if kind == "dataset":
+            return dataset
+        if kind == "concat":
+            return ConcatDataset([build(depth - 1) for _ in range(data.draw(st.integers(1, 3)))])
+        whole = build(depth - 1)
+        places = st.integers(-len(whole) if whole is dataset else 0, len(whole) - 1)
+        return Subset(whole, data.draw(st.lists(places, min_size=1, max_size=9)))
+
+    theirs = build(3)
+    ours = as_pairs(theirs)
+    assert len(ours) == len(theirs)
+    for i in range(len(theirs)):
+        (ids, segments, length), label = ours[i]
+        (their_ids, their_segments, their_length), their_label = theirs[i]
+        assert (ids.tolist(), segments.tolist()) == (their_ids.tolist(), their_segments.tolist())
+        assert (int(length), int(label)) == (int(their_length), int(their_label))
+    chosen = [ours.minibatch([i])[0][0][0].tolist() for i in range(len(ours))]
+    words = [vocab.to_tokens(ids) for ids in chosen]
+    ends = [each.index("<sep>") for each in words]
+    premises = [each[1:end] for each, end in zip(words, ends, strict=True)]
+    hypotheses = [each[end + 1 : -1] for each, end in zip(words, ends, strict=True)]
+    anew = d2l.SNLIBERTDataset((premises, hypotheses, ours.labels.tolist()), 9, vocab)
+    assert ours.fingerprint() == anew.fingerprint()
+    assert ours.unknown_share() == anew.unknown_share()
+
+
+def test_a_split_is_used_as_a_dataset_of_its_own_would_be(net, vocab, toy_pairs, tmp_path):
+    dataset = d2l.SNLIBERTDataset(toy_pairs, 32, vocab)
+    train_set, dev_set = random_split(dataset, [200, 40])
+    alone = [
+        d2l.SNLIBERTDataset([[side[i] for i in part.indices] for side in toy_pairs], 32, vocab)
+        for part in (train_set, dev_set)
+    ]
+    nets = [copy.deepcopy(net) for _ in "ab"]
+    histories = [
+        d2l.finetune(each, *sets, num_epochs=2, batch_size=40, precision="fp32")
+        for each, sets in zip(nets, ((train_set, dev_set), alone), strict=True)
+    ]
+    assert all(map(torch.equal, *(each.state_dict().values() for each in nets)))
+    assert histories[0].column("dev_acc")[-1] == histories[1].column("dev_acc")[-1]
+    assert histories[0].made_of == histories[1].made_of
+    both = ConcatDataset([train_set, dev_set])
+    assert float(d2l.evaluate(net, both)) == pytest.approx(float(d2l.evaluate(net, dataset)))
+    batches = [list(d2l.bucketed_loader(each, 16, True)) for each in (dev_set, alone[1])]
+    for (X, y), (their_X, their_y) in zip(*batches, strict=True):
+        assert all(map(torch.equal, (*X, y), (*their_X, their_y)))
+    save_dataset(tmp_path / "dev", as_pairs(dev_set))
+    assert contents_of(load_dataset(tmp_path / "dev", vocab)) == contents_of(alone[1])
+
+
+def test_what_cannot_be_one_dataset_is_named(net, vocab, toy_pairs):
+    dataset = d2l.SNLIBERTDataset(toy_pairs, 32, vocab)
+    named = d2l.SNLIBERTDataset(toy_pairs, 32, vocab, label_names=["x", "y", "z"])
+    words = d2l.Vocab([*"abcdefg", "i"], reserved_tokens=SPECIALS)
+    other = d2l.SNLIBERTDataset(toy_pairs, 32, words)
+    shorter = d2l.SNLIBERTDataset(toy_pairs, 16, vocab)
+    for made, message in (
+        (Subset(dataset, []), "no pairs in this subset"),
+        (Subset(dataset, [240]), "240 pairs"),
+        (ConcatDataset([dataset, shorter]), "another max_len"),
+        (ConcatDataset([dataset, named]), "another label names"),
+        (ConcatDataset([dataset, other]), "another vocabulary"),
+        (Subset([1, 2], [0]), "a list is not a dataset of pairs"),
+        (torch.utils.data.TensorDataset(torch.ones(3)), "a TensorDataset is not"),
+    ):
+        for use in (d2l.evaluate, lambda net, data: d2l.finetune(net, data, None)):
+            with pytest.raises(ValueError, match=message):
+                use(net, made)

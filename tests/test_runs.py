@@ -640,3 +640,21 @@ def test_checkpoints_come_after_minutes_not_steps(small, tmp_path, monkeypatch):
     waits = [later - earlier for earlier, later in pairwise(saved)]
     assert max(waits) == 200  # the first step that ends 180 seconds later
     assert len(saved) == 3 * (25 * 50 // 200 + 1)
+
+
+@pytest.mark.parametrize("step", [3, 20, 26])
+def test_what_rows_wait_for_is_not_lost_where_plain_adam_goes_on(tmp_path, monkeypatch, step):
+    """A CPU's run goes on, on a GPU say, with an optimizer that knows nothing of rows that wait."""
+    options = dict(OPTIONS, precision="fp32", clip=None)
+    net, train_set, _ = example(10_000)
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    stopped, gone_on = fresh(net), fresh(net)
+    press_in_step(stopped, step)
+    assert d2l.finetune(stopped, train_set, None, **options, run_dir=tmp_path).interrupted
+    monkeypatch.setattr("d2lnli.optimizer._MANY_ROWS", 10**9)
+    d2l.finetune(net, train_set, None, **options)
+    d2l.finetune(gone_on, train_set, None, **options, run_dir=tmp_path)
+    for ours, theirs in zip(gone_on.parameters(), net.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-3)

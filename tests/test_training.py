@@ -4,6 +4,7 @@ import csv
 import math
 import re
 import signal
+import types
 from itertools import pairwise
 
 import numpy as np
@@ -391,3 +392,162 @@ def test_closing_lines_read_as_the_chapters(net, data):
         r"\d+\.\d examples/sec on \[device\(type='cpu'\)\]"
     )
     assert re.fullmatch(pattern, history.closing_lines("test", 0.786))
+
+
+WRAPPERS = {
+    "compiled": lambda net: torch.compile(net, backend="eager"),
+    "data parallel": nn.DataParallel,
+    "both": lambda net: torch.compile(nn.DataParallel(net), backend="eager"),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_wrapped_network_goes_wherever_a_plain_one_does(net, data, vocab, tmp_path, wrap):
+    settings = dict(num_epochs=2, batch_size=64, precision="fp32", run_dir=tmp_path / "run")
+    without_dropout(net)
+    plain, wrapped = fresh(net), wrap(fresh(net))
+    for each in (plain, wrapped):
+        without_dropout(each)
+    history = d2l.finetune(wrapped, data, data, **settings)
+    d2l.finetune(plain, data, data, **settings)  # the run is over: it has nothing to do
+    assert same_weights(plain, wrapped)
+    assert history.last("dev_acc") == d2l.evaluate(wrapped, data).accuracy
+    assert (
+        d2l.evaluate(plain, data).correct.tolist() == d2l.evaluate(wrapped, data).correct.tolist()
+    )
+    d2l.save_classifier(tmp_path / "classifier", wrapped, vocab, history)
+    assert same_weights(d2l.load_classifier(tmp_path / "classifier")[0], plain)
+    assert d2l.predict_snli(wrapped, vocab, "a b", "b") == d2l.predict_snli(
+        plain, vocab, "a b", "b"
+    )
+    assert len(d2l.word_changes(wrapped, vocab, "a b", "b")) == 3
+    assert d2l.attention(wrapped, vocab, "a b", "b")[0][1] == "a"
+    assert d2l.Predictor(wrapped, vocab).label_names == d2l.LABELS
+
+
+@pytest.mark.parametrize("kind", ["compiled", "data parallel"])
+def test_a_wrapped_network_with_many_words_learns_the_same(kind, tmp_path):
+    from test_runs import OPTIONS, example
+
+    nets = []
+    for wrap in (lambda net: net, WRAPPERS[kind]):
+        net, train_set, _ = example(10_000)
+        d2l.finetune(wrap(without_dropout(net)), train_set, None, **OPTIONS, precision="fp32")
+        nets.append(net)
+    for ours, theirs in zip(*(net.parameters() for net in nets), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
+
+
+def test_a_head_of_ones_own_trains_and_is_saved_only_if_it_can_be_read_back(
+    net, data, vocab, tmp_path
+):
+    net.output = nn.Sequential(nn.Dropout(0.1), nn.Linear(16, 3))
+    d2l.finetune(net, data, data, num_epochs=1, batch_size=64)
+    assert d2l.predict_snli(net, vocab, "a b", "b") in d2l.LABELS
+    assert d2l.evaluate(net, data).logits.shape == (240, 3)
+    names = "output.1.weight, output.1.bias, output.weight, output.bias"
+    with pytest.raises(ValueError, match=f"differs from a BERTClassifier in {names}: keep"):
+        d2l.save_classifier(tmp_path / "refused", net, vocab)
+    assert not (tmp_path / "refused").exists()
+    net.output, net.hidden[1] = net.output[1], nn.ReLU()  # no parameter tells of it
+    with pytest.raises(ValueError, match=r"in hidden\.1: keep"):
+        d2l.save_classifier(tmp_path / "refused", net, vocab)
+
+
+def test_a_head_without_a_linear_layer_names_its_classes(net, data):
+    class Head(nn.Module):
+        def forward(self, X):
+            return X[:, :3]
+
+    net.output = Head()
+    d2l.finetune(net, data, None, num_epochs=1, batch_size=64)
+    net.label_names = None
+    with pytest.raises(ValueError, match=r"no linear layer .* net.label_names"):
+        d2l.evaluate(net, data)
+
+
+def test_a_model_without_classes_is_no_classifier(net, data):
+    bert = d2l.BERTModel(**net.encoder.config)
+    with pytest.raises(ValueError, match=r"BERTModel .* use a BERTClassifier"):
+        d2l.evaluate(bert, data)
+
+
+def feign_scores(monkeypatch, *accuracies):
+    """Let the epochs reach these dev accuracies; return the weights that were measured."""
+    weights, scores = [], iter(accuracies)
+
+    def score(net, dataset):
+        weights.append({name: tensor.clone() for name, tensor in net.state_dict().items()})
+        return types.SimpleNamespace(accuracy=next(scores))
+
+    monkeypatch.setattr("d2lnli.training.evaluate", score)
+    return weights
+
+
+@pytest.mark.parametrize("num_words", [20, 10_000])
+@pytest.mark.parametrize(
+    ("settings", "epochs", "kept"),
+    [
+        ({}, 6, None),
+        ({"keep": "best"}, 6, 2),
+        ({"patience": 2}, 4, None),
+        ({"keep": "best", "patience": 3}, 5, 2),
+        ({"keep": "best", "patience": 4}, 6, 6),
+    ],
+)
+def test_the_best_epoch_is_kept_and_waited_for_as_asked(
+    monkeypatch, num_words, settings, epochs, kept
+):
+    from test_runs import example
+
+    net, train_set, dev_set = example(num_words)
+    last = 0.9 if settings.get("patience") == 4 else 0.5
+    weights = feign_scores(monkeypatch, 0.5, 0.7, 0.7, 0.6, 0.7, last)
+    history = d2l.finetune(net, train_set, dev_set, num_epochs=6, batch_size=50, **settings)
+    assert (history.num_epochs, history.kept_epoch) == (epochs, kept)
+    assert len(weights) == epochs
+    expected = weights[(kept or epochs) - 1]
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in net.state_dict().items())
+    assert f"dev acc {[0.5, 0.7, 0.7, 0.6, 0.7, last][(kept or epochs) - 1]:.3f}" in (
+        history.closing_lines()
+    )
+
+
+def test_a_resumed_run_remembers_its_best_epoch(monkeypatch, tmp_path):
+    from test_runs import example
+
+    settings = dict(
+        num_epochs=5, batch_size=50, precision="fp32", keep="best", patience=2, run_dir=tmp_path
+    )
+    net, train_set, dev_set = example(20)
+    accuracies = 0.6, 0.7, 0.5, 0.5, 0.9
+    weights = feign_scores(monkeypatch, *accuracies)
+    d2l.finetune(net, train_set, dev_set, **settings)
+    for _ in range(2):  # an ended run is not gone on with, and the best epoch is still known
+        again, *_ = example(20)
+        history = d2l.finetune(again, train_set, dev_set, **settings)
+        assert (history.num_epochs, history.kept_epoch) == (4, 2)
+        assert same_weights(again, net) and len(weights) == 4
+    with pytest.raises(ValueError, match="keep=best, not last; patience=2, not None"):
+        d2l.finetune(
+            example(20)[0], train_set, dev_set, **{**settings, "keep": "last", "patience": None}
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"keep": "first"}, "unknown keep 'first': use last or best"),
+        ({"patience": 0}, "patience=0"),
+        ({"patience": 1.5}, "patience=1.5"),
+    ],
+)
+def test_early_stopping_that_cannot_be_is_refused(net, data, settings, message):
+    with pytest.raises(ValueError, match=message):
+        d2l.finetune(net, data, data, **settings)
+
+
+@pytest.mark.parametrize("settings", [{"keep": "best"}, {"patience": 2}])
+def test_early_stopping_needs_a_dev_set(net, data, settings):
+    with pytest.raises(ValueError, match="needs a dev_set"):
+        d2l.finetune(net, data, None, **settings)
