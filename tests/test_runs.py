@@ -656,5 +656,5 @@ def test_what_rows_wait_for_is_not_lost_where_plain_adam_goes_on(tmp_path, monke
     monkeypatch.setattr("d2lnli.optimizer._MANY_ROWS", 10**9)
     d2l.finetune(net, train_set, None, **options)
     d2l.finetune(gone_on, train_set, None, **options, run_dir=tmp_path)
-    for ours, theirs in zip(gone_on.parameters(), net.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-3)
+    ours, theirs = (each.encoder.token_embedding.weight for each in (gone_on, net))
+    torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-3)
