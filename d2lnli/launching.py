@@ -18,6 +18,7 @@ import torch
 
 from .bert import BERTClassifier, BERTModel
 from .classifiers import classifier_config, save_classifier
+from .distributed import check_can_join
 from .files import is_taken
 from .following import JOB, LOG, STARTING, LaunchedRun
 from .layouts.files import read_json
@@ -41,6 +42,7 @@ def launch_run(
     If the same run is still at work in `run_dir`, since before this kernel was started, it is
     followed instead.
     """
+    check_can_join()
     config = classifier_config(net)
     _check_plain(net, **config)
     environment = _environment(devices)
@@ -88,6 +90,11 @@ def _check_plain(
 
 def _environment(devices: Sequence[torch.device]) -> dict[str, str]:
     """Return the variables by which each process gets a device of its own."""
+    if any(device.type not in ("cuda", "cpu") for device in devices):
+        raise ValueError(
+            f"devices={list(devices)}: processes of their own train on CUDA's GPUs or on the CPU; "
+            "take one device, without launch"
+        )
     gpus = [str(device.index or 0) for device in devices if device.type == "cuda"]
     if len(gpus) not in (0, len(devices)) or len(set(gpus)) < len(gpus):
         raise ValueError(f"devices={list(devices)}: give different GPUs, or the CPU several times")

@@ -336,11 +336,63 @@ def test_processes_that_have_not_joined_are_told_how(monkeypatch):
 
 def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
     error = "shapes cannot be multiplied in residual_connection"
-    monkeypatch.setattr(distributed.dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setattr(distributed, "_join", lambda: None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # the tests' own stay as they are
     with pytest.raises(RuntimeError, match=error), distributed.process_group():
         raise RuntimeError(error)
+
+
+WITHOUT_DISTRIBUTED = """
+import os, sys
+import torch
+
+# as torch is where it was built with USE_DISTRIBUTED=0
+del torch._C._c10d_init, torch._C._rpc_init
+for name in list(sys.modules):
+    if name.startswith(("torch.distributed", "torch.nn.parallel")):
+        del sys.modules[name]
+    elif name.startswith("torch._C._distributed_"):
+        sys.modules[name] = None
+import torch.distributed.rpc, torch.nn.parallel
+assert not torch.distributed.is_available()
+
+import d2lnli as d2l
+from d2lnli.__main__ import main
+
+vocab = d2l.Vocab(["a", "b"], reserved_tokens=["<pad>", "<mask>", "<cls>", "<sep>", "<unk>"])
+data = d2l.SNLIBERTDataset((["a", "b"], ["a", "a"], [0, 1]), 8, vocab)
+net = d2l.BERTClassifier(d2l.BERTModel(len(vocab), 8, 8, 2, 1, 0.1, 8), 2)
+with d2l.process_group():
+    history = d2l.finetune(net, data, data, num_epochs=1)
+assert history.num_epochs == 1
+assert main(["predict", "a", "b", "--classifier", "nowhere"]) == 1
+for settings in (dict(launch=True), dict(devices=["cpu", "cpu"])):
+    try:
+        d2l.finetune(net, data, data, **settings)
+    except ValueError as error:
+        print("\\nrefused:", error)
+for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("WORLD_SIZE", "2")):
+    os.environ[name] = value
+    try:
+        d2l.finetune(net, data, data)
+    except ValueError as error:
+        print("refused:", error)
+    assert main(["predict", "a", "b"]) == 1
+    del os.environ[name]
+"""
+
+
+def test_where_torch_has_no_distributed_one_process_trains_and_several_are_refused():
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DISTRIBUTED],
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    said = "this build of torch has no torch.distributed, .*: install .*, without torchrun$"
+    assert len(re.findall(f"^refused: {said}", run.stdout, re.M)) == 4
+    assert len(re.findall(f"^error: {said}", run.stderr, re.M)) == 2
+    assert "error: nowhere" in run.stderr
 
 
 def test_train_ch13_is_for_one_process(tmp_path):

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 import torch
-from conftest import SIZES, SPECIALS
+from conftest import SIZES, SPECIALS, contents
 from ranks import together
 from test_distributed import OPTIONS, example, fit
 
@@ -166,6 +166,10 @@ def test_what_cannot_be_launched_is_said_at_once(tmp_path):
     mine = MyClassifier(d2l.BERTModel(**net.encoder.config, tied_decoder=False))
     with pytest.raises(ValueError, match=r"this MyClassifier has parts of its own"):
         d2l.finetune(mine, train_set, None, launch=True)
+    for devices in (["mps"], ["cpu", "mps"], ["meta"]):
+        with pytest.raises(ValueError, match=r"devices=.*: .*take one device, without launch"):
+            d2l.finetune(net, train_set, None, devices=devices, launch=True, run_dir=tmp_path)
+    assert not contents(tmp_path)
     with pytest.raises(ValueError, match=r"devices=.*take try_all_gpus"):
         d2l.finetune(net, train_set, None, devices=["cpu", "cuda:7"])
     net.hidden[1] = torch.nn.ReLU()
