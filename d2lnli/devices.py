@@ -4,11 +4,14 @@ import functools
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
 
 
 def try_all_gpus() -> list[torch.device]:
@@ -93,4 +96,22 @@ def is_out_of_memory(error: Exception) -> bool:
     """Tell whether a device or the machine has no memory left: torch has no one error for it."""
     said = str(error).lower()
     known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    return known or "allocate memory" in said or "not enough memory" in said
+    return known or any(words in said for words in _OUT_OF_MEMORY)
+
+
+@contextmanager
+def memory_advice(device: torch.device, num_pairs: int = 0, more: str = "") -> Iterator[None]:
+    """Raise MemoryError that says what to take if memory runs out in a pass of so many pairs.
+
+    What the failed pass held is let go, so that a smaller one finds room.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        advised = isinstance(error, MemoryError) and "out of memory" in str(error)
+        if advised or not is_out_of_memory(error):  # a launched run, waited for, may have advised
+            raise
+        traceback.clear_frames(error.__traceback__)
+        where = f" with a minibatch of {num_pairs}" if num_pairs else ""
+        way = f"batch_size={num_pairs // 2} or less" if num_pairs > 1 else "a smaller model"
+        raise MemoryError(f"out of memory{where} on {device}: take {way}{more}") from error

@@ -80,7 +80,7 @@ def process_group() -> Iterator[None]:
             if torch.cuda.is_available():
                 torch.cuda.set_device(_local_gpu())
             yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         if _is_told(store):
             raise SystemExit(1) from error
         raise

@@ -23,8 +23,8 @@ def main(folder: Path) -> int:
                 (folder.parent / STARTING).unlink(missing_ok=True)
             _work(folder)
         return 0
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError, MemoryError) as error:
+        print(f"error: {str(error) or 'out of memory'}", file=sys.stderr)
         return 1
 
 

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .devices import choose_precision, first_device, known_devices, try_all_gpus
+from .devices import (
+    choose_precision,
+    first_device,
+    known_devices,
+    memory_advice,
+    try_all_gpus,
+)
 from .distributed import (
     all_devices,
     from_rank_0,
@@ -52,7 +58,8 @@ def train_ch13(
     if world_size() > 1:
         raise ValueError("train_ch13 trains in one process: use finetune under torchrun")
     device = first_device(devices)
-    net.to(device)
+    with memory_advice(device):
+        net.to(device)
     history = History(device=str([device]))
     training = Training(net, train_iter, loss, trainer)
     training.run(num_epochs, history, score=lambda: accuracy_on(net, test_iter), split="test")
@@ -86,8 +93,8 @@ def finetune(
     and at an interrupt, and the next call with the same data and settings goes on from it, to the
     same numbers. An interrupt ends training cleanly, after the step that it came in.
 
-    Raises ValueError if the loss is a number no more or the folder holds another run, and OSError
-    if memory runs out.
+    Raises ValueError if the loss is a number no more or the folder holds another run, and
+    MemoryError, which names sizes to try, if memory runs out.
 
     `most_tokens` go through the network at once: a minibatch of more is cut into parts, whose
     gradients are accumulated. Fewer take less memory. None: on a GPU all, on a CPU what it caches.
@@ -121,7 +128,8 @@ def finetune(
         run = launch_run(net, train_set, dev_set, settings, devices, run_dir)
         return run if in_notebook() else run.wait()
     device = own_device() if under_torchrun() else first_device(devices or try_all_gpus()[:1])
-    net.to(device)
+    with memory_advice(device):
+        net.to(device)
     on_gpu = device.type == "cuda"
     batches = shared_loader(train_set, batch_size, seed, on_gpu, rank(), world_size())
     num_steps = num_epochs * len(batches)
@@ -160,7 +168,8 @@ def finetune(
             )
         if run:
             run.go_on(settings, training, history)
-        score = None if dev_set is None else lambda: evaluate(net, dev_set).accuracy
+        at_once = min(batch_size, 128)  # so that a smaller one helps if memory runs out here
+        score = None if dev_set is None else lambda: evaluate(net, dev_set, at_once).accuracy
         training.run(num_epochs, history, score, run=run, settings=settings)
     return history
 

@@ -343,6 +343,22 @@ def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
         raise RuntimeError(error)
 
 
+def run_out_of_memory(whom: tuple[int, ...]) -> None:
+    net, train_set, _ = example(20, 0.1)
+    if distributed.rank() in whom:
+        net.encoder.encode_cls = lambda *_: bytearray(2**62)
+    d2l.finetune(net, train_set, None, **OPTIONS)
+
+
+@pytest.mark.parametrize("whom", [(0, 1), (1,)])
+def test_out_of_memory_is_told_by_the_first_to_meet_it_alone(tmp_path, whom):
+    with started(2, tmp_path, run_out_of_memory, whom) as processes:
+        pass
+    (told,) = tmp_path.glob("*.txt")
+    assert told.read_text().startswith("MemoryError: out of memory with a minibatch of 8 on cpu")
+    assert sorted(process.exitcode for process in processes) == [0, 1]
+
+
 WITHOUT_DISTRIBUTED = """
 import os, sys
 import torch

@@ -1,6 +1,7 @@
 """A run in other processes: started from a notebook, followed, stopped, and found again."""
 
 import copy
+import resource
 import shutil
 import signal
 import threading
@@ -143,6 +144,25 @@ def test_the_stop_button_stops_what_is_waited_for_and_a_failure_is_told(tmp_path
     with pytest.raises(OSError, match=r"failed"):
         run.wait()
     d2l.evaluate(net, train_set)  # as it was
+
+
+def test_a_launched_run_that_runs_out_of_memory_says_what_to_take(tmp_path, notebook):
+    _, train_set, _ = example(20, 0.1)
+    sizes = {**SIZES, "ffn_num_hiddens": 2**18}  # 194 pairs at once would take 5 GiB and more
+    net = d2l.BERTClassifier(d2l.BERTModel(len(train_set.vocab), dropout=0.1, **sizes))
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (2**32, limits[1]))  # processes inherit it
+    try:
+        run = d2l.finetune(net, train_set, None, batch_size=194, most_tokens=10**9, num_epochs=1,
+                           precision="fp32", run_dir=tmp_path, launch=True)  # fmt: skip
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
+    for use in (lambda: d2l.evaluate(net, train_set), run.wait):
+        with pytest.raises(MemoryError, match=(
+            r"^the run in .* failed: out of memory with a minibatch of 194 on cpu: take "
+            r"batch_size=97 or less, or most_tokens=\d+ or less"
+        )):  # fmt: skip
+            use()
 
 
 def test_a_run_whose_folder_is_taken_away_can_be_stopped(tmp_path, notebook):
