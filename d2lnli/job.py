@@ -31,6 +31,8 @@ def main(folder: Path) -> int:
 def _work(folder: Path) -> None:
     job = read_json(folder / JOB, dict)
     net, vocab = load_classifier(folder / "net")
+    for name in job["frozen"]:
+        net.get_parameter(name).requires_grad_(False)
     data = {name: load_dataset(path, vocab) for name, path in job["datasets"].items()}
     settings = {**job["settings"], "run_dir": folder.parent}
     history = finetune(net, data["train"], data.get("dev"), **settings)

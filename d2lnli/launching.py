@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from .bert import BERTClassifier, BERTModel
 from .classifiers import classifier_config, save_classifier
@@ -51,6 +52,7 @@ def launch_run(
     datasets = {name: data for name, data in (("train", train_set), ("dev", dev_set)) if data}
     job = {
         "net": config,
+        "frozen": frozen_names(net),
         "settings": settings,
         "checksums": {name: data.fingerprint() for name, data in datasets.items()},
         "datasets": {name: str(data.folder or folder / name) for name, data in datasets.items()},
@@ -84,8 +86,11 @@ def _check_plain(
         plain = BERTClassifier(BERTModel(**config), num_classes, label_names)
     if type(net).forward is not BERTClassifier.forward or repr(net) != repr(plain):
         raise ValueError(f"this {type(net).__name__} has parts of its own: train it without launch")
-    if not all(parameter.requires_grad for parameter in net.parameters()):
-        raise ValueError("some parameters are frozen: train the network without launch")
+
+
+def frozen_names(net: nn.Module) -> list[str]:
+    """Return the names of the parameters that do not learn."""
+    return [name for name, parameter in net.named_parameters() if not parameter.requires_grad]
 
 
 def _environment(devices: Sequence[torch.device]) -> dict[str, str]:

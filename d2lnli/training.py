@@ -26,7 +26,7 @@ from .distributed import (
 )
 from .evaluation import accuracy_on, check_fits, evaluate
 from .history import History
-from .launching import launch_run
+from .launching import frozen_names, launch_run
 from .loop import Training
 from .minibatches import shared_loader
 from .optimizer import adam
@@ -57,6 +57,7 @@ def train_ch13(
         raise ValueError(f"num_epochs={num_epochs!r}: it must be a whole number, at least 1")
     if world_size() > 1:
         raise ValueError("train_ch13 trains in one process: use finetune under torchrun")
+    _check_learns(net)
     device = first_device(devices)
     with memory_advice(device):
         net.to(device)
@@ -93,7 +94,8 @@ def finetune(
     and at an interrupt, and the next call with the same data and settings goes on from it, to the
     same numbers. An interrupt ends training cleanly, after the step that it came in.
 
-    Raises ValueError if the loss is a number no more or the folder holds another run, and
+    Parameters that are frozen, as by `net.encoder.requires_grad_(False)`, stay as they are. Raises
+    ValueError if all are, if the loss is a number no more or the folder holds another run, and
     MemoryError, which names sizes to try, if memory runs out.
 
     `most_tokens` go through the network at once: a minibatch of more is cut into parts, whose
@@ -107,6 +109,7 @@ def finetune(
     on its own device.
     """
     _check_settings(lr, num_epochs, batch_size, schedule, warmup, clip, most_tokens, seed)
+    _check_learns(net)
     for dataset in (train_set, dev_set):
         if dataset is not None:
             check_fits(net, dataset)
@@ -159,6 +162,7 @@ def finetune(
             "precision": precision,
             "train_set": _describe(train_set),
             "dev_set": _describe(dev_set),
+            "frozen": ", ".join(frozen_names(net)) or None,
             **{f"net's {name}": value for name, value in net.encoder.config.items()},
         }
         if differing := differences(from_rank_0(settings), settings):
@@ -180,6 +184,14 @@ def lr_factor(step: int, num_steps: int, schedule: str, warmup: float) -> float:
     if step < num_warmup:
         return (step + 1) / num_warmup
     return 1.0 if schedule == "constant" else (num_steps - step) / (num_steps - num_warmup)
+
+
+def _check_learns(net: nn.Module) -> None:
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise ValueError(
+            "every parameter is frozen, so there is nothing to train: unfreeze a part, such as "
+            "net.output.requires_grad_(True), or all, net.requires_grad_(True)"
+        )
 
 
 def _describe(dataset: SNLIBERTDataset | None) -> str:

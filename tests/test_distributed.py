@@ -34,11 +34,12 @@ KINDS = {  # of many words the optimizer is lazy about rows
     "in parts": dict(num_words=10_000, precision="fp32", most_tokens=24),
     "bf16": dict(num_words=20, precision="bf16"),
     "fp16": dict(num_words=20, precision="fp16"),
+    "frozen encoder": dict(num_words=10_000, precision="fp32", frozen=True),
 }
 
 
-def example(num_words: int, dropout: float):
-    """A small network, and data whose label the hypothesis tells."""
+def example(num_words: int, dropout: float, frozen: bool = False):
+    """A small network, perhaps with a frozen encoder, and data whose label the hypothesis tells."""
     words = [f"w{i}" for i in range(num_words)]
     vocab = d2l.Vocab(words, reserved_tokens=SPECIALS)
     rng = random.Random(0)
@@ -47,6 +48,7 @@ def example(num_words: int, dropout: float):
     pairs = premises, [words[label] for label in labels], labels
     torch.manual_seed(0)
     net = d2l.BERTClassifier(d2l.BERTModel(len(vocab), dropout=dropout, **SIZES))
+    net.encoder.requires_grad_(not frozen)
     with contextlib.redirect_stdout(io.StringIO()):
         sets = (d2l.SNLIBERTDataset([side[a:b] for side in pairs], 32, vocab)
                 for a, b in ((0, NUM_PAIRS), (NUM_PAIRS, NUM_PAIRS + 41)))  # fmt: skip
@@ -57,8 +59,8 @@ def fit(kind: str, dropout: float, run_dir: Path | None = None, every: float = 6
     """Train; return the weights, the history, and how the test pairs are classified."""
     if distributed.world_size() > 1:
         runs._EVERY, runs._LOOK_EVERY, distributed._AGREE_EVERY = every, 0.0, 0.0
-    more = {name: value for name, value in KINDS[kind].items() if name != "num_words"}
-    net, train_set, test_set = example(KINDS[kind]["num_words"], dropout)
+    more = dict(KINDS[kind])
+    net, train_set, test_set = example(more.pop("num_words"), dropout, more.pop("frozen", False))
     history = d2l.finetune(net, train_set, test_set, **OPTIONS, **more, run_dir=run_dir)
     columns = {name: values for name, values in history.columns().items() if "sec" not in name}
     return net.state_dict(), columns, d2l.evaluate(net, test_set).logits, history.device

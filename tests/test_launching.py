@@ -58,6 +58,17 @@ def test_two_processes_train_the_net_of_this_one(tmp_path, monkeypatch):
     copy.deepcopy(net)(train_set.minibatch([0, 1])[0])
 
 
+def test_a_launched_run_leaves_frozen_parameters_alone_and_trains_as_this_process():
+    net, train_set, dev_set = example(20, 0.1, frozen=True)
+    here, before = copy.deepcopy(net), copy.deepcopy(net.state_dict())
+    expected = d2l.finetune(here, train_set, dev_set, **OPTIONS, precision="fp32")
+    history = d2l.finetune(net, train_set, dev_set, **OPTIONS, precision="fp32", launch=True)
+    assert history.column("loss") == expected.column("loss")
+    for name, parameter in net.named_parameters():
+        assert torch.equal(parameter, here.get_parameter(name))
+        assert parameter.requires_grad != torch.equal(parameter, before[name])
+
+
 def test_a_launched_run_shows_where_it_stands_between_two_rows(tmp_path, notebook):
     vocab = d2l.Vocab(["a", "b"], reserved_tokens=SPECIALS)
     texts = ["a b"] * 40_000
@@ -198,8 +209,8 @@ def test_what_cannot_be_launched_is_said_at_once(tmp_path):
     net.hidden[1] = torch.nn.Tanh()
     with pytest.raises(ValueError, match=r"unknown precision 'fp8'"):
         d2l.finetune(net, train_set, None, launch=True, precision="fp8")
-    net.encoder.token_embedding.weight.requires_grad_(False)
-    with pytest.raises(ValueError, match=r"some parameters are frozen"):
+    net.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"every parameter is frozen.*net.requires_grad_\(True\)"):
         d2l.finetune(net, train_set, None, launch=True)
 
 
