@@ -52,13 +52,13 @@ def check_can_join() -> None:
 def _is_of_torchrun() -> bool:
     """Tell whether torchrun started this process; ValueError if it cannot join the others."""
     launched = "TORCHELASTIC_RUN_ID" in os.environ
-    if launched or _processes_started() > 1:
+    if launched or _is_one_of_several():
         check_can_join()
     return launched
 
 
-def _processes_started() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
+def _is_one_of_several() -> bool:
+    return os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 @contextlib.contextmanager
@@ -146,7 +146,7 @@ def under_torchrun() -> bool:
     """Tell whether torchrun started this process; ValueError if it has not joined the others."""
     if not _is_of_torchrun():
         return False
-    if not _has_joined() and _processes_started() > 1:
+    if not _has_joined() and _is_one_of_several():
         raise ValueError(
             "torchrun started several processes, which know nothing of each other: "
             "put the work into `with d2l.process_group():`"
