@@ -4,6 +4,7 @@ import functools
 import multiprocessing
 import os
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
@@ -12,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+_OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
 
 
 def try_all_gpus() -> list[torch.device]:
@@ -73,6 +75,25 @@ def autocast(precision: str, device: torch.device) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def reproducible(device: torch.device) -> Iterator[None]:
+    """Let a GPU, as a CPU does anyway, come to the same numbers each time inside the `with` block.
+
+    By itself it adds gradients in the order in which they happen to come.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
+    before = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+
+
 @functools.cache
 def bf16_speedup(device_type: str) -> float:
     """Return how many times faster a matrix product is in bf16 than in fp32, timed once.
@@ -100,4 +121,22 @@ def is_out_of_memory(error: Exception) -> bool:
     """Tell whether a device or the machine has no memory left: torch has no one error for it."""
     said = str(error).lower()
     known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    return known or "allocate memory" in said or "not enough memory" in said
+    return known or any(words in said for words in _OUT_OF_MEMORY)
+
+
+@contextmanager
+def memory_advice(device: torch.device, num_pairs: int = 0, more: str = "") -> Iterator[None]:
+    """Raise MemoryError that says what to take if memory runs out in a pass of so many pairs.
+
+    What the failed pass held is let go, so that a smaller one finds room.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        advised = isinstance(error, MemoryError) and "out of memory" in str(error)
+        if advised or not is_out_of_memory(error):  # a launched run, waited for, may have advised
+            raise
+        traceback.clear_frames(error.__traceback__)
+        where = f" with a minibatch of {num_pairs}" if num_pairs else ""
+        way = f"batch_size={num_pairs // 2} or less" if num_pairs > 1 else "a smaller model"
+        raise MemoryError(f"out of memory{where} on {device}: take {way}{more}") from error

@@ -28,22 +28,48 @@ _LOST = ("gloo/transport", "closed by peer", "reset by peer", "nccl error")
 
 def rank() -> int:
     """Return the number of this process; rank 0 prints, plots and writes."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if _has_joined() else 0
 
 
 def world_size() -> int:
     """Return how many processes train together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if _has_joined() else 1
+
+
+def _has_joined() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def check_can_join() -> None:
+    """Raise ValueError if this build of torch cannot join several processes."""
+    if not dist.is_available():
+        raise ValueError(
+            "this build of torch has no torch.distributed, which joins several processes: install "
+            "a build that has it (pytorch.org), or train in one process, without torchrun"
+        )
+
+
+def _is_of_torchrun() -> bool:
+    """Tell whether torchrun started this process; ValueError if it cannot join the others."""
+    launched = "TORCHELASTIC_RUN_ID" in os.environ
+    if launched or _is_one_of_several():
+        check_can_join()
+    return launched
+
+
+def _is_one_of_several() -> bool:
+    return os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 @contextlib.contextmanager
 def process_group() -> Iterator[None]:
     """Join the processes that torchrun started, if it did; all but rank 0 are silent inside.
 
-    Raises ConnectionError, an OSError, if another of them has ended. Bad input and the like, which
-    more than one may meet, is raised in the first that tells; the others end without a word.
+    Raises ConnectionError, an OSError, if another of them has ended, and ValueError if this build
+    of torch cannot join them. Bad input and the like, which more than one may meet, is raised in
+    the first that tells; the others end without a word.
     """
-    if not dist.is_torchelastic_launched():
+    if not _is_of_torchrun():
         yield
         return
     before = signal.signal(signal.SIGTERM, _end_soon)
@@ -54,7 +80,7 @@ def process_group() -> Iterator[None]:
             if torch.cuda.is_available():
                 torch.cuda.set_device(_local_gpu())
             yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         if _is_told(store):
             raise SystemExit(1) from error
         raise
@@ -72,7 +98,7 @@ def _end_soon(number: int, frame: FrameType | None) -> None:
     timer.start()
 
 
-def _join() -> dist.Store:
+def _join() -> "dist.Store":
     """Join the other processes; return a store that those of this start share."""
     store, number, size = next(dist.rendezvous("env://"))
     # torchrun may keep its store over a restart, and with it where the ended processes listened
@@ -98,7 +124,7 @@ def _lost_ones_told() -> Iterator[None]:
         ) from error
 
 
-def _is_told(store: dist.Store) -> bool:
+def _is_told(store: "dist.Store") -> bool:
     try:
         return store.add("told", 1) > 1
     except RuntimeError:  # the store ended with the process that kept it
@@ -109,7 +135,7 @@ def _is_told(store: dist.Store) -> bool:
 def only_rank_0_speaks() -> Iterator[None]:
     """Let nothing that other ranks print, or say to stderr, be seen inside this block."""
     with contextlib.ExitStack() as stack:
-        if int(os.environ.get("RANK", "0")) > 0 and dist.is_torchelastic_launched():
+        if int(os.environ.get("RANK", "0")) > 0 and "TORCHELASTIC_RUN_ID" in os.environ:
             nowhere = stack.enter_context(open(os.devnull, "w"))  # noqa: PTH123
             stack.enter_context(contextlib.redirect_stdout(nowhere))
             stack.enter_context(contextlib.redirect_stderr(nowhere))
@@ -118,9 +144,9 @@ def only_rank_0_speaks() -> Iterator[None]:
 
 def under_torchrun() -> bool:
     """Tell whether torchrun started this process; ValueError if it has not joined the others."""
-    if not dist.is_torchelastic_launched():
+    if not _is_of_torchrun():
         return False
-    if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if not _has_joined() and _is_one_of_several():
         raise ValueError(
             "torchrun started several processes, which know nothing of each other: "
             "put the work into `with d2l.process_group():`"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .bert import BERTEncoder, label_names_of, unwrapped
-from .devices import autocast, choose_precision
+from .devices import autocast, choose_precision, memory_advice
 from .distributed import rank, sum_over_ranks, world_size
 from .labels import default_label_names
 from .minibatches import LengthBuckets
@@ -121,7 +121,8 @@ def evaluate(
 ) -> Evaluation:
     """Classify every pair of a dataset and compare with its labels.
 
-    Under torchrun all processes call it together, and each classifies its share.
+    Under torchrun all processes call it together, and each classifies its share. Raises
+    MemoryError, which names a smaller batch_size, if memory runs out.
     """
     dataset = as_pairs(dataset)
     check_fits(net, dataset)
@@ -136,11 +137,13 @@ def predict_proba(
     hypotheses: Sequence[str | list[str]],
     max_len: int | None = None,
     truncation: str = "longest_first",
+    batch_size: int = 128,
 ) -> np.ndarray:
     """Return each class's probability for every pair of sentences or token lists, (n, classes).
 
     The columns are in the order of `net.label_names`, by default that of `LABELS`. Pairs are cut to
-    `max_len` tokens, or to what the model can take.
+    `max_len` tokens, or to what the model can take. Raises MemoryError, which names a smaller
+    batch_size, if memory runs out.
     """
     for side in (premises, hypotheses):
         if isinstance(side, str):
@@ -148,7 +151,7 @@ def predict_proba(
     max_len = max_positions(net) if max_len is None else max_len
     pairs = TokenPairs(premises, hypotheses, max_len, vocab, truncation)
     check_fits(net, pairs)
-    return _logits(net, pairs).softmax(dim=1).numpy()
+    return _logits(net, pairs, batch_size).softmax(dim=1).numpy()
 
 
 def predict_snli(
@@ -167,7 +170,8 @@ def accuracy_on(net: nn.Module, batches: DataLoader) -> float:
     correct, total = torch.zeros((), device=device), 0
     with evaluating(net):
         for X, y in batches:
-            y_hat = net(to_device(X, device))
+            with memory_advice(device, len(y)):
+                y_hat = net(to_device(X, device))
             correct += (y_hat.argmax(dim=1) == y.to(device)).sum()
             total += y.numel()
     if not total:
@@ -245,7 +249,7 @@ def evaluating(net: nn.Module) -> Iterator[None]:
 def _logits(
     net: nn.Module,
     pairs: TokenPairs,
-    batch_size: int = 128,
+    batch_size: int,
     precision: str = "fp32",
     first: int = 0,
     step: int = 1,
@@ -259,7 +263,11 @@ def _logits(
     in_order = torch.zeros(len(pairs), len(label_names_of(net)))
     if not batches:
         return in_order
-    with evaluating(net), autocast(choose_precision(precision, device), device):
+    with (
+        memory_advice(device, min(batch_size, len(pairs))),
+        evaluating(net),
+        autocast(choose_precision(precision, device), device),
+    ):
         logits = torch.cat([net(to_device(pairs.inputs(i), device)).float() for i in batches])
     if logits.isnan().any():
         raise ValueError("the model answers nan: its weights are spoilt, load or train it anew")

@@ -17,6 +17,7 @@ import safetensors
 import safetensors.torch
 
 from .bert import BERTClassifier
+from .devices import is_out_of_memory
 from .files import is_taken
 from .history import History
 from .layouts.files import read_json
@@ -56,7 +57,7 @@ class LaunchedRun(History):
         self.stopping = self.waiting = False
         self.written = self.seen = History()  # so far; what is seen may end in a provisional point
         self.outcome: History | None = None
-        self.error: OSError | None = None
+        self.error: OSError | MemoryError | None = None
         self.hooks = [
             net.encoder.token_embedding.register_forward_pre_hook(self._before_use),
             net.register_state_dict_pre_hook(self._before_use),
@@ -87,7 +88,7 @@ class LaunchedRun(History):
     def wait(self) -> History:
         """Return the whole history once the run has ended and the net has its weights.
 
-        Raises OSError if it failed.
+        Raises OSError if it failed, and MemoryError if memory ran out.
         """
         try:
             self.waiting = True
@@ -120,7 +121,8 @@ class LaunchedRun(History):
             self.net.load_state_dict(weights)
             self.outcome = replace(History.load(self.folder / "net"), **told)
         except FileNotFoundError:
-            self.error = OSError(self.why_it_failed())
+            failed = OSError(self.why_it_failed())
+            self.error = MemoryError(*failed.args) if is_out_of_memory(failed) else failed
         except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
             self.error = OSError(f"{self.folder} cannot be read ({error}): launch the run again")
         if self.temporary and self.outcome:

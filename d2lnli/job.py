@@ -23,14 +23,16 @@ def main(folder: Path) -> int:
                 (folder.parent / STARTING).unlink(missing_ok=True)
             _work(folder)
         return 0
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError, MemoryError) as error:
+        print(f"error: {str(error) or 'out of memory'}", file=sys.stderr)
         return 1
 
 
 def _work(folder: Path) -> None:
     job = read_json(folder / JOB, dict)
     net, vocab = load_classifier(folder / "net")
+    for name in job["frozen"]:
+        net.get_parameter(name).requires_grad_(False)
     data = {name: load_dataset(path, vocab) for name, path in job["datasets"].items()}
     settings = {**job["settings"], "run_dir": folder.parent}
     history = finetune(net, data["train"], data.get("dev"), **settings)

@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from .bert import BERTClassifier, BERTModel, unwrapped
 from .classifiers import classifier_config, save_classifier
+from .distributed import check_can_join
 from .files import is_taken
 from .following import JOB, LOG, STARTING, LaunchedRun
 from .layouts.files import read_json
@@ -41,6 +43,7 @@ def launch_run(
     If the same run is still at work in `run_dir`, since before this kernel was started, it is
     followed instead.
     """
+    check_can_join()
     net = unwrapped(net)
     config = classifier_config(net)
     _check_plain(net, **config)
@@ -50,6 +53,7 @@ def launch_run(
     datasets = {name: data for name, data in (("train", train_set), ("dev", dev_set)) if data}
     job = {
         "net": config,
+        "frozen": frozen_names(net),
         "settings": settings,
         "checksums": {name: data.fingerprint() for name, data in datasets.items()},
         "datasets": {name: str(data.folder or folder / name) for name, data in datasets.items()},
@@ -83,12 +87,20 @@ def _check_plain(
         plain = BERTClassifier(BERTModel(**config), num_classes, label_names)
     if type(net).forward is not BERTClassifier.forward or repr(net) != repr(plain):
         raise ValueError(f"this {type(net).__name__} has parts of its own: train it without launch")
-    if not all(parameter.requires_grad for parameter in net.parameters()):
-        raise ValueError("some parameters are frozen: train the network without launch")
+
+
+def frozen_names(net: nn.Module) -> list[str]:
+    """Return the names of the parameters that do not learn."""
+    return [name for name, parameter in net.named_parameters() if not parameter.requires_grad]
 
 
 def _environment(devices: Sequence[torch.device]) -> dict[str, str]:
     """Return the variables by which each process gets a device of its own."""
+    if any(device.type not in ("cuda", "cpu") for device in devices):
+        raise ValueError(
+            f"devices={list(devices)}: processes of their own train on CUDA's GPUs or on the CPU; "
+            "take one device, without launch"
+        )
     gpus = [str(device.index or 0) for device in devices if device.type == "cuda"]
     if len(gpus) not in (0, len(devices)) or len(set(gpus)) < len(gpus):
         raise ValueError(f"devices={list(devices)}: give different GPUs, or the CPU several times")

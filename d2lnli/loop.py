@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import math
-import traceback
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from .bert import BERTClassifier, unwrapped
 from .best_epoch import BestEpoch
-from .devices import autocast, is_out_of_memory
+from .devices import autocast, memory_advice
 from .distributed import (
     Agreement,
     data_parallel,
@@ -163,6 +162,7 @@ class Training:
                     save()
             finally:
                 self.net.eval()
+                self.trainer.zero_grad()  # gradients would take memory, after a failed pass too
 
     @property
     def num_steps(self) -> int:
@@ -180,7 +180,8 @@ class Training:
         for X, y, *num_pairs in self.minibatches_left():
             num_pairs = num_pairs[0] if num_pairs else len(y)
             with button.held():
-                losses, y_hat = self.step(self.num_steps, X, y, num_pairs)
+                with memory_advice(self.device, num_pairs, self.smaller_parts(X) + self.kept):
+                    losses, y_hat = self.step(self.num_steps, X, y, num_pairs)
                 self.meter.add(losses, y_hat, y, num_pairs)
                 self.done += 1
                 progress.history.num_classes = y_hat.shape[1]
@@ -251,14 +252,9 @@ class Training:
         parts = [(X, y)]
         if self.most_tokens is not None:
             parts = list(micro_batches(X, y, self.most_tokens))
-        try:
-            with self.parallel.no_sync() if world_size() > 1 else contextlib.nullcontext():
-                outputs = [self.add_gradients(*part, scale) for part in parts[:-1]]
-            outputs.append(self.add_gradients(*parts[-1], scale))  # now ranks exchange them
-        except (MemoryError, RuntimeError) as error:
-            if is_out_of_memory(error):
-                self.give_way(X, num_pairs, error)
-            raise
+        with self.parallel.no_sync() if world_size() > 1 else contextlib.nullcontext():
+            outputs = [self.add_gradients(*part, scale) for part in parts[:-1]]
+        outputs.append(self.add_gradients(*parts[-1], scale))  # now ranks exchange them
         if isinstance(self.trainer, RowAdam):
             self.trainer.gather()  # so that scaling and clipping see the whole gradient
         if self.clip is not None:
@@ -282,18 +278,12 @@ class Training:
         self.scaler.scale(scale * losses.sum()).backward()
         return losses.detach(), y_hat.detach()
 
-    def give_way(self, X: Tensor | list[Tensor], num_pairs: int, error: Exception) -> NoReturn:
-        """Say how to do with less memory, and let go of what the failed pass holds."""
-        traceback.clear_frames(error.__traceback__)
-        self.trainer.zero_grad()
-        ways = [f"batch_size={num_pairs // 2} or less"] if num_pairs > 1 else ["a smaller model"]
-        if self.mean:  # parts of a minibatch can be taken
-            at_once = min(X[0].numel(), self.most_tokens or math.inf)
-            ways.append(f"most_tokens={at_once // 2} or less, the same but for dropout")
-        raise OSError(
-            f"out of memory with a minibatch of {num_pairs} on {self.device}: take "
-            f"{', or '.join(ways)}{self.kept}",
-        ) from error
+    def smaller_parts(self, X: Tensor | list[Tensor]) -> str:
+        """Advise a minibatch's parts that take less memory, if it can be taken in parts."""
+        if not self.mean:
+            return ""
+        at_once = min(X[0].numel(), self.most_tokens or math.inf)
+        return f", or most_tokens={at_once // 2} or less, the same but for dropout"
 
 
 def _length(batches: DataLoader) -> int:

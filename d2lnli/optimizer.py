@@ -23,7 +23,9 @@ def adam(net: nn.Module, lr: float) -> AbstractContextManager[torch.optim.Adam]:
     """Return a context that gives torch's Adam, in its fastest form for a `BERTClassifier`."""
     embedding = unwrapped(net).encoder.token_embedding
     weight = embedding.weight
-    if weight.is_cpu and weight.requires_grad and len(weight) >= _MANY_ROWS:
+    learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    alone = len(learning) == 1  # DDP, from which a RowAdam keeps its embedding, wants another
+    if weight.is_cpu and weight.requires_grad and len(weight) >= _MANY_ROWS and not alone:
         return RowAdam(net.parameters(), embedding, lr)
     return nullcontext(torch.optim.Adam(net.parameters(), lr, fused=True))
 

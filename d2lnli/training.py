@@ -12,7 +12,14 @@ from torch.utils.data import DataLoader
 
 from .bert import unwrapped
 from .best_epoch import KEEP
-from .devices import choose_precision, first_device, known_devices, try_all_gpus
+from .devices import (
+    choose_precision,
+    first_device,
+    known_devices,
+    memory_advice,
+    reproducible,
+    try_all_gpus,
+)
 from .distributed import (
     all_devices,
     from_rank_0,
@@ -23,7 +30,7 @@ from .distributed import (
 )
 from .evaluation import accuracy_on, check_fits, evaluate
 from .history import History
-from .launching import launch_run
+from .launching import frozen_names, launch_run
 from .loop import Training
 from .minibatches import shared_loader
 from .optimizer import adam
@@ -54,8 +61,10 @@ def train_ch13(
         raise ValueError(f"num_epochs={num_epochs!r}: it must be a whole number, at least 1")
     if world_size() > 1:
         raise ValueError("train_ch13 trains in one process: use finetune under torchrun")
+    _check_learns(net)
     device = first_device(devices)
-    net.to(device)
+    with memory_advice(device):
+        net.to(device)
     history = History(device=str([device]))
     training = Training(net, train_iter, loss, trainer)
     training.run(num_epochs, history, score=lambda: accuracy_on(net, test_iter), split="test")
@@ -91,8 +100,9 @@ def finetune(
     and at an interrupt, and the next call with the same data and settings goes on from it, to the
     same numbers. An interrupt ends training cleanly, after the step that it came in.
 
-    Raises ValueError if the loss is a number no more or the folder holds another run, and OSError
-    if memory runs out.
+    Parameters that are frozen, as by `net.encoder.requires_grad_(False)`, stay as they are. Raises
+    ValueError if all are, if the loss is a number no more or the folder holds another run, and
+    MemoryError, which names sizes to try, if memory runs out.
 
     `keep` is 'last' or 'best': the net ends with the weights of the last epoch, or of the one with
     the highest dev accuracy. Training ends early once `patience` epochs in a row have brought no
@@ -110,7 +120,9 @@ def finetune(
     """
     _check_settings(lr, num_epochs, batch_size, schedule, warmup, clip, most_tokens, seed)
     _check_early_stopping(keep, patience, dev_set)
-    train_set, dev_set = as_pairs(train_set), dev_set and as_pairs(dev_set)
+    _check_learns(net)
+    train_set = as_pairs(train_set)
+    dev_set = None if dev_set is None else as_pairs(dev_set)
     for dataset in (train_set, dev_set):
         if dataset is not None:
             check_fits(net, dataset)
@@ -134,12 +146,18 @@ def finetune(
         run = launch_run(net, train_set, dev_set, settings, devices, run_dir)
         return run if in_notebook() else run.wait()
     device = own_device() if under_torchrun() else first_device(devices or try_all_gpus()[:1])
-    net.to(device)
+    with memory_advice(device):
+        net.to(device)
     on_gpu = device.type == "cuda"
     batches = shared_loader(train_set, batch_size, seed, on_gpu, rank(), world_size())
     num_steps = num_epochs * len(batches)
     cuda = [device] if on_gpu else []
-    with open_run(run_dir) as run, torch.random.fork_rng(cuda), adam(net, lr) as trainer:
+    with (
+        open_run(run_dir) as run,
+        torch.random.fork_rng(cuda),
+        reproducible(device),
+        adam(net, lr) as trainer,
+    ):
         if precision == "auto" and run:
             precision = run.settings.get("precision", precision)  # a timing may differ, a run not
         precision = from_rank_0(choose_precision(precision, device))
@@ -167,6 +185,7 @@ def finetune(
             "precision": precision,
             "train_set": _describe(train_set),
             "dev_set": _describe(dev_set),
+            "frozen": history.made_of["frozen"],
             **{f"net's {name}": value for name, value in unwrapped(net).encoder.config.items()},
         }
         if differing := differences(from_rank_0(settings), settings):
@@ -176,7 +195,8 @@ def finetune(
             )
         if run:
             run.go_on(settings, training, history)
-        score = None if dev_set is None else lambda: evaluate(net, dev_set).accuracy
+        at_once = min(batch_size, 128)  # so that a smaller one helps if memory runs out here
+        score = None if dev_set is None else lambda: evaluate(net, dev_set, at_once).accuracy
         training.run(num_epochs, history, score, run=run, settings=settings)
     training.best.restore(history)
     return history
@@ -195,6 +215,7 @@ def made_of(net: nn.Module, train_set: SNLIBERTDataset, **settings: object) -> d
         "max_len": train_set.max_len,
         "truncation": train_set.truncation,
         **{name: value for name, value in settings.items() if name != "precision"},
+        "frozen": ", ".join(frozen_names(unwrapped(net))) or None,
         "checksum of the pairs": f"{train_set.fingerprint():08x}",
         "checksum of the pretrained encoder": f"{weights:08x}",
     }
@@ -206,6 +227,14 @@ def lr_factor(step: int, num_steps: int, schedule: str, warmup: float) -> float:
     if step < num_warmup:
         return (step + 1) / num_warmup
     return 1.0 if schedule == "constant" else (num_steps - step) / (num_steps - num_warmup)
+
+
+def _check_learns(net: nn.Module) -> None:
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise ValueError(
+            "every parameter is frozen, so there is nothing to train: unfreeze a part, such as "
+            "net.output.requires_grad_(True), or all, net.requires_grad_(True)"
+        )
 
 
 def _describe(dataset: SNLIBERTDataset | None) -> str:

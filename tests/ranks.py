@@ -31,7 +31,7 @@ def _join_in(
         with process_group():
             result = function(*arguments)
             torch.save(result, out / f"{rank()}.pt")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         (out / f"{number}.txt").write_text(f"{type(error).__name__}: {error}")
 
 

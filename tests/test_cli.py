@@ -152,6 +152,24 @@ def test_bad_input_is_one_line(folders, capsys, arguments, message):
     assert message in line
 
 
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("d2lnli.bert.BERTEncoder.encode_cls", "out of memory with a minibatch of 10 on cpu: take "
+         "batch_size=5 or less, or most_tokens="),
+        ("d2lnli.__main__.read_snli", "out of memory"),
+    ],
+)  # fmt: skip
+def test_out_of_memory_is_one_line(folders, capsys, monkeypatch, where, message):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(where, fail)
+    assert main(["finetune", *folders, "--batch-size", "10"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {message}")
+
+
 @pytest.mark.parametrize("option", ["--truncation", "--schedule", "--precision"])
 def test_an_unknown_choice_lists_the_choices(capsys, option):
     with pytest.raises(SystemExit):

@@ -34,11 +34,12 @@ KINDS = {  # of many words the optimizer is lazy about rows
     "in parts": dict(num_words=10_000, precision="fp32", most_tokens=24),
     "bf16": dict(num_words=20, precision="bf16"),
     "fp16": dict(num_words=20, precision="fp16"),
+    "frozen encoder": dict(num_words=10_000, precision="fp32", frozen=True),
 }
 
 
-def example(num_words: int, dropout: float):
-    """A small network, and data whose label the hypothesis tells."""
+def example(num_words: int, dropout: float, frozen: bool = False):
+    """A small network, perhaps with a frozen encoder, and data whose label the hypothesis tells."""
     words = [f"w{i}" for i in range(num_words)]
     vocab = d2l.Vocab(words, reserved_tokens=SPECIALS)
     rng = random.Random(0)
@@ -47,6 +48,7 @@ def example(num_words: int, dropout: float):
     pairs = premises, [words[label] for label in labels], labels
     torch.manual_seed(0)
     net = d2l.BERTClassifier(d2l.BERTModel(len(vocab), dropout=dropout, **SIZES))
+    net.encoder.requires_grad_(not frozen)
     with contextlib.redirect_stdout(io.StringIO()):
         sets = (d2l.SNLIBERTDataset([side[a:b] for side in pairs], 32, vocab)
                 for a, b in ((0, NUM_PAIRS), (NUM_PAIRS, NUM_PAIRS + 41)))  # fmt: skip
@@ -57,8 +59,8 @@ def fit(kind: str, dropout: float, run_dir: Path | None = None, every: float = 6
     """Train; return the weights, the history, and how the test pairs are classified."""
     if distributed.world_size() > 1:
         runs._EVERY, runs._LOOK_EVERY, distributed._AGREE_EVERY = every, 0.0, 0.0
-    more = {name: value for name, value in KINDS[kind].items() if name != "num_words"}
-    net, train_set, test_set = example(KINDS[kind]["num_words"], dropout)
+    more = dict(KINDS[kind])
+    net, train_set, test_set = example(more.pop("num_words"), dropout, more.pop("frozen", False))
     history = d2l.finetune(net, train_set, test_set, **OPTIONS, **more, run_dir=run_dir)
     columns = {name: values for name, values in history.columns().items() if "sec" not in name}
     return net.state_dict(), columns, d2l.evaluate(net, test_set).logits, history.device
@@ -336,11 +338,79 @@ def test_processes_that_have_not_joined_are_told_how(monkeypatch):
 
 def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
     error = "shapes cannot be multiplied in residual_connection"
-    monkeypatch.setattr(distributed.dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setattr(distributed, "_join", lambda: None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # the tests' own stay as they are
     with pytest.raises(RuntimeError, match=error), distributed.process_group():
         raise RuntimeError(error)
+
+
+def run_out_of_memory(whom: tuple[int, ...]) -> None:
+    net, train_set, _ = example(20, 0.1)
+    if distributed.rank() in whom:
+        net.encoder.encode_cls = lambda *_: bytearray(2**62)
+    d2l.finetune(net, train_set, None, **OPTIONS)
+
+
+@pytest.mark.parametrize("whom", [(0, 1), (1,)])
+def test_out_of_memory_is_told_by_the_first_to_meet_it_alone(tmp_path, whom):
+    with started(2, tmp_path, run_out_of_memory, whom) as processes:
+        pass
+    (told,) = tmp_path.glob("*.txt")
+    assert told.read_text().startswith("MemoryError: out of memory with a minibatch of 8 on cpu")
+    assert sorted(process.exitcode for process in processes) == [0, 1]
+
+
+WITHOUT_DISTRIBUTED = """
+import os, sys
+import torch
+
+# as torch is where it was built with USE_DISTRIBUTED=0
+del torch._C._c10d_init, torch._C._rpc_init
+for name in list(sys.modules):
+    if name.startswith(("torch.distributed", "torch.nn.parallel")):
+        del sys.modules[name]
+    elif name.startswith("torch._C._distributed_"):
+        sys.modules[name] = None
+import torch.distributed.rpc, torch.nn.parallel
+assert not torch.distributed.is_available()
+
+import d2lnli as d2l
+from d2lnli.__main__ import main
+
+vocab = d2l.Vocab(["a", "b"], reserved_tokens=["<pad>", "<mask>", "<cls>", "<sep>", "<unk>"])
+data = d2l.SNLIBERTDataset((["a", "b"], ["a", "a"], [0, 1]), 8, vocab)
+net = d2l.BERTClassifier(d2l.BERTModel(len(vocab), 8, 8, 2, 1, 0.1, 8), 2)
+with d2l.process_group():
+    history = d2l.finetune(net, data, data, num_epochs=1)
+assert history.num_epochs == 1
+assert main(["predict", "a", "b", "--classifier", "nowhere"]) == 1
+for settings in (dict(launch=True), dict(devices=["cpu", "cpu"])):
+    try:
+        d2l.finetune(net, data, data, **settings)
+    except ValueError as error:
+        print("\\nrefused:", error)
+for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("WORLD_SIZE", "2")):
+    os.environ[name] = value
+    try:
+        d2l.finetune(net, data, data)
+    except ValueError as error:
+        print("refused:", error)
+    assert main(["predict", "a", "b"]) == 1
+    del os.environ[name]
+"""
+
+
+def test_where_torch_has_no_distributed_one_process_trains_and_several_are_refused():
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DISTRIBUTED],
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    said = "this build of torch has no torch.distributed, .*: install .*, without torchrun$"
+    assert len(re.findall(f"^refused: {said}", run.stdout, re.M)) == 4
+    assert len(re.findall(f"^error: {said}", run.stderr, re.M)) == 2
+    assert "error: nowhere" in run.stderr
 
 
 def test_train_ch13_is_for_one_process(tmp_path):

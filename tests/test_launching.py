@@ -1,6 +1,7 @@
 """A run in other processes: started from a notebook, followed, stopped, and found again."""
 
 import copy
+import resource
 import shutil
 import signal
 import threading
@@ -9,7 +10,7 @@ import time
 import psutil
 import pytest
 import torch
-from conftest import SIZES, SPECIALS
+from conftest import SIZES, SPECIALS, contents
 from ranks import together
 from test_distributed import OPTIONS, example, fit
 
@@ -55,6 +56,17 @@ def test_two_processes_train_the_net_of_this_one(tmp_path, monkeypatch):
     assert repr(columns) == repr(expected[1])
     assert not list((tmp_path / "temporary").glob("d2lnli*"))
     copy.deepcopy(net)(train_set.minibatch([0, 1])[0])
+
+
+def test_a_launched_run_leaves_frozen_parameters_alone_and_trains_as_this_process():
+    net, train_set, dev_set = example(20, 0.1, frozen=True)
+    here, before = copy.deepcopy(net), copy.deepcopy(net.state_dict())
+    expected = d2l.finetune(here, train_set, dev_set, **OPTIONS, precision="fp32")
+    history = d2l.finetune(net, train_set, dev_set, **OPTIONS, precision="fp32", launch=True)
+    assert history.column("loss") == expected.column("loss")
+    for name, parameter in net.named_parameters():
+        assert torch.equal(parameter, here.get_parameter(name))
+        assert parameter.requires_grad != torch.equal(parameter, before[name])
 
 
 def test_a_launched_run_shows_where_it_stands_between_two_rows(tmp_path, notebook):
@@ -145,6 +157,25 @@ def test_the_stop_button_stops_what_is_waited_for_and_a_failure_is_told(tmp_path
     d2l.evaluate(net, train_set)  # as it was
 
 
+def test_a_launched_run_that_runs_out_of_memory_says_what_to_take(tmp_path, notebook):
+    _, train_set, _ = example(20, 0.1)
+    sizes = {**SIZES, "ffn_num_hiddens": 2**18}  # 194 pairs at once would take 5 GiB and more
+    net = d2l.BERTClassifier(d2l.BERTModel(len(train_set.vocab), dropout=0.1, **sizes))
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (2**32, limits[1]))  # processes inherit it
+    try:
+        run = d2l.finetune(net, train_set, None, batch_size=194, most_tokens=10**9, num_epochs=1,
+                           precision="fp32", run_dir=tmp_path, launch=True)  # fmt: skip
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
+    for use in (lambda: d2l.evaluate(net, train_set), run.wait):
+        with pytest.raises(MemoryError, match=(
+            r"^the run in .* failed: out of memory with a minibatch of 194 on cpu: take "
+            r"batch_size=97 or less, or most_tokens=\d+ or less"
+        )):  # fmt: skip
+            use()
+
+
 def test_a_run_whose_folder_is_taken_away_can_be_stopped(tmp_path, notebook):
     net, train_set, _ = example(20, 0.1)
     options = {**OPTIONS, **LONG, "run_dir": tmp_path / "run", "launch": True}
@@ -166,6 +197,10 @@ def test_what_cannot_be_launched_is_said_at_once(tmp_path):
     mine = MyClassifier(d2l.BERTModel(**net.encoder.config, tied_decoder=False))
     with pytest.raises(ValueError, match=r"this MyClassifier has parts of its own"):
         d2l.finetune(mine, train_set, None, launch=True)
+    for devices in (["mps"], ["cpu", "mps"], ["meta"]):
+        with pytest.raises(ValueError, match=r"devices=.*: .*take one device, without launch"):
+            d2l.finetune(net, train_set, None, devices=devices, launch=True, run_dir=tmp_path)
+    assert not contents(tmp_path)
     with pytest.raises(ValueError, match=r"devices=.*take try_all_gpus"):
         d2l.finetune(net, train_set, None, devices=["cpu", "cuda:7"])
     net.hidden[1] = torch.nn.ReLU()
@@ -174,8 +209,8 @@ def test_what_cannot_be_launched_is_said_at_once(tmp_path):
     net.hidden[1] = torch.nn.Tanh()
     with pytest.raises(ValueError, match=r"unknown precision 'fp8'"):
         d2l.finetune(net, train_set, None, launch=True, precision="fp8")
-    net.encoder.token_embedding.weight.requires_grad_(False)
-    with pytest.raises(ValueError, match=r"some parameters are frozen"):
+    net.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"every parameter is frozen.*net.requires_grad_\(True\)"):
         d2l.finetune(net, train_set, None, launch=True)
 
 

@@ -172,6 +172,15 @@ def test_fine_tuning_learns_with_it(wide_net, wide_data, precision, clip):
     assert not wide_net.encoder.token_embedding.sparse
 
 
+@pytest.mark.parametrize("frozen", ["encoder", "encoder.token_embedding"])
+def test_fine_tuning_leaves_a_frozen_embedding_alone(wide_net, wide_data, frozen):
+    wide_net.get_submodule(frozen).requires_grad_(False)
+    before = copy.deepcopy(wide_net.state_dict())
+    d2l.finetune(wide_net, wide_data, None, lr=1e-3, num_epochs=1, batch_size=16, clip=1.0)
+    for name, parameter in wide_net.named_parameters():
+        assert parameter.requires_grad != torch.equal(parameter, before[name]), name
+
+
 def stop_at(net, call):
     """Press the stop button during a forward pass."""
     calls = []

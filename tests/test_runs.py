@@ -480,11 +480,18 @@ def test_what_a_failed_pass_held_is_let_go(small):
         held.append(weakref.ref(activations))
         raise MemoryError
 
-    net.register_forward_hook(fail)
-    with pytest.raises(OSError, match="out of memory") as caught:
+    hook = net.output.register_full_backward_hook(fail)  # the last layers have their gradients
+    with pytest.raises(MemoryError, match="out of memory") as caught:
         d2l.finetune(net, train_set, None, batch_size=64)
-    assert caught.value.__cause__ is not None
-    assert held[0]() is None
+    hook.remove()
+    hook = net.register_forward_hook(fail)
+    with pytest.raises(MemoryError, match="take batch_size=32 or less") as caught_too:
+        d2l.evaluate(net, train_set, batch_size=64)
+    hook.remove()
+    assert [caught.value.__cause__, caught_too.value.__cause__].count(None) == 0
+    assert [each() for each in held] == [None, None]
+    assert all(parameter.grad is None for parameter in net.parameters())
+    d2l.finetune(net, train_set, None, batch_size=32, num_epochs=1)
 
 
 def test_two_processes_cannot_train_in_one_folder(small, tmp_path):
@@ -558,7 +565,7 @@ def train_in_little_memory(folder: Path, said: Path) -> None:
     net.encoder.encode_cls = hungry
     try:
         d2l.finetune(net, train_set, None, **OPTIONS, precision="fp32", run_dir=folder)
-    except OSError as error:
+    except MemoryError as error:
         said.write_text(str(error))
 
 
@@ -576,22 +583,41 @@ def test_out_of_memory_suggests_a_batch_size_and_keeps_the_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("error", [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 9.06 GB, max allowed: 9.07 GB)"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     RuntimeError("[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory"),
     MemoryError(),
 ])  # fmt: skip
-def test_every_way_to_run_out_of_memory_is_known(small, error):
-    net, train_set, _ = small
+def test_every_way_to_run_out_of_memory_is_known(small, error, monkeypatch):
+    net, train_set, dev_set = small
 
     def fail(*_):
         raise error
 
-    net.register_forward_hook(fail)
-    with pytest.raises(OSError, match=r"batch_size=32 or less, or most_tokens=\d+ or less"):
+    monkeypatch.setattr(torch.optim.Adam, "step", fail)  # at its first step it makes its averages
+    with pytest.raises(MemoryError, match=r"batch_size=32 or less, or most_tokens=\d+ or less"):
+        d2l.finetune(net, train_set, None, batch_size=64)
+    monkeypatch.undo()
+    hook = net.register_forward_hook(fail)
+    with pytest.raises(MemoryError, match=r"batch_size=32 or less, or most_tokens=\d+ or less"):
         d2l.finetune(net, train_set, None, batch_size=64)
     batches = torch.utils.data.DataLoader(train_set, 16)
     loss, trainer = nn.CrossEntropyLoss(reduction="none"), torch.optim.Adam(net.parameters())
-    with pytest.raises(OSError, match=r"take batch_size=8 or less$"):
+    with pytest.raises(MemoryError, match=r"take batch_size=8 or less$"):
         d2l.train_ch13(net, batches, batches, loss, trainer, 1)
+    with pytest.raises(MemoryError, match=r"a minibatch of 40 on cpu: take batch_size=20 or less$"):
+        d2l.evaluate(net, dev_set)
+    with pytest.raises(MemoryError, match=r"a minibatch of 1 on cpu: take a smaller model$"):
+        d2l.predict_proba(net, dev_set.vocab, ["w1", "w2"], ["w1", "w2"], batch_size=1)
+    hook.remove()
+    net.register_forward_hook(lambda *_: None if net.training else fail())
+    with pytest.raises(MemoryError, match=r"take batch_size=4 or less$"):  # that of training
+        d2l.finetune(net, train_set, dev_set, num_epochs=1, batch_size=8)
+    with pytest.raises(MemoryError, match=r"take batch_size=8 or less$"):
+        d2l.train_ch13(net, batches, batches, loss, trainer, 1)
+    monkeypatch.setattr(net, "to", fail)
+    with pytest.raises(MemoryError, match=r"out of memory on cpu: take a smaller model$"):
+        d2l.finetune(net, train_set, None)
 
 
 def test_what_the_suggestion_says_goes_on_with_the_run(small, tmp_path):

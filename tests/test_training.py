@@ -5,7 +5,7 @@ import math
 import re
 import signal
 import types
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -79,12 +79,18 @@ def test_it_learns(net, data):
     assert not net.training
 
 
-@pytest.mark.parametrize("clip", [None, 0.05])
-@pytest.mark.parametrize("most_tokens", [None, 40, 1])
-def test_losses_equal_those_of_a_slow_and_obvious_loop(net, data, clip, most_tokens):
+@pytest.mark.parametrize(
+    ("clip", "most_tokens", "frozen"),
+    [*product([None, 0.05], [None, 40, 1], [None]), (0.05, 40, "encoder"),
+     (0.05, 40, "encoder.token_embedding")],
+)  # fmt: skip
+def test_losses_equal_those_of_a_slow_and_obvious_loop(net, data, clip, most_tokens, frozen):
     without_dropout(net)
     slow, losses = fresh(net), []
     without_dropout(slow).train()
+    for each in (net, slow):
+        if frozen:
+            each.get_submodule(frozen).requires_grad_(False)
     trainer = torch.optim.Adam(slow.parameters(), lr=1e-3)
     buckets = LengthBuckets(data.valid_lens, 16, shuffle=True, seed=5)
     steps = 2 * len(buckets)
@@ -126,6 +132,19 @@ def test_the_same_seed_gives_the_same_numbers(net, data):
     assert first.column("loss") != other.column("loss")
     assert same_weights(nets[0], nets[1])
     assert not same_weights(nets[0], nets[2])
+
+
+def test_a_network_that_is_frozen_as_a_whole_is_refused(net, data, tmp_path):
+    net.requires_grad_(False)
+    trainer, batches = torch.optim.SGD(net.parameters(), 0.1), d2l.bucketed_loader(data, 16)
+    said = r"every parameter is frozen.*net.output.requires_grad_\(True\)"
+    with pytest.raises(ValueError, match=said):
+        d2l.finetune(net, data, data, run_dir=tmp_path / "run")
+    with pytest.raises(ValueError, match=said):
+        d2l.train_ch13(net, batches, batches, nn.CrossEntropyLoss(reduction="none"), trainer, 1)
+    assert not contents(tmp_path)
+    net.output.requires_grad_(True)
+    d2l.finetune(net, data, data, num_epochs=1)
 
 
 def test_training_leaves_the_callers_random_numbers_alone(net, data):
@@ -243,6 +262,10 @@ def test_going_on_with_other_settings_or_data_is_refused(net, data, toy_pairs, v
     d2l.finetune(net, data, None, num_epochs=1, run_dir=tmp_path)
     with pytest.raises(ValueError, match=r"holds a run with lr=0.0001, not 0.1"):
         d2l.finetune(net, data, None, num_epochs=1, lr=0.1, run_dir=tmp_path)
+    net.encoder.pos_embedding.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"with frozen=None, not encoder.pos_embedding: "):
+        d2l.finetune(net, data, None, num_epochs=1, run_dir=tmp_path)
+    net.requires_grad_(True)
     other = d2l.SNLIBERTDataset(tuple(part[1:] for part in toy_pairs), 32, vocab)
     with pytest.raises(ValueError, match=r"holds a run with train_set="):
         d2l.finetune(net, other, None, num_epochs=1, run_dir=tmp_path)
