@@ -46,9 +46,11 @@ class Picture:
 
 def in_notebook() -> bool:
     """Tell whether a Jupyter kernel runs this code, so that pictures can be shown and updated."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return type(shell).__name__ == "ZMQInteractiveShell"
+    kernel = sys.modules.get("ipykernel.zmqshell")
+    if kernel is None:
+        return False
+    shell = sys.modules["IPython"].get_ipython()
+    return isinstance(shell, kernel.ZMQInteractiveShell)  # or a kind of it, as Colab's
 
 
 if in_notebook():  # half a second that the first plot need not wait for

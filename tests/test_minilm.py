@@ -12,10 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import papermill
 import pytest
 import torch
+from conftest import run_lesson
 
 import d2lnli as d2l
 from d2lnli import checkup
@@ -120,18 +120,10 @@ def test_a_folder_of_that_name_is_not_taken_for_the_package(tmp_path, monkeypatc
 
 def run_notebook(name: str, num_pairs: int, tmp_path: Path, monkeypatch) -> str:
     """Run a lesson with `minilm` as its model, its exercises left out; return its outputs."""
-    lesson = nbformat.read(ROOT / "notebooks" / name, as_version=4)
-    lesson.cells = [c for c in lesson.cells if "exercise" not in c.metadata.get("tags", [])]
-    nbformat.write(lesson, tmp_path / "lesson.ipynb")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
-    papermill.execute_notebook(
-        tmp_path / "lesson.ipynb",
-        tmp_path / "out.ipynb",
-        parameters={"model": "minilm", "corpus": "SNLI-sample", "num_pairs": num_pairs},
-        cwd=ROOT / "notebooks",
-        progress_bar=False,
-    )
-    cells = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+    parameters = {"model": "minilm", "corpus": "SNLI-sample", "num_pairs": num_pairs}
+    folder = ROOT / "notebooks"
+    cells = run_lesson(folder / name, tmp_path, folder, **parameters)
     return json.dumps([cell.outputs for cell in cells if cell.cell_type == "code"])
 
 

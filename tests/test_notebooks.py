@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from conftest import run_lesson, write_checkpoint
 
 import d2lnli as d2l
 from d2lnli import notebooks
@@ -296,6 +297,128 @@ def test_trained_answers_are_the_same_on_another_processor(tmp_path):
 @pytest.mark.parametrize("names", [[name] for name in EVERY] + [COURSE[::-1]], ids=str)
 def test_each_notebook_passes_alone_and_in_any_order_on_another_processor(tmp_path, names):
     run_nbval(tmp_path, names, **OTHER_PROCESSOR)
+
+
+def copy_rows(source, folder, pattern="", **numbers):
+    """Write the first so many rows of each split that match; return the folder."""
+    folder.mkdir()
+    for split, number in numbers.items():
+        text = (source / f"snli_1.0_{split}.txt").read_text(encoding="utf-8")
+        header, *rows = text.splitlines()
+        matching = [row for row in rows if re.match(pattern, row)][:number]
+        text = "\n".join([header, *matching]) + "\n"
+        (folder / f"snli_1.0_{split}.txt").write_text(text, encoding="utf-8")
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """Models and corpora in folders of one's own, each by the name that the tests below use."""
+    folder = tmp_path_factory.mktemp("own")
+    tiny, sample = (Path(d2l.download_extract(name)) for name in ("bert.tiny", "SNLI-sample"))
+    shutil.copytree(tiny, folder / "my-bert")
+    words = json.loads((tiny / "vocab.json").read_text(encoding="utf-8"))
+    write_checkpoint(folder / "short", words, num_blks=1, num_heads=2, max_len=24)
+    return {
+        "my-bert": str(folder / "my-bert"),
+        "short": str(folder / "short"),
+        "my-corpus": copy_rows(sample, folder / "my-corpus", train=300, dev=60, test=60),
+        "one kind": copy_rows(
+            sample, folder / "one", r"neutral.*\.weather\b", train=5, dev=4, test=4
+        ),
+    }
+
+
+COLAB = """
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.zmqshell import ZMQInteractiveShell
+from traitlets import Type
+
+
+class Shell(ZMQInteractiveShell):
+    pass
+
+
+class Kernel(IPythonKernel):
+    shell_class = Type(Shell)
+"""
+
+
+def as_on_colab(folder, monkeypatch):
+    """Let kernels have `google.colab` and a shell of its class; return the folder of notebooks."""
+    (folder / "google" / "colab").mkdir(parents=True)
+    (folder / "google" / "colab" / "__init__.py").write_text(COLAB)
+    profile = folder / "ipython" / "profile_default"
+    profile.mkdir(parents=True)
+    config = 'get_config().IPKernelApp.kernel_class = "google.colab.Kernel"'
+    (profile / "ipython_kernel_config.py").write_text(config)
+    monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT)]))
+    return folder
+
+
+def as_in_vs_code(folder, monkeypatch):
+    """Let kernels begin in the folder that is open, the project's."""
+    monkeypatch.setenv("VSCODE_PID", "1")
+    return ROOT
+
+
+def as_installed(folder, monkeypatch):
+    """Let kernels find the package as a wheel installs it, without the project around it."""
+    shutil.copytree(ROOT / "d2lnli", folder / "site-packages" / "d2lnli")
+    monkeypatch.setenv("PYTHONPATH", str(folder / "site-packages"))
+    return folder
+
+
+SETTINGS = {
+    "folders": (dict(model="my-bert", corpus="my-corpus", num_pairs=50), as_on_colab),
+    "16 positions": (dict(corpus="my-corpus", num_pairs=50, max_len=16), as_in_vs_code),
+    "24 positions": (dict(model="short", corpus="one kind", max_len=24), as_installed),
+}
+
+
+def run_elsewhere(name, setting, own, tmp_path, monkeypatch):
+    """Run a notebook with one of the settings; return what it shows, as text."""
+    parameters, imitated = SETTINGS[setting]
+    parameters = {key: own.get(value, value) for key, value in parameters.items()}
+    cwd = imitated(tmp_path, monkeypatch)
+    cells = run_lesson(ROOT / "notebooks" / f"{name}.ipynb", tmp_path, cwd, **parameters)
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    assert [output for output in outputs if output.get("name") == "stderr"] == []
+    return json.dumps(outputs)
+
+
+def test_a_notebook_takes_folders_and_few_pairs_from_anywhere(own, tmp_path, monkeypatch, data_dir):
+    shown = run_elsewhere("04_truncation", "folders", own, tmp_path, monkeypatch)
+    assert "Loss and accuracy against epochs; after" in shown, "the curves are drawn on Colab"
+    assert "Lines of test accuracy" in shown, "the table is found"
+    assert (data_dir / "classifiers" / "my-bert-my-corpus").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("name", COURSE)
+def test_every_notebook_runs_with_other_parameters(
+    name, setting, own, tmp_path, monkeypatch, data_dir
+):
+    shown = run_elsewhere(name, setting, own, tmp_path, monkeypatch)
+    assert ("The figure is left out" in shown) == (
+        (name, setting) == ("04_truncation", "24 positions")
+    )
+
+
+@pytest.mark.slow
+def test_a_solution_leaves_out_what_is_not_installed(tmp_path, monkeypatch, data_dir):
+    solution = ROOT / "notebooks" / "solutions" / "03_solutions.ipynb"
+    cells = run_lesson(solution, tmp_path, as_installed(tmp_path, monkeypatch))
+    assert "The figure is left out" in json.dumps([cell.get("outputs") for cell in cells])
+
+
+def test_code_names_no_path_from_its_own_folder_and_assertions_say_what_is_wrong(any_notebook):
+    for cell in code_cells(any_notebook):
+        assert '"../' not in cell.source
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, ast.Assert) or node.msg, cell.source
 
 
 def test_notebooks_are_executed_again_in_place(tmp_path, capsys):

@@ -56,6 +56,19 @@ def curves(picture):
     }
 
 
+def test_a_shell_derived_from_jupyters_is_a_notebooks(monkeypatch):
+    from ipykernel.zmqshell import ZMQInteractiveShell
+
+    class Shell(ZMQInteractiveShell):  # as google.colab has it
+        pass
+
+    for shell, expected in ((Shell.__new__(Shell), True), (object(), False), (None, False)):
+        monkeypatch.setattr("IPython.get_ipython", lambda shell=shell: shell)
+        assert plotting.in_notebook() == expected
+    monkeypatch.delitem(sys.modules, "ipykernel.zmqshell")
+    assert not plotting.in_notebook()
+
+
 def test_a_history_plots_its_numbers():
     picture = d2l.History(RECORDS).plot()
     assert curves(picture) == {

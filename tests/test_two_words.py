@@ -4,11 +4,9 @@ import json
 import re
 from pathlib import Path
 
-import nbformat
-import papermill
 import pytest
 import torch
-from conftest import SPECIALS, write_checkpoint, zip_folder
+from conftest import SPECIALS, run_lesson, write_checkpoint, zip_folder
 
 import d2lnli as d2l
 from d2lnli.hub import ARCHITECTURES
@@ -57,18 +55,10 @@ def test_two_words_take_a_notebook_to_the_books_model_and_corpus(
     startup.mkdir(parents=True)
     (startup / "hub.py").write_text(STARTUP.format(entries=entries))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    lesson = nbformat.read(notebook, as_version=4)  # papermill stops at exercises, which raise
-    lesson.cells = [c for c in lesson.cells if "exercise" not in c.metadata.get("tags", [])]
-    nbformat.write(lesson, tmp_path / "lesson.ipynb")
-    papermill.execute_notebook(
-        tmp_path / "lesson.ipynb",
-        tmp_path / "out.ipynb",
-        parameters={"model": "bert.small", "corpus": "SNLI", "num_pairs": 500},
-        cwd=notebook.parent,
-        progress_bar=False,
-    )
+    parameters = {"model": "bert.small", "corpus": "SNLI", "num_pairs": 500}
+    cells = run_lesson(notebook, tmp_path, notebook.parent, **parameters)
     assert sorted(server.requests) == ["/bert.small.torch.zip", "/snli_1.0.zip"]
-    text = json.dumps(nbformat.read(tmp_path / "out.ipynb", as_version=4).cells)
+    text = json.dumps(cells)
     if notebook.stem == "03_fine_tuning":
         assert "read 500 examples" in text
         assert "'batch_size': 512" in text, "the book's settings"
