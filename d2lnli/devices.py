@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
@@ -88,10 +89,12 @@ def reproducible(device: torch.device) -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warned)
+    with warnings.catch_warnings():  # over a few hundred keys, attention has nothing to split
+        warnings.filterwarnings("ignore", message="Memory Efficient attention defaults")
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=warned)
 
 
 @functools.cache
