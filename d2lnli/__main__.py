@@ -1,6 +1,7 @@
 """The command line: `python -m d2lnli finetune | predict | download | check`."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,10 +88,10 @@ def finetune_command(arguments: argparse.Namespace) -> int:
         print(f"interrupted in epoch {history.num_epochs + 1}")
     if history.kept_epoch:
         print(f"kept: epoch {history.kept_epoch} of {history.num_epochs}")
-    if dev_set is not None:
-        print(f"dev acc {history.kept('dev_acc'):.3f}")
+    if not math.isnan(dev_acc := history.kept("dev_acc")):
+        print(f"dev acc {dev_acc:.3f}")
     print(f"trained in {history.precision}")
-    history.made_of |= {"model": arguments.model, "corpus": arguments.data}
+    history.made_of.update(model=arguments.model, corpus=arguments.data)
     if rank() == 0:
         print(f"the classifier is in {save_classifier(output, net, vocab, history)}")
     print(history.closing_lines("test", evaluate(net, test_set).accuracy))

@@ -23,10 +23,10 @@ class BestEpoch:
     def note(self, epoch: int, accuracy: float) -> None:
         """Take an epoch's dev accuracy, and a copy of the weights if none was better."""
         if accuracy > self.accuracy:
-            self.epoch, self.accuracy = epoch, accuracy
             if self.keep == "best":  # not on the device, whose memory training needs
-                weights = self.net.state_dict()
-                self.weights = {name: weight.cpu().clone() for name, weight in weights.items()}
+                weights = self.net.state_dict().items()
+                self.weights = {name: weight.to("cpu", copy=True) for name, weight in weights}
+            self.epoch, self.accuracy = epoch, accuracy
 
     def is_long_ago(self, epoch: int) -> bool:
         """Tell whether so many epochs have passed that training is to end."""

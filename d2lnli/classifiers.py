@@ -5,7 +5,9 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import safetensors
 import safetensors.torch
@@ -21,6 +23,7 @@ from .text import Vocab
 from .wordpiece import WordPieceVocab
 
 _FILES = ("config.json", "vocab.json", "model.safetensors")
+Value = TypeVar("Value")
 _MOST_READINGS = 1000
 _HALF, _WHOLE = ".half", ".whole"  # where new files are written, and wait to replace the old ones
 
@@ -28,14 +31,14 @@ _HALF, _WHOLE = ".half", ".whole"  # where new files are written, and wait to re
 def save_classifier(
     folder: str | os.PathLike, net: nn.Module, vocab: Vocab, history: History | None = None
 ) -> Path:
-    """Write a classifier and its vocabulary, and return where; an old one goes once it is whole.
+    """Write a classifier and its vocabulary and return their folder, which replaces an old one.
 
-    `net` is a `BERTClassifier`, or a class of the reader's own with the same three parts; one with
-    other parts, which `load_classifier` could not read back, is refused. The `history` of its
-    training is written beside them, and what it was trained on with them. If the history was
-    interrupted, the folder is `<folder>-interrupted`: what is not finished replaces nothing.
+    `net` is a `BERTClassifier`, or a class of the reader's own with the same three parts; one that
+    `load_classifier` could not read back is refused. The `history` of its training is written
+    beside them, and what it was trained on. If the history was interrupted, the folder is
+    `<folder>-interrupted`, as a line says: what is not finished replaces nothing.
     """
-    folder, net = Path(folder), unwrapped(net)
+    folder, net = Path(folder).resolve(), unwrapped(net)
     config = classifier_config(net)
     _check_parts(net, config)
     if isinstance(vocab, WordPieceVocab):
@@ -44,7 +47,8 @@ def save_classifier(
         told = {"interrupted": history.interrupted, "made": time.strftime("%Y-%m-%d %H:%M")}
         config["made_of"] = {**history.made_of, **told}
         if history.interrupted:
-            folder = folder.with_name(f"{folder.name}-interrupted")
+            folder = _interrupted(folder)
+            print(f"the training was interrupted: the classifier so far is in {folder}")
     try:
         with alone(folder / "model.safetensors"):
             _take_over(folder)
@@ -73,24 +77,32 @@ def read_made_of(folder: str | os.PathLike) -> dict:
 
     Raises FileNotFoundError if there is no classifier.
     """
-    return read_json(_current(Path(folder), "config.json"), dict).get("made_of", {})
+    return _steadily(_read_config, Path(folder)).get("made_of", {})
+
+
+def _read_config(folder: Path) -> dict:
+    return read_json(_current(folder, "config.json"), dict)
+
+
+def _interrupted(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-interrupted")
 
 
 def describe(folder: str | os.PathLike) -> str:
     """Say in a line which classifier a folder holds, and when it was made."""
     kept = read_made_of(folder)
+    name = Path(folder).resolve().name
     if "pairs" not in kept:
-        return f"the classifier {Path(folder).name}, which does not tell what it was trained on"
+        return f"the classifier {name}, which does not tell what it was trained on"
     end = " (interrupted)" if kept["interrupted"] else ""
-    pairs = f"{kept['pairs']:,} pairs"
-    return f"the classifier {Path(folder).name}, fine-tuned on {pairs}, {kept['made']}{end}"
+    return f"the classifier {name}, fine-tuned on {kept['pairs']:,} pairs, {kept['made']}{end}"
 
 
 def _built(config: dict) -> BERTClassifier:
     """Build the network of a configuration, with random weights."""
-    config = {name: value for name, value in config.items() if name not in ("made_of", "wordpiece")}
-    labels = config.pop("num_classes"), config.pop("label_names", None)
-    return BERTClassifier(BERTModel(**config), *labels)
+    sizes = dict(config)
+    labels = sizes.pop("num_classes"), sizes.pop("label_names", None)
+    return BERTClassifier(BERTModel(**sizes), *labels)
 
 
 def _check_parts(net: nn.Module, config: dict) -> None:
@@ -105,6 +117,27 @@ def _check_parts(net: nn.Module, config: dict) -> None:
                 f"from a BERTClassifier in {', '.join(differing)}: keep its weights with "
                 "torch.save(net.state_dict(), file), and build it yourself to load them"
             )
+    if type(net).forward is not BERTClassifier.forward:
+        _check_answers(net, config)
+
+
+def _check_answers(net: nn.Module, config: dict) -> None:
+    """Raise ValueError if a network computes something else from the same parameters."""
+    plain = _built(config).eval()
+    plain.load_state_dict(net.state_dict())
+    training = net.training
+    device = next(net.parameters()).device
+    ids = torch.arange(min(5, config["vocab_size"], config["max_len"]))[None]
+    inputs = [ids, torch.zeros_like(ids), torch.tensor([ids.shape[1]])]
+    with torch.inference_mode():
+        theirs, ours = net.eval()([x.to(device) for x in inputs]).cpu(), plain(inputs)
+    net.train(training)
+    if theirs.shape != ours.shape or not torch.allclose(theirs, ours, atol=1e-3, equal_nan=True):
+        raise ValueError(
+            f"load_classifier could not read this {type(net).__name__} back, whose forward "
+            "computes something else than a BERTClassifier's: keep its weights with "
+            "torch.save(net.state_dict(), file), and build it yourself to load them"
+        )
 
 
 def _parameters(net: nn.Module) -> dict[str, torch.Size]:
@@ -113,8 +146,12 @@ def _parameters(net: nn.Module) -> dict[str, torch.Size]:
 
 def _layers(net: nn.Module) -> dict[str, str]:
     """Tell the layers by what they are; dropout does nothing in what is read back."""
-    leaves = ((name, part) for name, part in net.named_modules() if not [*part.children()])
-    return {name: repr(part) for name, part in leaves if not isinstance(part, nn.Dropout)}
+    return {
+        f"{name}.{inside}".rstrip("."): repr(layer)
+        for name in ("encoder", "hidden", "output")
+        for inside, layer in getattr(net, name).named_modules()
+        if not ([*layer.children()] or isinstance(layer, nn.Dropout))
+    }
 
 
 def _write(
@@ -158,11 +195,15 @@ def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
 
     What another process replaces meanwhile is read again, so that no two classifiers are mixed.
     """
-    folder = Path(folder)
+    return _steadily(_read, Path(folder))
+
+
+def _steadily(read: Callable[[Path], Value], folder: Path) -> Value:
+    """Read a classifier's folder again and again, until nobody has written to it meanwhile."""
     for _ in range(_MOST_READINGS):
         before = _stamp(folder)
         try:
-            loaded = _read(folder)
+            loaded = read(folder)
         except (OSError, ValueError):
             if _stamp(folder) == before:
                 raise
@@ -185,13 +226,16 @@ def _stamp(folder: Path) -> list[tuple[int, int]]:
 def _read(folder: Path) -> tuple[BERTClassifier, Vocab]:
     config_path, vocab_path, path = (_current(folder, name) for name in _FILES)
     if not (config_path.is_file() and vocab_path.is_file() and path.is_file()):
+        beside = _interrupted(folder.resolve())
+        found = f"; one that was interrupted is in {beside}" if beside.is_dir() else ""
         raise FileNotFoundError(
             f"{folder} does not hold a fine-tuned classifier ({', '.join(_FILES)}): "
-            "make one with `python -m d2lnli finetune` or save_classifier"
+            f"make one with `python -m d2lnli finetune` or save_classifier{found}"
         )
     config = read_json(config_path, dict)
     try:
         vocab = _read_vocab(vocab_path, config.pop("wordpiece", None))
+        config.pop("made_of", None)
         net = _built(config)
         net.load_state_dict(safetensors.torch.load_file(path))
     except safetensors.SafetensorError as error:

@@ -25,7 +25,10 @@ from .snli import SNLIBERTDataset, read_snli
 from .text import Vocab
 from .training import finetune, made_of
 
-_DATA = ("pairs", "checksum of the pairs", "checksum of the pretrained encoder")
+_CHECKSUMS = {
+    "checksum of the pairs": "other pairs",
+    "checksum of the pretrained encoder": "other pretrained weights",
+}
 
 
 def load_or_finetune(
@@ -37,7 +40,7 @@ def load_or_finetune(
     """Load the classifier that was fine-tuned from `model` on `corpus`, or fine-tune it first.
 
     It lives in the data folder, where the command line and notebook 03 keep theirs, and is loaded
-    only if it is what would be made here: from these weights, on the first `num_pairs` as they are
+    only if it is what would be made here: from this encoder, on the first `num_pairs` as they are
     now, cut to `max_len`, by the model's recipe, to the end. A line says which one it is and when
     it was made; a notebook shows the curves of its run. Of several processes that want the same,
     one makes it while the others wait.
@@ -62,12 +65,11 @@ def load_or_finetune(
         with contextlib.redirect_stdout(io.StringIO()):
             dev_set = SNLIBERTDataset(read_snli(data_dir, "dev"), max_len, vocab)
             history = finetune(net, train_set, dev_set, **settings)
-        history.made_of |= {"model": str(model), "corpus": str(corpus)}
+        history.made_of.update(model=str(model), corpus=str(corpus))
         folder = _place(folders[0], wanted)
         if rank() == 0:
             try:
-                kept = save_classifier(folder, net, vocab, history)
-                print(describe(kept) + f": it is in {kept}" * history.interrupted)
+                print(describe(save_classifier(folder, net, vocab, history)))
             except OSError as error:  # it can be used all the same
                 warnings.warn(str(error), stacklevel=2)
     return net, vocab
@@ -92,7 +94,10 @@ def _differing(folder: Path, wanted: dict) -> str:
     kept = read_made_of(folder)
     if not kept.keys() >= wanted.keys():
         return "it does not tell what it was trained on"
-    return differences(kept, {**wanted, "interrupted": False})
+    asked = {name: value for name, value in wanted.items() if name not in _CHECKSUMS}
+    told = [differences(kept, {**asked, "interrupted": False})]
+    told += [what for name, what in _CHECKSUMS.items() if kept[name] != wanted[name]]
+    return "; ".join(filter(None, told))
 
 
 def _beside(folder: Path, wanted: dict) -> Path:
@@ -102,11 +107,12 @@ def _beside(folder: Path, wanted: dict) -> Path:
 
 
 def _place(folder: Path, wanted: dict) -> Path:
-    """Return where to keep a new classifier: it replaces one of no more pairs."""
+    """Return where to keep a new classifier, which replaces one of as many pairs or fewer."""
     if not _is_there(folder):
         return folder
     kept = read_made_of(folder)
-    alike = all(kept.get(name) == wanted[name] for name in wanted.keys() - set(_DATA))
+    data = {"pairs", "checksum of the pairs"}
+    alike = all(kept.get(name) == wanted[name] for name in wanted.keys() - data)
     return folder if alike and kept["pairs"] <= wanted["pairs"] else _beside(folder, wanted)
 
 

@@ -117,7 +117,7 @@ class History:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "History":
-        """Read a CSV file that `save` wrote, or the `history.csv` of a run folder."""
+        """Read the points from a file that `save` wrote, or from `history.csv` in a folder."""
         path = Path(path) / "history.csv" if Path(path).is_dir() else Path(path)
         with path.open(encoding="utf-8", newline="") as file:
             rows, history = csv.reader(file), cls()

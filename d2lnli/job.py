@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 from .classifiers import load_classifier, save_classifier
@@ -32,7 +33,7 @@ def _work(folder: Path) -> None:
     job = read_json(folder / JOB, dict)
     net, vocab = load_classifier(folder / "net")
     for name in job["frozen"]:
-        net.get_parameter(name).requires_grad_(False)
+        attrgetter(name)(net).requires_grad_(False)
     data = {name: load_dataset(path, vocab) for name, path in job["datasets"].items()}
     settings = {**job["settings"], "run_dir": folder.parent}
     history = finetune(net, data["train"], data.get("dev"), **settings)

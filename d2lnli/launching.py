@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -53,7 +53,7 @@ def launch_run(
     datasets = {name: data for name, data in (("train", train_set), ("dev", dev_set)) if data}
     job = {
         "net": config,
-        "frozen": frozen_names(net),
+        "frozen": list(frozen_parts(net)),
         "settings": settings,
         "checksums": {name: data.fingerprint() for name, data in datasets.items()},
         "datasets": {name: str(data.folder or folder / name) for name, data in datasets.items()},
@@ -89,9 +89,15 @@ def _check_plain(
         raise ValueError(f"this {type(net).__name__} has parts of its own: train it without launch")
 
 
-def frozen_names(net: nn.Module) -> list[str]:
-    """Return the names of the parameters that do not learn."""
-    return [name for name, parameter in net.named_parameters() if not parameter.requires_grad]
+def frozen_parts(net: nn.Module, prefix: str = "") -> Iterator[str]:
+    """Yield the names of the largest parts, or of parameters, that do not learn."""
+    for name, part in [*net.named_children(), *net.named_parameters(recurse=False)]:
+        parameters = [part] if isinstance(part, nn.Parameter) else list(part.parameters())
+        learning = [parameter for parameter in parameters if parameter.requires_grad]
+        if parameters and not learning:
+            yield prefix + name
+        elif len(learning) < len(parameters):
+            yield from frozen_parts(part, f"{prefix}{name}.")
 
 
 def _environment(devices: Sequence[torch.device]) -> dict[str, str]:

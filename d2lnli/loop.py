@@ -96,7 +96,7 @@ class Training:
             names = [name for name, _ in self.net.named_parameters()]
             catch_up_saved(state["net"], state["trainer"], names)
         for name in _STATEFUL:
-            if name in state:  # earlier versions knew of no best epoch
+            if name != "best" or name in state:  # earlier versions knew of no best epoch
                 getattr(self, name).load_state_dict(state[name])
         self.epoch, self.done = state["epoch"], state["done"]
         self.meter = Meter(self.device, *state["meter"])

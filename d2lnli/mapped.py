@@ -60,7 +60,9 @@ def mapped_dataset(
             pairs = snli_pairs(data_dir, is_train, max_examples)
             parts = _encoded(pairs, max_len, vocab, truncation)
             _build(folder, parts, max_len, vocab, LABELS, truncation)
-    return load_dataset(folder, vocab)
+    dataset = load_dataset(folder, vocab)
+    dataset.truncation = truncation  # earlier versions did not write it down
+    return dataset
 
 
 def save_dataset(folder: str | Path, dataset: SNLIBERTDataset) -> None:

@@ -68,6 +68,8 @@ class RunFolder:
         """
         if self.state is None:
             return
+        if "frozen" not in self.settings:  # earlier versions did not tell
+            settings = {name: value for name, value in settings.items() if name != "frozen"}
         if differing := differences(self.settings, settings):
             raise ValueError(
                 f"{self.folder} holds a run with {differing}: use its settings and data "
@@ -76,6 +78,7 @@ class RunFolder:
         try:
             training.load_state_dict(self.state["training"])
             history.records += map(Record.of, self.state["records"])
+            history.made_of = self.state.get("made_of", {})  # the run began with another network
         except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise ValueError(
                 f"{self.path} does not fit this network ({error}): use another run folder"
@@ -99,6 +102,7 @@ class RunFolder:
         """Write the checkpoint and the history; tell whether the checkpoint could be written."""
         state = {"version": _VERSION, "settings": settings, "training": training}
         state["records"] = [astuple(record) for record in history.records]
+        state["made_of"] = history.made_of
 
         def write(temporary: Path) -> None:
             with temporary.open("wb") as file:

@@ -295,7 +295,7 @@ def as_pairs(dataset: Dataset) -> SNLIBERTDataset:
     if isinstance(dataset, SNLIBERTDataset):
         return dataset
     if isinstance(dataset, Subset):
-        return _selected(as_pairs(dataset.dataset), np.asarray(dataset.indices, np.int64))
+        return _selected(as_pairs(dataset.dataset), np.asarray(dataset.indices))
     if isinstance(dataset, ConcatDataset):
         return _joined([as_pairs(part) for part in dataset.datasets])
     raise ValueError(
@@ -306,8 +306,13 @@ def as_pairs(dataset: Dataset) -> SNLIBERTDataset:
 
 def _selected(dataset: SNLIBERTDataset, indices: np.ndarray) -> SNLIBERTDataset:
     """Return some pairs of a dataset, with which they share the memory of their ids."""
-    if not len(indices):
+    if not indices.size:
         raise ValueError("there are no pairs in this subset: choose at least one")
+    if indices.ndim != 1 or indices.dtype.kind not in "iu":
+        raise ValueError(
+            f"a subset's indices are {indices.dtype}, {indices.ndim}-dimensional: give the numbers "
+            "of the pairs, such as mask.nonzero().flatten() of a mask"
+        )
     if not -len(dataset) <= indices.min() <= indices.max() < len(dataset):
         raise ValueError(
             f"a subset's indices run from {indices.min()} to {indices.max()}, but there are "

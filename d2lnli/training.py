@@ -6,6 +6,7 @@ from collections.abc import Callable
 from numbers import Integral, Real
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -30,7 +31,7 @@ from .distributed import (
 )
 from .evaluation import accuracy_on, check_fits, evaluate
 from .history import History
-from .launching import frozen_names, launch_run
+from .launching import frozen_parts, launch_run
 from .loop import Training
 from .minibatches import shared_loader
 from .optimizer import adam
@@ -106,7 +107,7 @@ def finetune(
 
     `keep` is 'last' or 'best': the net ends with the weights of the last epoch, or of the one with
     the highest dev accuracy. Training ends early once `patience` epochs in a row have brought no
-    higher one. The history's `kept_epoch` tells which it was.
+    higher one. With 'best' the history's `kept_epoch` tells which it was.
 
     `most_tokens` go through the network at once: a minibatch of more is cut into parts, whose
     gradients are accumulated. Fewer take less memory. None: on a GPU all, on a CPU what it caches.
@@ -138,6 +139,10 @@ def finetune(
         "keep": keep,
         "patience": patience,
     }
+    settings = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in settings.items()
+    }  # a checkpoint is read without numpy's types
     if not under_torchrun() and (launch or len(devices or ()) > 1):
         devices = known_devices(devices or try_all_gpus())
         if precision != "auto":
@@ -209,13 +214,13 @@ def made_of(net: nn.Module, train_set: SNLIBERTDataset, **settings: object) -> d
     """
     weights = 0
     for tensor in unwrapped(net).encoder.state_dict().values():
-        weights = zlib.crc32(tensor.cpu().contiguous().view(torch.uint8).numpy(), weights)
+        weights = zlib.crc32(tensor.cpu().flatten().view(torch.uint8).numpy(), weights)
     return {
         "pairs": len(train_set),
         "max_len": train_set.max_len,
         "truncation": train_set.truncation,
         **{name: value for name, value in settings.items() if name != "precision"},
-        "frozen": ", ".join(frozen_names(unwrapped(net))) or None,
+        "frozen": ", ".join(frozen_parts(unwrapped(net))) or None,
         "checksum of the pairs": f"{train_set.fingerprint():08x}",
         "checksum of the pretrained encoder": f"{weights:08x}",
     }
@@ -287,8 +292,7 @@ def _check_early_stopping(keep: str, patience: int | None, dev_set: object) -> N
         raise ValueError(f"patience={patience!r}: it must be a whole number, at least 1, or None")
     if dev_set is None and (keep == "best" or patience is not None):
         raise ValueError(
-            f"keep={keep!r} with patience={patience} needs a dev_set, which tells how good an "
-            "epoch was"
+            f"keep={keep!r}, patience={patience}: give a dev_set, which tells how good an epoch was"
         )
 
 

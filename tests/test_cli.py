@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -96,9 +97,23 @@ def test_an_interrupted_run_leaves_the_finished_classifier_in_its_place(
     beside = folder.with_name(f"{folder.name}-interrupted")
     said = capsys.readouterr().out
     assert "interrupted in epoch 1" in said and f"the classifier is in {beside}\n" in said
+    assert "nan" not in said
     assert (folder / "model.safetensors").read_bytes() == finished
     assert main(["predict", "a", "b", "--classifier", str(beside)]) == 0
     assert "(interrupted)" in capsys.readouterr().err
+    shutil.rmtree(folder)
+    assert main(["predict", "a", "b", *folders[:4]]) == 1
+    assert f"one that was interrupted is in {beside}" in capsys.readouterr().err
+
+
+def test_what_the_command_line_made_is_what_a_notebook_loads(folders, capsys, monkeypatch):
+    assert main(["finetune", *folders]) == 0
+    made = d2l.load_classifier(d2l.classifier_dir(folders[1], folders[3]))[0].state_dict()
+    monkeypatch.setattr("d2lnli.finetuned.finetune", lambda *args, **how: pytest.fail("trained"))
+    loaded = d2l.load_or_finetune(folders[1], folders[3], max_len=32)[0].state_dict()
+    assert all((made[name] == loaded[name]).all() for name in made)
+    with pytest.raises(pytest.fail.Exception):
+        d2l.load_or_finetune(folders[1], folders[3], max_len=31)
 
 
 def test_the_best_epoch_is_kept_if_asked_for(folders, capsys):

@@ -422,6 +422,9 @@ def test_what_cannot_be_one_dataset_is_named(net, vocab, toy_pairs):
     for made, message in (
         (Subset(dataset, []), "no pairs in this subset"),
         (Subset(dataset, [240]), "240 pairs"),
+        (Subset(dataset, dataset.labels == 0), r"bool, 1-dimensional.*mask\.nonzero"),
+        (Subset(dataset, (dataset.labels == 0).nonzero()), "int64, 2-dimensional"),
+        (Subset(dataset, [0.5]), "float64"),
         (ConcatDataset([dataset, shorter]), "another max_len"),
         (ConcatDataset([dataset, named]), "another label names"),
         (ConcatDataset([dataset, other]), "another vocabulary"),

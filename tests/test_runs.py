@@ -15,6 +15,7 @@ import weakref
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import SIZES, SPECIALS, contents
@@ -666,6 +667,19 @@ def test_checkpoints_come_after_minutes_not_steps(small, tmp_path, monkeypatch):
     waits = [later - earlier for earlier, later in pairwise(saved)]
     assert max(waits) == 200  # the first step that ends 180 seconds later
     assert len(saved) == 3 * (25 * 50 // 200 + 1)
+
+
+def test_a_resumed_run_tells_what_it_began_with(small, tmp_path):
+    """A notebook's second call gets the half-trained network, whose weights are not those."""
+    net, train_set, dev_set = small
+    whole = d2l.finetune(fresh(net), train_set, dev_set, **OPTIONS)
+    stopped = fresh(net)
+    press_in_step(stopped, 26)
+    options = dict(OPTIONS, run_dir=tmp_path, precision=whole.precision)
+    options["num_epochs"] = np.int64(3)  # a number of numpy's is written as a number
+    assert d2l.finetune(stopped, train_set, dev_set, **options).interrupted
+    for _ in range(2):
+        assert d2l.finetune(stopped, train_set, dev_set, **options).made_of == whole.made_of
 
 
 @pytest.mark.parametrize("step", [3, 20, 26])

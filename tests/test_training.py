@@ -477,6 +477,28 @@ def test_a_head_of_ones_own_trains_and_is_saved_only_if_it_can_be_read_back(
         d2l.save_classifier(tmp_path / "refused", net, vocab)
 
 
+def test_a_network_that_computes_something_else_is_not_saved(net, vocab, tmp_path):
+    class Pooled(d2l.BERTClassifier):
+        def forward(self, inputs):
+            return self.output(self.hidden(self.encoder(*inputs).mean(dim=1)))
+
+    class Chapters(nn.Module):
+        def __init__(self, bert):
+            super().__init__()
+            self.encoder, self.hidden = bert.encoder, bert.hidden
+            self.output, self.loss = nn.Linear(16, 3), nn.CrossEntropyLoss()
+
+        def forward(self, inputs):
+            return self.output(self.hidden(self.encoder(*inputs)[:, 0, :]))
+
+    bert = d2l.BERTModel(**net.encoder.config)
+    with pytest.raises(ValueError, match="Pooled back, whose forward computes something else"):
+        d2l.save_classifier(tmp_path / "pooled", Pooled(bert), vocab)
+    own = Chapters(bert).train()
+    loaded, _ = d2l.load_classifier(d2l.save_classifier(tmp_path / "own", own, vocab))
+    assert same_weights(loaded, own) and own.training
+
+
 def test_a_head_without_a_linear_layer_names_its_classes(net, data):
     class Head(nn.Module):
         def forward(self, X):
@@ -499,7 +521,7 @@ def feign_scores(monkeypatch, *accuracies):
     """Let the epochs reach these dev accuracies; return the weights that were measured."""
     weights, scores = [], iter(accuracies)
 
-    def score(net, dataset):
+    def score(net, dataset, batch_size):
         weights.append({name: tensor.clone() for name, tensor in net.state_dict().items()})
         return types.SimpleNamespace(accuracy=next(scores))
 
@@ -572,5 +594,5 @@ def test_early_stopping_that_cannot_be_is_refused(net, data, settings, message):
 
 @pytest.mark.parametrize("settings", [{"keep": "best"}, {"patience": 2}])
 def test_early_stopping_needs_a_dev_set(net, data, settings):
-    with pytest.raises(ValueError, match="needs a dev_set"):
+    with pytest.raises(ValueError, match="give a dev_set"):
         d2l.finetune(net, data, None, **settings)
