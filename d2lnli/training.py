@@ -127,6 +127,10 @@ def finetune(
     for dataset in (train_set, dev_set):
         if dataset is not None:
             check_fits(net, dataset)
+    lr, num_epochs, batch_size, warmup, clip, most_tokens, seed, patience = (
+        number.item() if isinstance(number, np.generic) else number  # which no checkpoint may hold
+        for number in (lr, num_epochs, batch_size, warmup, clip, most_tokens, seed, patience)
+    )
     settings = {
         "lr": lr,
         "num_epochs": num_epochs,
@@ -139,10 +143,6 @@ def finetune(
         "keep": keep,
         "patience": patience,
     }
-    settings = {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in settings.items()
-    }  # a checkpoint is read without numpy's types
     if not under_torchrun() and (launch or len(devices or ()) > 1):
         devices = known_devices(devices or try_all_gpus())
         if precision != "auto":
