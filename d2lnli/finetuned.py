@@ -127,10 +127,10 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _load(folder: Path) -> tuple[BERTClassifier, Vocab]:
-    print(describe(folder))
-    on_a_page = os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
-    if in_notebook() and not on_a_page and (folder / "history.csv").is_file():
-        from IPython.display import display
+    if not os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):  # a page shows the Predictor
+        print(describe(folder))
+        if in_notebook() and (folder / "history.csv").is_file():
+            from IPython.display import display
 
-        display(History.load(folder).plot())
+            display(History.load(folder).plot())
     return load_classifier(folder)
