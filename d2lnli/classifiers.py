@@ -36,7 +36,7 @@ def save_classifier(
     `net` is a `BERTClassifier`, or a class of the reader's own with the same three parts; one that
     `load_classifier` could not read back is refused. The `history` of its training is written
     beside them, and what it was trained on. If the history was interrupted, the folder is
-    `<folder>-interrupted`, as a line says: what is not finished replaces nothing.
+    `<folder>-interrupted`, so that an unfinished classifier replaces nothing; a line says so.
     """
     folder, net = Path(folder).resolve(), unwrapped(net)
     config = classifier_config(net)
@@ -93,12 +93,12 @@ def describe(folder: str | os.PathLike) -> str:
     kept = read_made_of(folder)
     name = Path(folder).resolve().name
     if "pairs" not in kept:
-        return f"the classifier {name}, which does not tell what it was trained on"
+        return f"the classifier {name}, whose training data are not recorded"
     end = " (interrupted)" if kept["interrupted"] else ""
     return f"the classifier {name}, fine-tuned on {kept['pairs']:,} pairs, {kept['made']}{end}"
 
 
-def _built(config: dict) -> BERTClassifier:
+def built(config: dict) -> BERTClassifier:
     """Build the network of a configuration, with random weights."""
     sizes = dict(config)
     labels = sizes.pop("num_classes"), sizes.pop("label_names", None)
@@ -108,36 +108,34 @@ def _built(config: dict) -> BERTClassifier:
 def _check_parts(net: nn.Module, config: dict) -> None:
     """Raise ValueError if a network is another than the one that is built from its sizes."""
     with torch.device("meta"):
-        plain = _built(config)
+        plain = built(config)
     for parts in (_parameters, _layers):
         theirs, ours = parts(net), parts(plain)
         if differing := [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]:
-            raise ValueError(
-                f"load_classifier could not read this {type(net).__name__} back, which differs "
-                f"from a BERTClassifier in {', '.join(differing)}: keep its weights with "
-                "torch.save(net.state_dict(), file), and build it yourself to load them"
-            )
-    if type(net).forward is not BERTClassifier.forward:
-        _check_answers(net, config)
+            break
+    else:
+        own_forward = type(net).forward is not BERTClassifier.forward
+        if not own_forward or _answers_alike(net, config):
+            return
+        differing = ["what its forward computes"]
+    raise ValueError(
+        f"load_classifier could not read this {type(net).__name__} back: it differs from a "
+        f"BERTClassifier in {', '.join(differing)}. Keep its weights with "
+        "torch.save(net.state_dict(), file), and build the network yourself to load them"
+    )
 
 
-def _check_answers(net: nn.Module, config: dict) -> None:
-    """Raise ValueError if a network computes something else from the same parameters."""
-    plain = _built(config).eval()
+def _answers_alike(net: nn.Module, config: dict) -> bool:
+    """Tell whether a network computes from its parameters what a BERTClassifier does."""
+    plain = built(config).eval()
     plain.load_state_dict(net.state_dict())
-    training = net.training
-    device = next(net.parameters()).device
+    training, device = net.training, next(net.parameters()).device
     ids = torch.arange(min(5, config["vocab_size"], config["max_len"]))[None]
     inputs = [ids, torch.zeros_like(ids), torch.tensor([ids.shape[1]])]
     with torch.inference_mode():
         theirs, ours = net.eval()([x.to(device) for x in inputs]).cpu(), plain(inputs)
     net.train(training)
-    if theirs.shape != ours.shape or not torch.allclose(theirs, ours, atol=1e-3, equal_nan=True):
-        raise ValueError(
-            f"load_classifier could not read this {type(net).__name__} back, whose forward "
-            "computes something else than a BERTClassifier's: keep its weights with "
-            "torch.save(net.state_dict(), file), and build it yourself to load them"
-        )
+    return theirs.shape == ours.shape and torch.allclose(theirs, ours, atol=1e-3, equal_nan=True)
 
 
 def _parameters(net: nn.Module) -> dict[str, torch.Size]:
@@ -236,7 +234,7 @@ def _read(folder: Path) -> tuple[BERTClassifier, Vocab]:
     try:
         vocab = _read_vocab(vocab_path, config.pop("wordpiece", None))
         config.pop("made_of", None)
-        net = _built(config)
+        net = built(config)
         net.load_state_dict(safetensors.torch.load_file(path))
     except safetensors.SafetensorError as error:
         raise ValueError(

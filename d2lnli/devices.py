@@ -78,9 +78,9 @@ def autocast(precision: str, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def reproducible(device: torch.device) -> Iterator[None]:
-    """Let a GPU, as a CPU does anyway, come to the same numbers each time inside the `with` block.
+    """Make a GPU compute the same numbers each time inside the `with` block; a CPU does anyway.
 
-    By itself it adds gradients in the order in which they happen to come.
+    By default a GPU adds gradients in whatever order they arrive.
     """
     if device.type != "cuda":
         yield

@@ -191,8 +191,8 @@ def check_fits(net: nn.Module, pairs: TokenPairs) -> None:
         isinstance(getattr(inside, "encoder", None), BERTEncoder) and hasattr(inside, "output")
     ):
         raise ValueError(
-            f"{type(inside).__name__} is not a BERTEncoder with a layer `output` for the classes: "
-            "use a BERTClassifier or the like"
+            f"{type(inside).__name__} is not a classifier, which has a BERTEncoder `encoder` and a "
+            "layer `output`: use a BERTClassifier"
         )
     words, positions = inside.encoder.config["vocab_size"], max_positions(net)
     if len(pairs.vocab) != words:

@@ -61,7 +61,7 @@ def load_or_finetune(
         if found := _find(folders, wanted):  # made meanwhile by another process
             return _load(found)
         if why := _differing(folders[0], wanted):
-            print(f"{folders[0]} holds another classifier ({why}): fine-tuning one")
+            print(f"{folders[0]} holds another classifier ({why}): fine-tuning a new one")
         with contextlib.redirect_stdout(io.StringIO()):
             dev_set = SNLIBERTDataset(read_snli(data_dir, "dev"), max_len, vocab)
             history = finetune(net, train_set, dev_set, **settings)
@@ -93,7 +93,7 @@ def _differing(folder: Path, wanted: dict) -> str:
         return ""
     kept = read_made_of(folder)
     if not kept.keys() >= wanted.keys():
-        return "it does not tell what it was trained on"
+        return "its training data are not recorded"
     asked = {name: value for name, value in wanted.items() if name not in _CHECKSUMS}
     told = [differences(kept, {**asked, "interrupted": False})]
     told += [what for name, what in _CHECKSUMS.items() if kept[name] != wanted[name]]

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .bert import BERTClassifier, BERTModel, unwrapped
-from .classifiers import classifier_config, save_classifier
+from .bert import BERTClassifier, unwrapped
+from .classifiers import built, classifier_config, save_classifier
 from .distributed import check_can_join
 from .files import is_taken
 from .following import JOB, LOG, STARTING, LaunchedRun
@@ -46,7 +46,7 @@ def launch_run(
     check_can_join()
     net = unwrapped(net)
     config = classifier_config(net)
-    _check_plain(net, **config)
+    _check_plain(net, config)
     environment = _environment(devices)
     run_folder = Path(run_dir or tempfile.mkdtemp(prefix="d2lnli-run-")).absolute()
     folder, process = run_folder / LAUNCHED, None
@@ -79,12 +79,10 @@ def launch_run(
     return LaunchedRun(net, folder, process, settings["num_epochs"], split, run_dir is None)
 
 
-def _check_plain(
-    net: BERTClassifier, num_classes: int, label_names: Sequence[str], **config: object
-) -> None:
+def _check_plain(net: BERTClassifier, config: dict) -> None:
     """Raise ValueError if the network is another than its sizes say, for those are passed on."""
     with torch.device("meta"):
-        plain = BERTClassifier(BERTModel(**config), num_classes, label_names)
+        plain = built(config)
     if type(net).forward is not BERTClassifier.forward or repr(net) != repr(plain):
         raise ValueError(f"this {type(net).__name__} has parts of its own: train it without launch")
 

@@ -19,7 +19,7 @@ from .encoding import EncodedPairs, encode_pairs
 from .files import alone
 from .labels import LABELS, checked_label_names
 from .layouts.files import read_json
-from .snli import SNLIBERTDataset, snli_file, snli_pairs
+from .snli import SNLIBERTDataset, snli_file, snli_pairs, words_of
 from .text import Vocab
 
 _PAIRS_AT_ONCE = 100_000
@@ -117,9 +117,7 @@ def _map(file: Path, name: str, described: dict) -> np.ndarray:
 
 
 def _vocab_checksum(vocab: Vocab) -> int:
-    """Return a number that tells a vocabulary, and how it cuts words, from another."""
-    settings = getattr(vocab, "settings", type(vocab).__name__)
-    return zlib.crc32(json.dumps([settings, vocab.idx_to_token]).encode())
+    return zlib.crc32(json.dumps(words_of(vocab)).encode())
 
 
 def _encoded(

@@ -330,7 +330,7 @@ def _joined(datasets: list[SNLIBERTDataset]) -> SNLIBERTDataset:
     whole, *others = datasets
     for other in others:
         for what, theirs, ours in (
-            ("vocabulary", _words_of(other.vocab), _words_of(whole.vocab)),
+            ("vocabulary", words_of(other.vocab), words_of(whole.vocab)),
             ("max_len", other.max_len, whole.max_len),
             ("label names", other.label_names or LABELS, whole.label_names or LABELS),
         ):
@@ -347,6 +347,6 @@ def _joined(datasets: list[SNLIBERTDataset]) -> SNLIBERTDataset:
     return joined
 
 
-def _words_of(vocab: Vocab) -> tuple:
-    """Return what tells a vocabulary, and how it cuts words, from another."""
-    return type(vocab).__name__, getattr(vocab, "settings", None), vocab.idx_to_token
+def words_of(vocab: Vocab) -> list:
+    """Return what distinguishes a vocabulary, and how it cuts words, from another."""
+    return [getattr(vocab, "settings", type(vocab).__name__), vocab.idx_to_token]

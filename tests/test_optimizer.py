@@ -219,3 +219,15 @@ def test_an_interrupt_leaves_no_row_behind(wide_net, wide_data, monkeypatch):
     assert not embedding.sparse
     assert not embedding._forward_pre_hooks
     assert embedding.weight.grad is None
+
+
+def test_an_embedding_that_learns_alone_has_plain_adam():
+    """DDP refuses a network all of whose learning parameters are kept from it."""
+    sizes = dict(num_hiddens=8, ffn_num_hiddens=8, num_heads=2, num_blks=1, dropout=0.0)
+    net = d2l.BERTClassifier(d2l.BERTModel(10_000, **sizes))
+    with adam(net, 0.1) as trainer:
+        assert isinstance(trainer, RowAdam)
+    net.requires_grad_(False)
+    net.encoder.token_embedding.requires_grad_(True)
+    with adam(net, 0.1) as trainer:
+        assert not isinstance(trainer, RowAdam)
