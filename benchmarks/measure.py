@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import platform
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -32,9 +33,10 @@ def median_ratio(a: list[float], b: list[float]) -> float:
 
 
 def in_new_process(function: Callable, *arguments: object) -> object:
-    """Call a function of a module in a process that holds nothing else."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+    """Call a function of a module in a process that holds nothing but modules."""
+    started = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
+    started.set_forkserver_preload([__name__, "d2lnli"])
+    with ProcessPoolExecutor(1, mp_context=started) as pool:
         return pool.submit(function, *arguments).result()
 
 

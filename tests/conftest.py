@@ -1,11 +1,9 @@
-"""Every test, and every notebook, starts from an empty data folder of its own session."""
+"""What many tests need: small networks, pairs, checkpoints, archives, and a web server."""
 
 import functools
 import hashlib
 import http.server
 import json
-import os
-import tempfile
 import threading
 import types
 import zipfile
@@ -19,12 +17,15 @@ import d2lnli as d2l
 from d2lnli import downloads
 
 torch.set_num_threads(1)  # the networks here are too small for more
-_data_dir = tempfile.TemporaryDirectory(prefix="d2lnli-tests-")
-os.environ["D2LNLI_DATA_DIR"] = _data_dir.name
 
 GOLDEN = Path(__file__).parent / "golden" / "d2l"
 SPECIALS = ["<pad>", "<mask>", "<cls>", "<sep>", "<unk>"]
 SIZES = dict(num_hiddens=16, ffn_num_hiddens=32, num_heads=4, num_blks=2, max_len=32)
+
+
+def few_or_many(name: str, few: int, many: int) -> pytest.MarkDecorator:
+    """Give a test a number: `few` by default, `many` in the soak tier."""
+    return pytest.mark.parametrize(name, [few, many], ids=["few", "many"])
 
 
 @pytest.fixture
@@ -108,8 +109,11 @@ def server(tmp_path):
 
 
 def zip_folder(folder: Path, archive: Path, *extra: str) -> str:
-    """Pack a folder as the published archives are, with more members; return the SHA-1."""
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+    """Pack a folder as the published archives are, with more members; return the SHA-1.
+
+    Those are deflated, which takes most of a test's time; tests/test_extraction.py has such ones.
+    """
+    with zipfile.ZipFile(archive, "w") as file:
         for path in sorted(folder.rglob("*")):
             file.write(path, f"{folder.name}/{path.relative_to(folder)}")
         for name in extra:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SPECIALS, contents, zip_folder
 from layouts import in_mxnet, write_mxnet
 
 import d2lnli as d2l
 from benchmarks.measure import MEGABYTE, PeakMemory, in_new_process
 from benchmarks.memory import WORDS, one_step
+from conftest import SPECIALS, contents, zip_folder
 from d2lnli.hub import ARCHITECTURES
 
 FOLDERS = {
@@ -21,12 +21,6 @@ FOLDERS = {
     "bert.base": "bert.base.torch",
     "bert.base.mxnet": "bert.base",
 }
-ALL = [
-    "bert.small",
-    "bert.small.mxnet",
-    pytest.param("bert.base", marks=pytest.mark.slow),
-    pytest.param("bert.base.mxnet", marks=pytest.mark.slow),
-]
 
 
 def publish(name: str, folder: Path) -> None:
@@ -54,7 +48,7 @@ def load(name: str, url: str, sha1: str, data_dir: Path) -> tuple[float, dict, f
     return memory.megabytes, bert.encoder.config, total
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", FOLDERS)
 def test_a_published_archive_loads_in_less_than_twice_its_memory(name, server, tmp_path, data_dir):
     folder = tmp_path / FOLDERS[name]
     in_new_process(publish, name, folder)
@@ -95,7 +89,6 @@ def test_a_damaged_archive_is_never_kept(damage, server, tmp_path, monkeypatch, 
     assert zipfile.is_zipfile(d2l.download("my.bert"))
 
 
-@pytest.mark.slow
 def test_one_step_of_bert_base_fits_in_16_gigabytes():
     whole, _ = in_new_process(one_step, "fp32", None)
     parts, _ = in_new_process(one_step, "fp32", 256)

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN
 from test_dataset import CHAPTER, PAIRS, WORDS
 from torch.utils.flop_counter import FlopCounterMode
 
 import d2lnli as d2l
 from benchmarks import chapter, corpus, growth, minilm, speed
 from benchmarks.measure import PeakMemory, in_turn, median_ratio
+from conftest import GOLDEN
 from d2lnli import loop, training
 
 ROOT = Path(__file__).parents[1]
@@ -242,7 +242,6 @@ def slow_and_obvious(
     return net
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CORPORA)
 def test_buckets_and_bf16_end_at_the_same_accuracy(name):
     """Three seeds each: the plain loop, ours in fp32 (what buckets do), ours in bf16."""

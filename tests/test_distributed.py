@@ -15,12 +15,12 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import SIZES, SPECIALS, contents
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranks import started, together
 
 import d2lnli as d2l
+from conftest import SIZES, SPECIALS, contents
 from d2lnli import distributed, runs
 from d2lnli.minibatches import NO_LABEL, shared_loader
 from d2lnli.runs import CHECKPOINT
@@ -478,7 +478,7 @@ def kill_a_worker(process: subprocess.Popen, run_dir: Path, whom: int) -> None:
 QUICK = "finetune --pairs 4000 --epochs 3 --precision fp32 --max-len 64".split()
 
 
-def test_torchrun_prints_once_and_a_killed_worker_is_told_and_resumed(tmp_path, data_dir):
+def test_under_torchrun_a_killed_worker_is_told_and_the_run_goes_on(tmp_path, data_dir):
     run_dir, output = tmp_path / "run", tmp_path / "out"
     arguments = [*QUICK, "--run-dir", run_dir, "--output", output]
     for whom in (0, 1):
@@ -490,11 +490,19 @@ def test_torchrun_prints_once_and_a_killed_worker_is_told_and_resumed(tmp_path, 
         assert "Signal 9 (SIGKILL) received" in said
         assert not output.exists()
         assert d2l.History.load(run_dir).num_epochs < 3
-
     process = torchrun(*arguments, D2LNLI_DATA_DIR=str(data_dir))
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
-    assert said.count("read 4000 examples") == said.count("fine-tuning bert.tiny on 4000") == 1
+    assert d2l.History.load(output).num_epochs == 3
+
+
+def test_under_torchrun_two_processes_print_and_keep_what_one_does(tmp_path, data_dir):
+    output = tmp_path / "out"
+    arguments = "finetune --pairs 600 --epochs 1 --precision fp32 --max-len 64".split()
+    process = torchrun(*arguments, "--output", output, D2LNLI_DATA_DIR=str(data_dir))
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert said.count("read 600 examples") == said.count("fine-tuning bert.tiny on 600") == 1
     lines = said.splitlines()
     assert re.fullmatch(r"loss \d\.\d+, train acc \d\.\d+, test acc \d\.\d+", lines[-2])
     assert re.fullmatch(

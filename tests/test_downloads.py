@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import contents
 from faulty import NAME, PROCESSES, faulty_server, get, is_whole
 
 import d2lnli as d2l
+from conftest import contents, few_or_many
 from d2lnli import downloads
 
 ARCHIVE = f"{NAME}.zip"
@@ -239,7 +239,7 @@ def test_what_is_there_needs_no_network_and_no_right_to_write(faulty, data_dir, 
     assert faulty.requests == []
 
 
-@pytest.mark.parametrize("moments", [12, pytest.param(50, marks=pytest.mark.slow)])
+@few_or_many("moments", 6, 50)
 def test_killed_at_any_moment_a_plain_retry_succeeds(faulty, data_dir, moments):
     rng, states = random.Random(moments), []
     for _ in range(moments):

@@ -8,11 +8,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import contents
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import d2lnli as d2l
+from conftest import contents, few_or_many
 from d2lnli import archives
 from d2lnli.archives import extract_folder
 
@@ -176,7 +176,7 @@ def test_a_folder_is_named_not_a_path(folder, monkeypatch):
             d2l.download_extract("my", path)
 
 
-@pytest.mark.parametrize("cases", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@few_or_many("cases", 200, 10_000)
 def test_a_damaged_archive_is_refused_or_whole(folder, cases):
     whole = pack(folder / "my.zip", ("my/params", bytes(range(256)) * 8)).read_bytes()
     target = folder / "my"

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SIZES, SPECIALS, contents
 from faulty import PROCESSES
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 import d2lnli as d2l
+from conftest import SIZES, SPECIALS, contents, few_or_many
 from d2lnli import finetuned, plotting, progress
 from d2lnli.history import Record
 from d2lnli.plotting import Picture
@@ -312,7 +312,7 @@ def save_for_ever(folder: Path) -> None:
             d2l.save_classifier(folder, net, vocab, HISTORY)
 
 
-@pytest.mark.parametrize("moments", [8, pytest.param(50, marks=pytest.mark.slow)])
+@few_or_many("moments", 3, 50)
 def test_killed_while_it_is_replaced_a_classifier_is_the_old_or_the_new(tmp_path, moments):
     rng, found = random.Random(moments), []
     d2l.save_classifier(tmp_path, *numbered(0), HISTORY)
@@ -333,7 +333,7 @@ def test_killed_while_it_is_replaced_a_classifier_is_the_old_or_the_new(tmp_path
     assert contents(tmp_path) == ["config.json", "model.safetensors", "vocab.json"]
 
 
-@pytest.mark.parametrize("seconds", [2, pytest.param(30, marks=pytest.mark.slow)])
+@few_or_many("seconds", 1, 30)
 def test_read_while_it_is_replaced_a_classifier_is_one_of_the_two(tmp_path, seconds):
     d2l.save_classifier(tmp_path, *numbered(0), HISTORY)
     writers = [PROCESSES.Process(target=save_for_ever, args=(tmp_path,)) for _ in "ab"]

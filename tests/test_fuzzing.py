@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SIZES, SPECIALS, write_checkpoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import d2lnli as d2l
+from conftest import SIZES, SPECIALS, few_or_many, write_checkpoint
 from d2lnli.__main__ import _parser, main
 from d2lnli.text import space_words, tokens_of
 from d2lnli.truncation import cut, cut_tokens
@@ -40,7 +40,7 @@ SIZE = st.one_of(
     st.integers(-2, 40), st.sampled_from([0, 512, 2**31, 2**63, 10**30, -(10**30), 12.5, "x"])
 )
 STRATEGY = st.one_of(st.sampled_from(sorted(d2l.TRUNCATIONS)), st.sampled_from(["", "none", "a"]))
-CASES = pytest.mark.parametrize("cases", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+CASES = few_or_many("cases", 150, 10_000)
 
 
 def fuzz(cases: int, *strategies: st.SearchStrategy) -> Callable:
@@ -327,14 +327,14 @@ def test_the_command_line(cases, folders, data_dir):
     assert {0, 1, 2} <= set(statuses)
 
 
-@pytest.mark.parametrize("cases", [20])
+@few_or_many("cases", 3, 100)
 def test_the_command_line_as_processes(cases, folders, data_dir):
     seen = []
 
     def check(argv):
         seen.append(argv)
 
-    fuzz(300, arguments(folders))(check)
+    fuzz(150, arguments(folders))(check)
     can_be_passed = [a for a in seen if a and not any("\x00" in x or not _encodable(x) for x in a)]
     for argv in random.Random(0).sample(can_be_passed, cases):
         run = subprocess.run(

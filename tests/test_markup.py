@@ -4,12 +4,12 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
-from conftest import SIZES, SPECIALS
 from hypothesis import strategies as st
 from markup import FRAGMENTS, OURS
 from test_fuzzing import CASES, fuzz
 
 import d2lnli as d2l
+from conftest import SIZES, SPECIALS, few_or_many
 from d2lnli.widgets import _table
 
 MARKUP = st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=8).flatmap(
@@ -95,7 +95,7 @@ def test_names_of_special_tokens_are_escaped_too(cases):
         check_page(d2l.PairStrip(["x"], ["y"], vocab, 9, padded=True)._repr_html_())
 
 
-@pytest.mark.parametrize("cases", [12, pytest.param(200, marks=pytest.mark.slow)])
+@few_or_many("cases", 12, 200)
 def test_widgets_escape_what_they_show(cases):
     @fuzz(cases, MARKUP, MARKUP)
     def check(premise, hypothesis):
@@ -114,7 +114,7 @@ def test_widgets_escape_what_they_show(cases):
 
 
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied", "ignore:Glyph")
-@pytest.mark.parametrize("cases", [8, pytest.param(60, marks=pytest.mark.slow)])
+@few_or_many("cases", 8, 60)
 def test_pictures_draw_and_describe_any_word(cases):
     @fuzz(cases, st.lists(MARKUP, min_size=1, max_size=4, unique=True), MARKUP)
     def check(names, label):

@@ -15,9 +15,9 @@ from pathlib import Path
 import papermill
 import pytest
 import torch
-from conftest import run_lesson
 
 import d2lnli as d2l
+from conftest import run_lesson
 from d2lnli import checkup
 from d2lnli.hub import how_to_get, is_present
 
@@ -143,7 +143,6 @@ def test_where_its_missing_head_is_asked_the_lesson_says_so(
     assert "fill_mask" in stop.value.source
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["03_fine_tuning.ipynb", "04_truncation.ipynb"])
 def test_it_is_a_value_of_the_parameters_where_it_is_fine_tuned(
     name, minilm, tmp_path, monkeypatch, data_dir
@@ -151,7 +150,6 @@ def test_it_is_a_value_of_the_parameters_where_it_is_fine_tuned(
     run_notebook(name, 500, tmp_path, monkeypatch)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not SLICE.is_dir(), reason="the slice of SNLI is not here")
 def test_eight_thousand_pairs_of_snli_are_enough(minilm, data_dir):
     bert, vocab = d2l.load_pretrained_model("minilm")

@@ -14,9 +14,9 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
-from conftest import run_lesson, write_checkpoint
 
 import d2lnli as d2l
+from conftest import run_lesson, write_checkpoint
 from d2lnli import notebooks
 from d2lnli.__main__ import main
 from d2lnli.exercises.cases import CASES
@@ -284,16 +284,12 @@ def run_nbval(tmp_path, names, **environment):
     assert status == 0, report.read_text()[-4000:]
 
 
-def test_prediction_alone_makes_the_classifier_and_prints_the_same(tmp_path):
-    run_nbval(tmp_path, ["05_prediction"])
-
-
 def test_trained_answers_are_the_same_on_another_processor(tmp_path):
+    """05 comes first and has to make the classifier, which 03 does for it in the lessons' order."""
     solutions = ["solutions/04_solutions", "solutions/05_solutions"]
-    run_nbval(tmp_path, ["03_fine_tuning", "05_prediction", *solutions], **OTHER_PROCESSOR)
+    run_nbval(tmp_path, ["05_prediction", "03_fine_tuning", *solutions], **OTHER_PROCESSOR)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("names", [[name] for name in EVERY] + [COURSE[::-1]], ids=str)
 def test_each_notebook_passes_alone_and_in_any_order_on_another_processor(tmp_path, names):
     run_nbval(tmp_path, names, **OTHER_PROCESSOR)
@@ -395,7 +391,6 @@ def test_a_notebook_takes_folders_and_few_pairs_from_anywhere(own, tmp_path, mon
     assert "the classifier my-bert-" in shown, "it is said which one is used"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", COURSE)
 def test_every_notebook_runs_with_other_parameters(
@@ -407,7 +402,6 @@ def test_every_notebook_runs_with_other_parameters(
     )
 
 
-@pytest.mark.slow
 def test_a_solution_leaves_out_what_is_not_installed(tmp_path, monkeypatch, data_dir):
     solution = ROOT / "notebooks" / "solutions" / "03_solutions.ipynb"
     cells = run_lesson(solution, tmp_path, as_installed(tmp_path, monkeypatch))

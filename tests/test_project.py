@@ -1,15 +1,20 @@
 """The project around the package: README, environments, layers, style."""
 
 import ast
+import graphlib
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from itertools import chain
 from pathlib import Path
 
+import pytest
 from rattler import MatchSpec, Version
+
+from d2lnli.__main__ import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,14 +29,14 @@ def test_every_path_that_the_readme_names_exists():
         assert (ROOT / path).exists(), path
 
 
-def test_every_command_that_the_readme_names_exists():
+def test_every_command_that_the_readme_names_exists(capsys):
     commands = set(re.findall(r"python -m d2lnli (\w+)", README))
     assert commands == {"finetune", "predict", "download", "check"}
     used = re.findall(r"python -m d2lnli finetune ([^`\n]*)", README)
     options = {option for line in used for option in re.findall(r"--[\w-]+", line)}
-    text = subprocess.run(
-        [sys.executable, "-m", "d2lnli", "finetune", "--help"], capture_output=True, text=True
-    ).stdout
+    with pytest.raises(SystemExit, match="0"):
+        main(["finetune", "--help"])
+    text = capsys.readouterr().out
     assert options
     assert all(option in text for option in options)
 
@@ -92,29 +97,50 @@ def test_the_conda_environment_is_well_formed_and_admits_the_tested_set():
     assert names == set(tested)
 
 
-def test_modules_import_one_way():
-    layers = [
-        {"text", "labels", "truncation", "hf", "self_attention", "devices", "plotting"}
-        | {"recipes", "files", "archives", "stop_button", "distributed"},
-        {"encoding", "bert", "history", "strips", "downloads", "wordpiece"},
-        {"snli", "layouts", "progress", "hub", "optimizer"},
-        {"pretrained", "runs", "minibatches", "mapped", "best_epoch"},
-        {"classifiers", "evaluation", "checkup", "notebooks", "following"},
-        {"loop", "probing", "launching"},
-        {"training"},
-        {"finetuned", "widgets", "job"},
-    ]
-    level = {name: i for i, layer in enumerate(layers) for name in layer}
-    package = ROOT / "d2lnli"
-    for path in (*package.glob("*.py"), *package.glob("layouts/*.py")):
-        if path.parent == package and path.stem.startswith("__"):
-            continue
-        outside = 1 if path.parent == package else 2
-        own = path.stem if path.parent == package else path.parent.name
+ROOMS = {  # of the design, and the modules of today that belong there
+    "core": "bert self_attention text wordpiece labels truncation snli encoding minibatches mapped "
+    "history devices",
+    "fast": "optimizer",
+    "runs": "best_epoch distributed following job launching runs stop_button",
+    "store": "archives classifiers downloads files hf hub",
+    "layouts": "layouts",
+    "show": "plotting progress strips",
+    "verbs": "recipes loop training evaluation probing pretrained finetuned",
+    "front": "__main__ checkup exercises widgets notebooks bundled",
+}
+DIRECTIONS = [{"core"}, {"fast", "runs", "store", "layouts", "show"}, {"verbs"}, {"front"}]
+EXCEPTIONS = {
+    ("history", "files"), ("history", "plotting"),  # when it is asked to save or to draw
+    # to be emptied by the redesign:
+    ("job", "training"), ("mapped", "files"), ("mapped", "layouts"),
+}  # fmt: skip
+
+
+def imports() -> set[tuple[str, str]]:
+    """Return which module, or folder, of the package imports which other, at any time."""
+    found = set()
+    for path in (ROOT / "d2lnli").rglob("*.py"):
+        place = path.relative_to(ROOT / "d2lnli").with_suffix("").parts
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level == outside:
-                imported = node.module.partition(".")[0]
-                assert level[imported] < level[own], f"{path.stem} imports {node.module}"
+            if isinstance(node, ast.ImportFrom) and node.level == len(place):
+                names = [node.module] if node.module else [name.name for name in node.names]
+                found.update((place[0], name.partition(".")[0]) for name in names)
+    return {(importer, name) for importer, name in found if importer not in ("__init__", name)}
+
+
+def test_modules_import_one_way():
+    level = {
+        module: number
+        for number, rooms in enumerate(DIRECTIONS)
+        for room in rooms
+        for module in ROOMS[room].split()
+    }
+    upwards = {(a, b) for a, b in imports() if level[b] > level[a]}
+    assert upwards == EXCEPTIONS
+    importing = defaultdict(set)
+    for importer, module in imports() - EXCEPTIONS:
+        importing[importer].add(module)
+    graphlib.TopologicalSorter(importing).prepare()  # it raises on a circle
 
 
 def test_style():

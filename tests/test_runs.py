@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SIZES, SPECIALS, contents
 from faulty import PROCESSES
 from torch import nn
 
 import d2lnli as d2l
+from conftest import SIZES, SPECIALS, contents, few_or_many
 from d2lnli import runs
 from d2lnli.loop import Training
 from d2lnli.runs import CHECKPOINT
@@ -118,9 +118,7 @@ def test_a_run_folder_of_an_earlier_version_is_gone_on_with(tmp_path, monkeypatc
     assert history.column("loss")[len(rows) + 1 :] == whole.column("loss")[len(rows) + 1 :]
 
 
-@pytest.mark.parametrize(
-    "moments", [8, pytest.param(68, marks=pytest.mark.slow)], ids=lambda n: f"{n} kills"
-)
+@few_or_many("moments", 4, 68)
 def test_killed_at_any_moment_a_run_ends_bit_for_bit_the_same(tmp_path, moments):
     rng, killed_in = random.Random(moments), []
     for i, kind in enumerate(KINDS):
@@ -130,7 +128,7 @@ def test_killed_at_any_moment_a_run_ends_bit_for_bit_the_same(tmp_path, moments)
             process = in_process(kind, folder)
             while process.is_alive() and not (folder / CHECKPOINT).exists():
                 time.sleep(0.001)
-            time.sleep(rng.uniform(0, 1.5))
+            process.join(timeout=rng.uniform(0, 0.5 if moments < 50 else 1.5))
             process.kill()
             process.join()
             state = torch.load(folder / CHECKPOINT, weights_only=True)
@@ -371,7 +369,7 @@ def test_a_press_while_a_checkpoint_is_written_is_heard_after_it(small, tmp_path
     assert training["epoch"] * 25 + training["done"] == 29  # one of them was an epoch's end
 
 
-@pytest.mark.parametrize("cases", [150, pytest.param(2_000, marks=pytest.mark.slow)])
+@few_or_many("cases", 60, 2_000)
 def test_a_damaged_checkpoint_is_refused_or_the_same(small, tmp_path, cases):
     net, train_set, _ = small
     options = {**OPTIONS, "num_epochs": 1, "precision": "fp32"}

@@ -87,7 +87,6 @@ def test_a_missing_file_or_folder_is_named(tmp_path):
         d2l.read_snli(tmp_path / "nowhere", True)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not SLICE.is_dir(), reason="needs the development slice of real SNLI")
 def test_real_pairs():
     premises, hypotheses, labels = d2l.read_snli(SLICE, True)

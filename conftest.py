@@ -1,0 +1,142 @@
+"""Which tests run when, which run side by side, and the data folder that all of them start from.
+
+There are three tiers: `python -m pytest` runs the default one, `-m ci` the second, `-m soak` the
+third (CONTRIBUTING.md has the commands). A file or a test that is named on the command line always
+runs, whatever its tier.
+"""
+
+import os
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+_data_dir = tempfile.TemporaryDirectory(prefix="d2lnli-tests-")
+os.environ["D2LNLI_DATA_DIR"] = _data_dir.name  # empty at first, for notebooks and commands too
+if "PYTEST_XDIST_WORKER" in os.environ:  # threads that wait for a core of another worker's spin
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# By a part of a test's id; of several the longest counts. What no part fits is in the default tier.
+TIERS = {
+    "many]": "soak",  # more cases, or more kills, of what the default tier tries a few times
+    "notebooks/04_truncation": "ci",
+    "notebooks/solutions/": "ci",
+    "test_archives.py::test_a_published_archive_loads": "ci",
+    "less_than_twice_its_memory[bert.base": "soak",
+    "test_archives.py::test_one_step_of_bert_base": "soak",
+    "test_benchmarks.py::test_buckets_and_bf16_end_at_the_same_accuracy": "soak",
+    "test_benchmarks.py::test_every_row_of_the_table_is_measured": "ci",
+    "tests/browser/": "ci",
+    "tests/browser/test_notebooks.py::test_run_all_draws_every_cell[notebooks/01": "default",
+    "test_dataset.py::test_workers_in_a_notebook": "ci",
+    "test_distributed.py::test_a_press_between_two_agreements": "ci",
+    "test_distributed.py::test_killed_a_run_goes_on": "ci",
+    "test_distributed.py::test_several_processes_follow_the_curve_of_one": "ci",
+    "test_distributed.py::test_several_processes_follow_the_curve_of_one[many words-2": "default",
+    "test_distributed.py::test_torchrun_restarts": "ci",
+    "test_distributed.py::test_under_torchrun_a_killed_worker": "ci",
+    "test_distributed.py::test_what_all_met_is_said_once": "ci",
+    "test_distributed.py::test_who_is_told_to_stop_tells_the_others[SIG": "ci",
+    "test_distributed.py::test_without_dropout_the_number_of_ranks": "ci",
+    "test_downloads.py::test_sixteen_processes": "ci",
+    "test_finetuned.py::test_read_while_it_is_replaced": "ci",
+    "test_launching.py::test_a_launched_run_": "ci",
+    "test_launching.py::test_a_run_whose_folder": "ci",
+    "test_launching.py::test_the_stop_button": "ci",
+    "test_launching.py::test_two_processes_train": "ci",
+    "test_mapped.py::test_of_several_processes": "ci",
+    "test_minilm.py::test_eight_thousand_pairs": "soak",
+    "test_minilm.py::test_it_is_a_value_of_the_parameters[02": "ci",
+    "test_minilm.py::test_it_is_a_value_of_the_parameters[05": "soak",
+    "test_minilm.py::test_it_is_a_value_of_the_parameters_where_it_is_fine_tuned": "soak",
+    "test_minilm.py::test_where_its_missing_head": "ci",
+    "test_notebooks.py::test_a_notebook_takes_folders": "ci",
+    "test_notebooks.py::test_a_solution_leaves_out": "soak",
+    "test_notebooks.py::test_each_notebook_passes_alone": "soak",
+    "test_notebooks.py::test_every_notebook_runs_with_other_parameters": "soak",
+    "test_notebooks.py::test_trained_answers_are_the_same": "ci",
+    "test_platforms.py::test_without_a_home_nothing_is_trained": "ci",
+    "test_platforms.py::test_without_a_home_check": "ci",
+    "test_runs.py::test_killed_again_and_again": "ci",
+    "test_training.py::test_a_wrapped_network_goes_wherever_a_plain_one_does[compiled": "ci",
+    "test_truncation_grid.py::test_a_cell_of_the_table": "ci",
+    "test_two_words.py": "ci",
+}  # fmt: skip
+
+# Tests of a group run one after the other in one process: those of a file (of a notebook, its
+# cells), except in the files whose tests are long and have nothing to share.
+GROUPS = {
+    "notebooks/03_fine_tuning": "lessons 03 and 05",  # 05 uses the classifier that 03 has made
+    "notebooks/05_prediction": "lessons 03 and 05",
+}
+APART = ("tests/test_distributed.py", "tests/test_two_words.py")
+LONGEST = ("notebooks/03", "notebooks/05", "tests/test_distributed", "tests/test_runs")
+EXPECTED_SKIPS = ("needs a GPU", "needs the internet", "needs ../shared")
+
+
+def tier(test: str) -> str:
+    """Return the tier of the test with this id."""
+    return TIERS.get(max((part for part in TIERS if part in test), key=len, default=""), "default")
+
+
+def group(test: str) -> str:
+    """Return what the test with this id shares a process with."""
+    file = test.partition("::")[0]
+    return GROUPS.get(file.partition(".")[0], test if file in APART else file)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what the markers mean."""
+    for line in (
+        "ci: run by .ci/run after the default tier; conftest.py says which",
+        "soak: run by hand; conftest.py says which",
+        "gpu: needs a GPU, and is skipped without one",
+    ):
+        config.addinivalue_line("markers", line)
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m is applied
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark every test with its tier, leave out what was not asked for, begin with what is long."""
+    tests = [item.nodeid for item in items]
+    for item, test in zip(items, tests, strict=True):
+        if tier(test) != "default":
+            item.add_marker(tier(test))
+    if config.args_source is config.ArgsSource.TESTPATHS:
+        unknown = [part for part in TIERS if not any(part in test for test in tests)]
+        if unknown := [part for part in unknown if not part.startswith("tests/browser/")]:
+            raise pytest.UsageError(f"conftest.py: no test's id has a part {unknown[0]!r}")
+    if not config.getoption("-m"):
+        named = {Path(argument.partition("::")[0]).resolve() for argument in config.args}
+        left_out = [i for i in items if tier(i.nodeid) != "default" and i.path not in named]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
+class Groups(LoadScopeScheduling):
+    """Hands whole groups to the workers. (The mark xdist_group is lost with pytest 9.2.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
+    """Let pytest-xdist schedule by the groups of this file."""
+    return Groups(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a test that is skipped in CI fail, unless it says that it needs what CI has not."""
+    report = yield
+    expected = hasattr(report, "wasxfail") or any(r in str(report.longrepr) for r in EXPECTED_SKIPS)
+    if report.skipped and "CI" in os.environ and not expected:
+        report.outcome = "failed"
+    return report
