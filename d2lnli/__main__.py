@@ -106,8 +106,8 @@ def predict_command(arguments: argparse.Namespace) -> int:
     print(describe(folder), file=sys.stderr)
     (probs,) = predict_proba(net, vocab, [arguments.premise], [arguments.hypothesis])
     print(net.label_names[probs.argmax()])
-    named = zip(net.label_names, probs, strict=True)
-    print(", ".join(f"{name} {prob:.3f}" for name, prob in named))
+    answers = zip(net.label_names, probs, strict=True)
+    print(", ".join(f"{name} {prob:.3f}" for name, prob in answers))
     strip = PairStrip(arguments.premise, arguments.hypothesis, vocab, max_positions(net))
     if note := strip.unknown_note():
         print(note)

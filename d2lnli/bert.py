@@ -6,6 +6,7 @@ checkpoints load into these modules. Where the original BERT differs from the bo
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -126,7 +127,7 @@ class BERTEncoder(nn.Module):
         }
         self.token_embedding = nn.Embedding(vocab_size, num_hiddens)
         self.segment_embedding = nn.Embedding(2, num_hiddens)
-        self.blks = nn.Sequential(
+        self.blks: Any = nn.Sequential(  # of blocks, which its own type does not tell
             *(
                 TransformerEncoderBlock(
                     num_hiddens, ffn_num_hiddens, num_heads, dropout, activation, norm_eps
@@ -311,7 +312,7 @@ class BERTClassifier(nn.Module):
         self.label_names = checked_label_names(names, num_classes)
         self.encoder = bert.encoder
         self.hidden = bert.hidden
-        pooler = bert.hidden[0].weight
+        pooler = next(bert.hidden.parameters())
         self.output = nn.Linear(pooler.shape[0], num_classes, device=pooler.device)
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
@@ -319,11 +320,11 @@ class BERTClassifier(nn.Module):
         return self.output(self.hidden(self.encoder.encode_cls(*inputs)))
 
 
-def unwrapped(net: nn.Module) -> nn.Module:
+def unwrapped(net: nn.Module) -> Any:
     """Return the network inside what torch.compile, DataParallel and DDP put around it."""
     while True:
         if "_orig_mod" in net._modules:
-            net = net._modules["_orig_mod"]
+            net = net.get_submodule("_orig_mod")
         elif isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             net = net.module
         else:
@@ -335,12 +336,12 @@ def label_names_of(net: nn.Module) -> tuple[str, ...]:
 
     Their number is that of its last linear layer: what stands in `net.output` may have others.
     """
-    net = unwrapped(net)
-    names = getattr(net, "label_names", None)
-    sizes = [layer.out_features for layer in net.output.modules() if hasattr(layer, "out_features")]
+    inside = unwrapped(net)
+    names, layers = getattr(inside, "label_names", None), inside.output.modules()
+    sizes = [layer.out_features for layer in layers if hasattr(layer, "out_features")]
     if not (sizes or names):
         raise ValueError(
-            f"{type(net).__name__}.output has no linear layer that tells the number of classes: "
+            f"{type(inside).__name__}.output has no linear layer that tells the number of classes: "
             "name them in net.label_names"
         )
     num_classes = sizes[-1] if sizes else None

@@ -2,7 +2,7 @@
 
 import math
 
-from torch import nn
+from torch import Tensor, nn
 
 from .history import History
 
@@ -18,7 +18,8 @@ class BestEpoch:
 
     def __init__(self, net: nn.Module, keep: str = "last", patience: int | None = None):
         self.net, self.keep, self.patience = net, keep, patience
-        self.epoch, self.accuracy, self.weights = 0, -math.inf, {}
+        self.epoch, self.accuracy = 0, -math.inf
+        self.weights: dict[str, Tensor] = {}
 
     def note(self, epoch: int, accuracy: float) -> None:
         """Take an epoch's dev accuracy, and a copy of the weights if none was better."""

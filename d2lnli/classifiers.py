@@ -69,7 +69,7 @@ def save_classifier(
 def classifier_config(net: nn.Module) -> dict:
     """Return the sizes and the label names from which a classifier is built again."""
     names = label_names_of(net)
-    return {**net.encoder.config, "num_classes": len(names), "label_names": list(names)}
+    return {**unwrapped(net).encoder.config, "num_classes": len(names), "label_names": list(names)}
 
 
 def read_made_of(folder: str | os.PathLike) -> dict:

@@ -202,7 +202,7 @@ def from_rank_0(value: Value) -> Value:
     if rank() == 0:
         content.copy_(torch.frombuffer(file.getbuffer(), dtype=torch.uint8))
     dist.broadcast(content, 0)
-    return value if rank() == 0 else torch.load(io.BytesIO(content.numpy()), weights_only=True)
+    return value if rank() == 0 else torch.load(io.BytesIO(content.numpy().data), weights_only=True)
 
 
 def from_all_ranks(tensor: Tensor) -> list[Tensor]:
@@ -211,16 +211,16 @@ def from_all_ranks(tensor: Tensor) -> list[Tensor]:
         return [tensor]
     lens = torch.zeros(world_size(), dtype=torch.int64)
     lens[rank()] = len(tensor)
-    lens = sum_over_ranks(lens).tolist()
-    padded = tensor.new_zeros(max(lens), *tensor.shape[1:])
+    counts = sum_over_ranks(lens).tolist()
+    padded = tensor.new_zeros(max(counts), *tensor.shape[1:])
     padded[: len(tensor)] = tensor
-    found = [torch.empty_like(padded) for _ in lens]
+    found = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(found, padded)
-    return [each[:length] for each, length in zip(found, lens, strict=True)]
+    return [each[:count] for each, count in zip(found, counts, strict=True)]
 
 
 def data_parallel(
-    net: nn.Module, apart: Iterable[nn.Parameter] = (), some_unused: bool = False
+    net: nn.Module, apart: Iterable[Tensor] = (), some_unused: bool = False
 ) -> nn.Module:
     """Return a network whose gradients are the mean over ranks; it shares its parameters.
 

@@ -111,7 +111,7 @@ class _Download:
             try:
                 downloader(self.url, file, None)
             except requests.HTTPError as error:
-                if error.response.status_code != 416:  # nothing is missing: the SHA-1 will tell
+                if _status(error) != 416:  # nothing is missing: the SHA-1 will tell
                     raise
                 self.doubtful = True
             except requests.RequestException:
@@ -136,9 +136,14 @@ class _Download:
             raise OSError(errno.ENOSPC, f"{int(size):,} bytes are needed, {free:,} are free")
 
 
+def _status(error: requests.HTTPError) -> int:
+    """Return the number with which the server refused; 0 if there was no answer."""
+    return 0 if error.response is None else error.response.status_code
+
+
 def _may_pass(error: requests.RequestException) -> bool:
     """Tell whether it makes sense to try again."""
     if isinstance(error, requests.HTTPError):
-        return error.response.status_code in (408, 425, 429) or error.response.status_code >= 500
+        return _status(error) in (408, 425, 429) or _status(error) >= 500
     passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
     return isinstance(error, passing) and not isinstance(error, requests.exceptions.SSLError)

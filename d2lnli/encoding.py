@@ -93,7 +93,7 @@ def _encode(
         if not lens[texts].all():
             number = first + int(np.argmin(lens[texts]))
             raise ValueError(f"the {name} of pair {number} has no words: give it some")
-    kept = cut(*(lens[texts] for texts in sides), max_len, truncation)
+    kept = cut(lens[sides[0]], lens[sides[1]], max_len, truncation)
     premise_kept = kept.premise_head + kept.premise_tail
     valid_lens = premise_kept + kept.hypothesis_head + kept.hypothesis_tail + 3
     beginnings, ends = ([(starts + n)[texts] for texts in sides] for n in (0, lens))

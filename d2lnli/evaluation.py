@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
@@ -226,7 +226,11 @@ def _check_label_names(names: tuple[str, ...], dataset: SNLIBERTDataset) -> None
         )
 
 
-def to_device(X: Tensor | Sequence[Tensor], device: torch.device) -> Tensor | list[Tensor]:
+@overload
+def to_device(X: Tensor, device: torch.device) -> Tensor: ...
+@overload
+def to_device(X: Sequence[Tensor], device: torch.device) -> list[Tensor]: ...
+def to_device(X, device):
     """Move a minibatch's inputs, one tensor or several, to a device."""
     if isinstance(X, Tensor):
         return X.to(device, non_blocking=True)

@@ -107,7 +107,7 @@ class LaunchedRun(History):
                 self._take_over()
         if self.error:
             raise self.error
-        return self.outcome
+        return self.outcome  # type: ignore[return-value]  # there is one, or an error
 
     def _before_use(self, *_: object) -> None:
         self.wait()

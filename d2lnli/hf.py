@@ -24,9 +24,9 @@ def hugging_face_folder(name: str, data_dir: Path) -> Path:
     pin = cache / f"{name.replace('/', '--')}.commit"
     commit = pin.read_text(encoding="utf-8", errors="replace").strip() if pin.is_file() else ""
     if _COMMIT.fullmatch(commit):
-        folder = cache / f"models--{repository.replace('/', '--')}" / "snapshots" / commit
-        if folder.is_dir():
-            return folder
+        snapshot = cache / f"models--{repository.replace('/', '--')}" / "snapshots" / commit
+        if snapshot.is_dir():
+            return snapshot
         revision = commit
     try:
         folder = _download(repository, revision or None, cache)
@@ -58,17 +58,18 @@ def _download(repository: str, revision: str | None, cache: Path) -> Path | None
     except ImportError as error:
         raise OSError(f"{error}: python -m pip install 'huggingface_hub>=0.26'") from error
 
-    def fetch(file: str, revision: str | None) -> Path | None:
+    config = hf_hub_download(repository, _CONFIG, revision=revision, cache_dir=cache)
+    folder = Path(config).parent
+
+    def is_there(file: str) -> bool:
         try:
-            return Path(hf_hub_download(repository, file, revision=revision, cache_dir=cache))
+            hf_hub_download(repository, file, revision=folder.name, cache_dir=cache)
+            return True
         except LocalEntryNotFoundError:  # the network, not the hub, says no
             raise
         except EntryNotFoundError:
-            if file == _CONFIG:
-                raise
-            return None
+            return False
 
-    folder = fetch(_CONFIG, revision).parent
     for file in _TOKENIZER:
-        fetch(file, folder.name)
-    return folder if any(fetch(file, folder.name) for file in _WEIGHTS) else None
+        is_there(file)
+    return folder if any(map(is_there, _WEIGHTS)) else None

@@ -13,11 +13,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from .bert import BERTClassifier, unwrapped
+from .bert import BERTClassifier
 from .classifiers import built, classifier_config, save_classifier
 from .distributed import check_can_join
 from .files import is_taken
@@ -44,7 +45,6 @@ def launch_run(
     followed instead.
     """
     check_can_join()
-    net = unwrapped(net)
     config = classifier_config(net)
     _check_plain(net, config)
     environment = _environment(devices)
@@ -89,7 +89,9 @@ def _check_plain(net: BERTClassifier, config: dict) -> None:
 
 def frozen_parts(net: nn.Module, prefix: str = "") -> Iterator[str]:
     """Yield the names of the largest parts, or of parameters, that do not learn."""
-    for name, part in [*net.named_children(), *net.named_parameters(recurse=False)]:
+    parts: list[tuple[str, Any]]
+    parts = [*net.named_children(), *net.named_parameters(recurse=False)]
+    for name, part in parts:
         parameters = [part] if isinstance(part, nn.Parameter) else list(part.parameters())
         learning = [parameter for parameter in parameters if parameter.requires_grad]
         if parameters and not learning:

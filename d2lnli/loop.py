@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,8 @@ class Training:
         self.precision, self.seed = precision, seed
         self.device = next(net.parameters()).device
         own = [trainer.embedding.weight] if isinstance(trainer, RowAdam) else []
-        self.parallel = data_parallel(net, own, some_unused=type(self.net) is not BERTClassifier)
+        some_unused = type(self.net) is not BERTClassifier
+        self.parallel: Any = data_parallel(net, own, some_unused)  # the net, or one around it
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.epoch, self.done, self.meter = 0, 0, Meter(self.device)
         self.best = BestEpoch(self.net, keep, patience)
@@ -120,7 +121,7 @@ class Training:
 
         def save() -> None:
             self.check_weights()
-            if run and run.save(settings, self.state_dict(), history):
+            if run and run.save(settings or {}, self.state_dict(), history):
                 self.kept = f". {run.path} is from minibatch {self.done} of epoch {self.epoch + 1}"
 
         if not _length(self.batches):
@@ -177,8 +178,8 @@ class Training:
     def rest_of_epoch(self, progress: Progress, button: StopButton) -> Iterator[None]:
         """Train on the minibatches of this epoch that are left, and yield after each."""
         num_batches = len(self.batches)
-        for X, y, *num_pairs in self.minibatches_left():
-            num_pairs = num_pairs[0] if num_pairs else len(y)
+        for X, y, *told in self.minibatches_left():
+            num_pairs = told[0] if told else len(y)
             with button.held():
                 with memory_advice(self.device, num_pairs, self.smaller_parts(X) + self.kept):
                     losses, y_hat = self.step(self.num_steps, X, y, num_pairs)
@@ -199,7 +200,8 @@ class Training:
     def minibatches_left(self) -> Iterator[tuple]:
         """Return the minibatches of this epoch that are left, in the epoch's own random order."""
         if self.seed is not None:
-            self.batches.batch_sampler.epoch = self.epoch
+            order: Any = self.batches.batch_sampler
+            order.epoch = self.epoch
             torch.manual_seed(1000 * self.seed + self.epoch + 1_000_003 * rank())
         self.net.train()
         batches = iter(self.batches)
@@ -250,7 +252,7 @@ class Training:
         self.trainer.zero_grad()
         scale = world_size() / num_pairs if self.mean else 1.0  # ranks take the mean of gradients
         parts = [(X, y)]
-        if self.most_tokens is not None:
+        if self.most_tokens is not None and not isinstance(X, Tensor):
             parts = list(micro_batches(X, y, self.most_tokens))
         with self.parallel.no_sync() if world_size() > 1 else contextlib.nullcontext():
             outputs = [self.add_gradients(*part, scale) for part in parts[:-1]]

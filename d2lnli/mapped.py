@@ -111,7 +111,7 @@ def _map(file: Path, name: str, described: dict) -> np.ndarray:
     whole = file.is_file() and file.stat().st_size == length * np.dtype(kind).itemsize
     # "c": torch wants arrays that it could write to; what it wrote would stay in this process
     array = np.asarray(np.memmap(file, kind, mode="c")) if whole else None
-    if array is None or zlib.crc32(array) != described["checksums"][name]:
+    if array is None or zlib.crc32(array.data) != described["checksums"][name]:
         raise ValueError(f"{file} is damaged")
     return array
 

@@ -1,6 +1,7 @@
 """Minibatches of pairs of like length, for one process or shared out to several."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ def shared_loader(
 
 
 def _bucketed(
-    collate: Callable[[np.ndarray], tuple],
+    collate: Callable[[Any], tuple],
     dataset: SNLIBERTDataset,
     batch_size: int,
     shuffle: bool,
@@ -91,7 +92,7 @@ def _bucketed(
     pin_memory: bool,
 ) -> DataLoader:
     return DataLoader(
-        range(len(dataset)),
+        range(len(dataset)),  # type: ignore[arg-type]  # numbers are what is put together
         batch_sampler=LengthBuckets(dataset.valid_lens, batch_size, shuffle, seed),
         collate_fn=collate,
         pin_memory=pin_memory,

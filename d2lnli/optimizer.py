@@ -8,6 +8,7 @@ costs what its own words cost.
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,8 @@ class RowAdam(torch.optim.Adam):
     def __init__(self, params: Iterable[nn.Parameter], embedding: nn.Embedding, lr: float):
         super().__init__(params, lr=lr, fused=True)
         self._step_supports_amp_scaling = False  # so that a GradScaler skips steps as a whole
-        self.embedding, self.parts = embedding, []
+        self.embedding = embedding
+        self.parts: list[Tensor] = []
         self._begin()
 
     def __enter__(self) -> "RowAdam":
@@ -96,7 +98,7 @@ class RowAdam(torch.optim.Adam):
 
     def _put_aside(self, weight: Tensor) -> None:
         """Keep a part's sparse gradient: torch would copy all rows so far to add it to them."""
-        self.parts.append(weight.grad.coalesce())
+        self.parts.append(weight.grad.coalesce())  # type: ignore[union-attr]  # it is there
         weight.grad = None
 
     def gather(self) -> None:
@@ -144,14 +146,15 @@ class RowAdam(torch.optim.Adam):
         self._all_caught_up()
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]  # a closure would fill what is gathered
         """Update all parameters; of the embedding, the rows that this minibatch read."""
         if self.parts:
             self.gather()
         weight, state = self.embedding.weight, self.state[self.embedding.weight]
-        gradient, weight.grad = weight.grad, None
+        gathered: Any = weight.grad
+        weight.grad = None
         super().step()
-        rows, gradient = gradient.indices()[0], gradient.values()
+        rows, gradient = gathered.indices()[0], gathered.values()
         lr, (beta1, beta2), eps = (self.param_groups[0][key] for key in ("lr", "betas", "eps"))
         state["step"] += 1
         step = int(state["step"])
@@ -189,7 +192,7 @@ class RowAdam(torch.optim.Adam):
         the second order in eps / sqrt(v).
         """
         everything = ids is None
-        if everything:
+        if ids is None:
             ids = torch.arange(len(self.last))
         rows = ids[self.last[ids] < self.now].unique()
         weight, state = self.embedding.weight, self.state[self.embedding.weight]

@@ -245,7 +245,7 @@ def heat_map(
     for (i, j), value in cells.items() if numbers else ():
         shade = "white" if value > 0.72 else "black"
         axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=shade)
-    told = cells if numbers else [max(cells, key=cells.get)]
+    told = cells if numbers else [max(cells, key=cells.__getitem__)]
     said = ", ".join(f"{rows[i]} and {columns[j]} {cells[i, j]:.2f}" for i, j in told)
     most = "" if numbers else "the largest, "
     return Picture(figure, f"Heat map, {ylabel} against {xlabel}: {most}{said}.")

@@ -86,7 +86,7 @@ def _architecture(checkpoint: Checkpoint, known: dict[str, dict]) -> dict:
         "num_blks": len(numbers),
         "max_len": max_len,
     }
-    source = dict.fromkeys(found, path)
+    source: dict[str, object] = dict.fromkeys(found, path)
     for where, sizes in known.items():
         for key, value in sizes.items():
             if found.setdefault(key, value) != value:
@@ -141,8 +141,8 @@ def _begin(head: nn.Module) -> None:
     """Allocate the parameters of a head and draw them as torch does."""
     head.to_empty(device="cpu")
     for layer in head.modules():
-        if hasattr(layer, "reset_parameters"):
-            layer.reset_parameters()
+        if reset := getattr(layer, "reset_parameters", None):
+            reset()
 
 
 def _check(checkpoint: Checkpoint, shapes: dict[str, torch.Size]) -> None:

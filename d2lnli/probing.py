@@ -24,11 +24,11 @@ def fill_mask(
     if k < 1:
         raise ValueError(f"k={k}: ask for at least one word")
     rows = (ids, segments, [ids.index(mask)])
-    ids, segment_ids, where = to_device([torch.tensor([row]) for row in rows], _device(bert))
+    X, segment_ids, where = to_device([torch.tensor([row]) for row in rows], _device(bert))
     with evaluating(bert):
-        logits = bert(ids, segment_ids, pred_positions=where)[1][0, 0]
-    probs, ids = logits.softmax(dim=0).topk(min(k, len(vocab)))
-    return list(zip(vocab.to_tokens(ids.tolist()), probs.tolist(), strict=True))
+        logits = bert(X, segment_ids, pred_positions=where)[1][0, 0]
+    probs, best = logits.softmax(dim=0).topk(min(k, len(vocab)))
+    return list(zip(vocab.to_tokens(best.tolist()), probs.tolist(), strict=True))
 
 
 def next_sentence_proba(
@@ -72,14 +72,15 @@ def word_changes(
     A hidden word is replaced by `<mask>`. Positive: the word speaks for the answer. The order is
     that of the tokens, premise first, as `PairStrip` takes them.
     """
-    sides = tokens_of(vocab, (premise, hypothesis))
+    first, second = tokens_of(vocab, (premise, hypothesis))
     max_len = max_positions(net) if max_len is None else max_len
-    premise, hypothesis = cut_tokens(*sides, max_len, truncation)
+    premise, hypothesis = cut_tokens(first, second, max_len, truncation)
     without = [
         *((words, hypothesis) for words in _hide_each(premise)),
         *((premise, words) for words in _hide_each(hypothesis)),
     ]
-    probs = predict_proba(net, vocab, *zip((premise, hypothesis), *without, strict=True))
+    premises, hypotheses = zip((premise, hypothesis), *without, strict=True)
+    probs = predict_proba(net, vocab, premises, hypotheses)
     answer = probs[0].argmax()
     return (probs[0, answer] - probs[1:, answer]).tolist()
 

@@ -27,10 +27,10 @@ class Meter:
     def __init__(
         self,
         device: torch.device,
-        sums: tuple[float, float] = (0.0, 0.0),
+        sums: tuple[float, ...] = (0.0, 0.0),
         num_pairs: int = 0,
         seconds: float = 0.0,
-        sums_before: tuple[float, float] = (0.0, 0.0),
+        sums_before: tuple[float, ...] = (0.0, 0.0),
         num_before: int = 0,
     ):
         self.sums = torch.tensor(sums, dtype=torch.float64, device=device)  # since the last record
@@ -39,7 +39,7 @@ class Meter:
         self.sums_before, self.num_before = tuple(sums_before), num_before  # in earlier records
         self.start = time.perf_counter() - seconds
 
-    def state(self) -> tuple[tuple[float, float], int, float, tuple[float, float], int]:
+    def state(self) -> tuple[tuple[float, ...], int, float, tuple[float, ...], int]:
         """Return what another meter needs to count on from here."""
         seconds = time.perf_counter() - self.start
         sums = tuple(self._all_sums().tolist())

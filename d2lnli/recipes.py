@@ -1,5 +1,7 @@
 """Settings with which each model is fine-tuned, unless told otherwise."""
 
+import os
+
 BOOK_RECIPE = dict(
     lr=1e-4, num_epochs=5, batch_size=512, schedule="constant", warmup=0.0, clip=None
 )
@@ -22,7 +24,7 @@ _RECIPES = {
 }
 
 
-def recipe(model: str) -> dict:
+def recipe(model: str | os.PathLike) -> dict:
     """Return settings for `finetune`: those that suit a model by its name, else the book's."""
     default = BASE_RECIPE if str(model).startswith("hf:") else BOOK_RECIPE
     return dict(_RECIPES.get(str(model), default))

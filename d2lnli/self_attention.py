@@ -27,7 +27,7 @@ class Dropout(nn.Dropout):
 
 def random_int16(shape: torch.Size) -> Tensor:
     """Uniform random integers that follow torch's seed, from numpy's fastest bit generator."""
-    seed = torch.randint(2**63 - 1, ()).item()
+    seed = int(torch.randint(2**63 - 1, ()))
     size = math.prod(shape)
     bits = np.random.SFC64(seed).random_raw(-(-size // 4))
     return torch.from_numpy(bits.view(np.int16)[:size]).view(shape)

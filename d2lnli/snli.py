@@ -19,6 +19,7 @@ from .encoding import EncodedPairs, encode_pairs, join, ranges
 from .labels import LABELS, checked_label_names, label_ids
 from .text import Vocab
 
+Indices = Sequence[int] | np.ndarray
 _MOST_UNKNOWN = 0.1  # of a dataset's tokens; with more, something is probably wrong
 
 
@@ -64,7 +65,8 @@ def snli_pairs(
 
 def snli_file(data_dir: str | Path, is_train: bool | str) -> Path:
     """Return the path of a split's file; raises FileNotFoundError if it is not there."""
-    split = {True: "train", False: "test"}.get(is_train, is_train)
+    splits: dict[bool | str, bool | str] = {True: "train", False: "test"}
+    split = splits.get(is_train, is_train)
     if split not in ("train", "dev", "test"):
         raise ValueError(f"unknown split {is_train!r}: use True, False, 'train', 'dev' or 'test'")
     path = Path(data_dir) / f"snli_1.0_{split}.txt"
@@ -170,26 +172,25 @@ class TokenPairs:
     def __len__(self) -> int:
         return len(self.encoded.valid_lens)
 
-    def inputs(self, indices: Sequence[int], length: int | None = None) -> list[Tensor]:
+    def inputs(self, indices: Indices, length: int | None = None) -> list[Tensor]:
         """Return `[token_ids, segments, valid_lens]` of some pairs, int64.
 
         They are padded to `length`, or to the longest of them.
         """
-        indices = np.asarray(indices)
-        starts, lens = self.encoded.starts[indices], self.encoded.valid_lens[indices]
+        starts, premise_kept, lens = (array[np.asarray(indices)] for array in self.encoded[1:])
         positions = np.arange(length or lens.max())
         filled = positions < lens[:, None]
         token_ids = np.full(filled.shape, self.vocab["<pad>"], np.int64)
         token_ids[filled] = self.encoded.ids[ranges(starts, lens)]
-        segments = filled & (positions > self.encoded.premise_kept[indices, None] + 1)
+        segments = filled & (positions > premise_kept[:, None] + 1)
         return [torch.from_numpy(array) for array in (token_ids, segments.astype(np.int64), lens)]
 
     def fingerprint(self) -> int:
         """Return a number that tells this dataset's contents from another's."""
         ids = 0
         for part in self.encoded.parts():
-            ids = zlib.crc32(part.ids, ids)
-        return zlib.crc32(self.encoded.premise_kept, ids)
+            ids = zlib.crc32(part.ids.data, ids)
+        return zlib.crc32(self.encoded.premise_kept.data, ids)
 
     @property
     def valid_lens(self) -> Tensor:
@@ -280,9 +281,9 @@ class SNLIBERTDataset(TokenPairs, Dataset):
         """Return a number that tells this dataset's contents from another's."""
         names = self.label_names if self.label_names != LABELS else None
         named = "".join(names or ()).encode()
-        return zlib.crc32(named, zlib.crc32(self.labels.numpy(), super().fingerprint()))
+        return zlib.crc32(named, zlib.crc32(self.labels.numpy().data, super().fingerprint()))
 
-    def minibatch(self, indices: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+    def minibatch(self, indices: Indices) -> tuple[list[Tensor], Tensor]:
         """Return `([token_ids, segments, valid_lens], labels)` padded to the longest of them."""
         return self.inputs(indices), self.labels[indices]
 

@@ -55,8 +55,9 @@ class PairStrip:
         changes: Sequence[float] = (),
     ):
         sides = tokens_of(vocab, (premise, hypothesis))
-        kept = [int(number) for number in cut(*map(len, sides), max_len, truncation)]
-        self.lens, self.kept = list(map(len, sides)), [sum(kept[:2]), sum(kept[2:])]
+        self.lens = list(map(len, sides))
+        kept = [int(number) for number in cut(self.lens[0], self.lens[1], max_len, truncation)]
+        self.kept = [sum(kept[:2]), sum(kept[2:])]
         cls, sep, self.pad, self.unk = vocab.to_tokens(vocab[["<cls>", "<sep>", "<pad>", "<unk>"]])
         self.pieces, numbers = [Piece(cls, 0, "special")], iter(changes)
         for segment, tokens in enumerate(sides):

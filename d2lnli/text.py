@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
+from typing import Any, overload
 
 
 def tokenize(lines: Iterable[str], token: str = "word") -> list[list[str]]:
@@ -42,11 +43,11 @@ class Vocab:
     ):
         if tokens and isinstance(tokens[0], list):
             tokens = [token for line in tokens for token in line]
-        counts = Counter(tokens or ())
+        counts: Counter[Any] = Counter(tokens or ())
         self.token_freqs = counts.most_common()
         frequent = {token for token, count in self.token_freqs if count >= min_freq}
         try:
-            self.idx_to_token = sorted({"<unk>", *reserved_tokens, *frequent})
+            self.idx_to_token: list[str] = sorted({"<unk>", *reserved_tokens, *frequent})
         except TypeError as error:
             raise ValueError(f"the tokens are not all strings ({error}): convert them") from error
         self.token_to_idx = {token: i for i, token in enumerate(self.idx_to_token)}
@@ -54,7 +55,11 @@ class Vocab:
     def __len__(self) -> int:
         return len(self.idx_to_token)
 
-    def __getitem__(self, tokens: str | Sequence[str]) -> int | list[int]:
+    @overload
+    def __getitem__(self, tokens: str) -> int: ...
+    @overload
+    def __getitem__(self, tokens: list[str] | tuple[str, ...]) -> list[int]: ...
+    def __getitem__(self, tokens):
         """Return the id of a token, or the ids of a sequence; unknown words give `<unk>`'s id."""
         if isinstance(tokens, (list, tuple)):
             return list(self.ids_of(tokens))
@@ -64,7 +69,11 @@ class Vocab:
         """Return the ids of many tokens one after another, without a list of them."""
         return map(self.token_to_idx.get, tokens, repeat(self.unk))
 
-    def to_tokens(self, indices: int | Sequence[int]) -> str | list[str]:
+    @overload
+    def to_tokens(self, indices: int) -> str: ...
+    @overload
+    def to_tokens(self, indices: Sequence[int]) -> list[str]: ...
+    def to_tokens(self, indices):
         """Return the token of an id, or the tokens of a sequence of ids."""
         if hasattr(indices, "__len__") and getattr(indices, "ndim", 1):
             return [self._token(index) for index in indices]
@@ -161,14 +170,15 @@ def tokens_of(vocab: Vocab, texts: Iterable[str | list[str]]) -> list[list[str]]
     Raises ValueError for what is neither, and for white space in a token.
     """
     texts = list(texts)
-    if set(map(type, texts)) == {str}:
-        return vocab.tokenize_all(texts)
+    sentences = [text for text in texts if isinstance(text, str)]
+    if len(sentences) == len(texts):
+        return vocab.tokenize_all(sentences)
     for text in texts:
         if not isinstance(text, (str, list, tuple)):
             raise ValueError(f"{text!r} is not a sentence and not a list of tokens: convert it")
-    sentences = iter(vocab.tokenize_all([text for text in texts if isinstance(text, str)]))
+    tokenized = iter(vocab.tokenize_all(sentences))
     return [
-        next(sentences) if isinstance(text, str) else vocab.split(_checked(text)) for text in texts
+        next(tokenized) if isinstance(text, str) else vocab.split(_checked(text)) for text in texts
     ]
 
 

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,9 +128,8 @@ def finetune(
     for dataset in (train_set, dev_set):
         if dataset is not None:
             check_fits(net, dataset)
-    lr, num_epochs, batch_size, warmup, clip, most_tokens, seed, patience = (
-        number.item() if isinstance(number, np.generic) else number  # which no checkpoint may hold
-        for number in (lr, num_epochs, batch_size, warmup, clip, most_tokens, seed, patience)
+    lr, num_epochs, batch_size, warmup, clip, most_tokens, seed, patience = map(
+        _plain, (lr, num_epochs, batch_size, warmup, clip, most_tokens, seed, patience)
     )
     settings = {
         "lr": lr,
@@ -148,8 +148,8 @@ def finetune(
         if precision != "auto":
             choose_precision(precision, devices[0])  # to refuse an unknown one here
         settings["most_tokens"] = most_tokens
-        run = launch_run(net, train_set, dev_set, settings, devices, run_dir)
-        return run if in_notebook() else run.wait()
+        launched = launch_run(unwrapped(net), train_set, dev_set, settings, devices, run_dir)
+        return launched if in_notebook() else launched.wait()
     device = own_device() if under_torchrun() else first_device(devices or try_all_gpus()[:1])
     with memory_advice(device):
         net.to(device)
@@ -234,6 +234,11 @@ def lr_factor(step: int, num_steps: int, schedule: str, warmup: float) -> float:
     return 1.0 if schedule == "constant" else (num_steps - step) / (num_steps - num_warmup)
 
 
+def _plain(number: Any) -> Any:
+    """Return a number of numpy's, which no checkpoint may hold, as one of Python's."""
+    return number.item() if isinstance(number, np.generic) else number
+
+
 def _check_learns(net: nn.Module) -> None:
     if not any(parameter.requires_grad for parameter in net.parameters()):
         raise ValueError(
@@ -301,4 +306,4 @@ def _is_number(value: object) -> bool:
 
 
 def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, Integral) and value >= least
+    return isinstance(value, Integral) and int(value) >= least

@@ -69,10 +69,13 @@ class _PairWidget(widgets.VBox):
             self.refuse()
         self.message.value = f'<div {PLAIN} role="status">{html.escape(message)}</div>'
 
-    def pair(self) -> list[str]:
+    def pair(self) -> tuple[str, str]:
         """Return the two texts; half of a surrogate pair, which nothing can send, becomes `?`."""
-        fields = self.premise, self.hypothesis
-        return [field.value.encode("utf-8", "replace").decode("utf-8") for field in fields]
+        premise, hypothesis = (
+            field.value.encode("utf-8", "replace").decode("utf-8")
+            for field in (self.premise, self.hypothesis)
+        )
+        return premise, hypothesis
 
     def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
         """Return a message, as text, and a drawing, as HTML."""
@@ -112,7 +115,8 @@ class Predictor(_PairWidget):
         premise: str = EXAMPLES[0][0],
         hypothesis: str = EXAMPLES[0][1],
     ):
-        self.net, self.vocab, self.rows = net, vocab, []
+        self.net, self.vocab = net, vocab
+        self.rows: list[tuple[str, ...]] = []
         self.strategy = widgets.Dropdown(
             options=list(TRUNCATIONS), description="truncation", style=_LABELLED
         )
@@ -132,7 +136,7 @@ class Predictor(_PairWidget):
             self.button,
             *map(widgets.HBox, zip(self.bars, self.numbers, strict=True)),
         )
-        self.children = (*self.children, self.tries)
+        self.children += (self.tries,)
         self.button.on_click(self.keep)
         for control in (self.strategy, self.max_len):
             control.observe(self.update, "value")

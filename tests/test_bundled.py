@@ -383,6 +383,20 @@ def test_half_of_the_second_sentences_follow():
     assert abs(int(alike) / (640 - sum(follows)) - 0.75) < 0.08
 
 
+def test_pretraining_learns_and_writes_what_can_be_loaded(tmp_path, monkeypatch, capsys):
+    sizes = dict(num_hiddens=16, ffn_num_hiddens=16, num_heads=2, num_blks=1, max_len=128)
+    monkeypatch.setattr(pretraining, "CONFIG", sizes)
+    monkeypatch.setattr(pretraining, "NUM_PASSAGES", 1_000)
+    monkeypatch.setattr(pretraining, "NUM_EPOCHS", 3)
+    pretraining.pretrain(tmp_path)
+    found = re.findall(r"epoch (\d): mlm (\d+\.\d{3}), nsp (\d\.\d{3})", capsys.readouterr().out)
+    assert [epoch for epoch, *_ in found] == ["1", "2", "3"]
+    assert float(found[-1][1]) < float(found[0][1]) - 0.1
+    bert, vocab = d2lnli.load_pretrained_model(tmp_path)
+    assert bert.config.items() >= sizes.items()
+    assert vocab.idx_to_token == pretraining.make_vocab().idx_to_token
+
+
 def test_queries_and_keys_of_the_first_block_start_equal():
     net = BERTModel(50, **pretraining.CONFIG, dropout=0.0)
     pretraining.initialise(net)

@@ -2,13 +2,16 @@
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 import d2lnli as d2l
-from conftest import SPECIALS, write_checkpoint
+from conftest import SPECIALS, contents, write_checkpoint
 from d2lnli.__main__ import main
 
 WORDS = [*SPECIALS, *"a b c d".split()]
@@ -81,6 +84,59 @@ def test_every_option_is_used(folders, tmp_path, capsys):
     capsys.readouterr()
     assert main([*arguments[:-4], "--seed", "4", "--run-dir", str(run)]) == 1
     assert "seed=3, not 4" in capsys.readouterr().err
+
+
+def test_the_encoded_pairs_are_kept_where_they_are_asked_for_and_read_again(folders, tmp_path):
+    kept, output = tmp_path / "encoded", tmp_path / "out"
+    arguments = ["finetune", *folders, "--epochs", "1", "--output", str(output)]
+    assert main(arguments) == 0
+    in_memory = (output / "model.safetensors").read_bytes()
+    assert main([*arguments, "--dataset-dir", str(kept)]) == 0
+    assert (output / "model.safetensors").read_bytes() == in_memory
+    assert [name.rpartition("-")[0] for name in contents(kept)] == [
+        "snli_1.0_dev", "snli_1.0_test", "snli_1.0_train"
+    ]  # fmt: skip
+    written = {path: path.stat().st_mtime_ns for path in kept.glob("snli*/*")}
+    assert main([*arguments, "--dataset-dir", str(kept), "--seed", "1"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in kept.glob("snli*/*")} == written
+    assert main([*arguments, "--dataset-dir", str(kept), "--pairs", "12"]) == 0
+    assert len(contents(kept)) == 4  # another number of pairs has a folder of its own
+
+
+def test_a_dataset_dir_that_is_a_file_is_one_line(folders, capsys):
+    taken = Path(folders[3]) / "snli_1.0_dev.txt"
+    assert main(["finetune", *folders, "--dataset-dir", str(taken)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: cannot write the dataset to {taken}")
+
+
+def test_ctrl_c_outside_of_a_training_is_one_line(folders, capsys, monkeypatch):
+    def press(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("d2lnli.__main__.load_pretrained_model", press)
+    assert main(["finetune", *folders]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_process_that_hears_ctrl_c_ends_with_130(folders, tmp_path):
+    rows = "entailment\t( a b )\t( c d )\n" * 2_000_000  # which take seconds to encode
+    with (Path(folders[3]) / "snli_1.0_train.txt").open("a") as file:
+        file.write(rows)
+    command = [sys.executable, "-m", "d2lnli", "finetune", *folders]
+    listening = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    process = subprocess.Popen(
+        [*command, "--dataset-dir", str(tmp_path / "encoded")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listening,
+    )  # fmt: skip
+    while not (tmp_path / "encoded").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint) == (130, "interrupted\n")
+    assert "fine-tuning" not in said
+    assert not contents(tmp_path / "encoded")  # nothing is left half done
 
 
 def test_an_interrupted_run_leaves_the_finished_classifier_in_its_place(

@@ -209,7 +209,8 @@ def load_slowly(data_dir: Path, corpus: Path, log: Path, started, may_go_on) -> 
 
     finetuned.finetune = wait_and_finetune
     with log.open("w") as file, contextlib.redirect_stdout(file):
-        d2l.load_or_finetune(corpus=corpus, num_pairs=60)
+        net, _ = d2l.load_or_finetune(corpus=corpus, num_pairs=60)
+    torch.save(net.state_dict(), log.with_suffix(".pt"))
 
 
 def test_of_two_processes_one_trains_and_the_other_waits(data_dir, corpus, tmp_path):
@@ -234,6 +235,8 @@ def test_of_two_processes_one_trains_and_the_other_waits(data_dir, corpus, tmp_p
     assert logs[1].read_text() == waiting + logs[0].read_text()
     assert f"the classifier {folder.name}, fine-tuned on 60 pairs" in logs[0].read_text()
     assert contents(data_dir / "classifiers") == [folder.name]
+    first, second = (torch.load(log.with_suffix(".pt"), weights_only=True) for log in logs)
+    assert all(map(torch.equal, first.values(), second.values()))
 
 
 def test_a_run_that_fails_is_not_kept(data_dir, corpus, monkeypatch):

@@ -1,6 +1,7 @@
 """A run in other processes: started from a notebook, followed, stopped, and found again."""
 
 import copy
+import re
 import resource
 import shutil
 import signal
@@ -10,12 +11,12 @@ import time
 import psutil
 import pytest
 import torch
-from conftest import SIZES, SPECIALS, contents
 from ranks import together
 from test_distributed import OPTIONS, example, fit
 
 import d2lnli as d2l
-from d2lnli import following, launching, training
+from conftest import SIZES, SPECIALS, contents
+from d2lnli import following, launching, plotting, training
 
 CPUS = [torch.device("cpu")] * 2
 LONG = dict(num_epochs=10_000, batch_size=2, clip=None)
@@ -186,6 +187,62 @@ def test_a_run_whose_folder_is_taken_away_can_be_stopped(tmp_path, notebook):
     assert run.wait().interrupted
     shutil.rmtree(tmp_path / "run")
     assert run.why_it_failed().endswith("failed: its folder is gone")
+
+
+class Displayed(list):
+    """Takes the place of a notebook's page: what is shown on it, last of all what is updated."""
+
+    def __call__(self, what, **_):
+        self.append(what)
+        return self
+
+    def update(self, what, raw):
+        self.append(what)
+
+
+@pytest.fixture
+def notebook_page(notebook, monkeypatch):
+    for module in (following, plotting):
+        monkeypatch.setattr(module, "in_notebook", lambda: True)
+    page = Displayed()
+    monkeypatch.setattr("IPython.display.display", page)
+    return page
+
+
+def test_the_panel_says_how_a_run_stands_and_its_button_stops_it(tmp_path, notebook_page):
+    net, train_set, dev_set = example(20, 0.1)
+    options = {**OPTIONS, **LONG, "run_dir": tmp_path, "launch": True}
+    run = d2l.finetune(net, train_set, dev_set, **options)
+    (box,) = (shown for shown in notebook_page if not isinstance(shown, dict))
+    button, line = box.children
+    assert (button.description, line.value) == ("Stop", "the processes are starting")
+    number = r"\d+\.\d+"
+    standing = rf"epoch {number} of 10000: loss {number}, train acc {number}(, dev acc {number})?"
+    until(lambda: re.match(standing, line.value))
+    assert line.value.endswith(" pairs a second")
+    assert not button.disabled
+    button.click()
+    until(lambda: "; stopping (again: at once)" in line.value or run.ended.is_set())
+    assert run.wait().interrupted
+    assert re.match(f"ended at {standing}", line.value)
+    assert button.layout.display == "none"
+    assert "Loss and accuracy against epochs; after" in notebook_page[-1]["text/html"]
+
+
+def test_the_panel_of_a_run_that_is_waited_for_says_what_stops_it(tmp_path, notebook_page):
+    net, train_set, _ = example(20, 0.1)
+    options = {**OPTIONS, **LONG, "run_dir": tmp_path, "launch": True}
+    run = d2l.finetune(net, train_set, None, **options)
+    (box,) = (shown for shown in notebook_page if not isinstance(shown, dict))
+    button, line = box.children
+    until(lambda: run.seen.records)
+    waiting = threading.Thread(target=run.wait)
+    waiting.start()
+    until(lambda: "a cell waits for the end (■ in the toolbar stops the run)" in line.value)
+    assert button.disabled
+    run.stop()
+    waiting.join(60)
+    assert line.value.startswith("ended at epoch ")
 
 
 def test_what_cannot_be_launched_is_said_at_once(tmp_path):

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import SIZES
 
 import d2lnli as d2l
+from conftest import SIZES
 
 
 @pytest.fixture
@@ -155,15 +155,3 @@ def test_a_probe_that_fails_leaves_the_mode_too(bert, vocab):
     with pytest.raises(ValueError, match="positions"):
         d2l.fill_mask(bert, vocab, "<mask> " + "a " * 100)
     assert all(module.training for module in bert.modules())
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_heads_follow_the_encoder_that_a_classifier_took_to_a_gpu():
-    bert, vocab = d2l.load_pretrained_model("bert.tiny")
-    expected = d2l.fill_mask(bert, vocab, "A man is <mask>.")
-    d2l.BERTClassifier(bert).cuda()
-    words = d2l.fill_mask(bert, vocab, "A man is <mask>.")
-    assert [word for word, _ in words] == [word for word, _ in expected]
-    assert 0 <= d2l.next_sentence_proba(bert, vocab, "A man.", "A dog.") <= 1
-    bert.train()
-    bert(*(torch.ones(1, 3, dtype=torch.int64, device="cuda"),) * 2)[2].sum().backward()

@@ -18,7 +18,11 @@ from d2lnli.__main__ import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONDA_TO_PIP = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+CONDA_TO_PIP = {
+    "pytorch": "torch",
+    "matplotlib-base": "matplotlib",
+    "python-build": "build",
+}
 
 
 def test_every_path_that_the_readme_names_exists():

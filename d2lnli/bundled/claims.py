@@ -146,8 +146,9 @@ def number(whole: Event, told: Event, label: str, rng: random.Random) -> Claim |
         return ({**told, vague[0]: prefer(rng, COUNTS)}, vague[0]) if vague else None
     if label == ENTAILMENT:
         found = same(told, slots, rng)
-        lift_it = found and rng.random() < 0.3
-        return ({**told, found[1]: "some"}, found[1]) if lift_it else found
+        if found and rng.random() < 0.3:
+            return {**told, found[1]: "some"}, found[1]
+        return found
     return other(told, slots, rng)
 
 

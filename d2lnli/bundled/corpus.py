@@ -38,7 +38,7 @@ def raw(sentence: str) -> str:
 
 def rows(pairs: list[Pair], split: str) -> list[list[str]]:
     """Return the rows of a split; the pairID ends with the phenomenon."""
-    table = []
+    table: list[list[str]] = []
     for number, (_, group) in enumerate(groupby(pairs, key=lambda pair: pair.premise)):
         for k, pair in enumerate(group):
             caption, gold, votes = f"{split}{number}", pair.label, [pair.label, "", "", "", ""]

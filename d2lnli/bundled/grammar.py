@@ -75,15 +75,17 @@ def make_pairs(num_pairs: int, seed: int, exclude: Sequence[str] = ()) -> list[P
 
     The last premise may have fewer.
     """
-    rng, seen, pairs = random.Random(seed), set(exclude), []
+    rng, seen = random.Random(seed), set(exclude)
+    pairs: list[Pair] = []
     while len(pairs) < num_pairs:
         scene = draw_scene(rng)
         told = tell_scene(scene, rng)
         premise = sentence(told, rng)
         if premise in seen:
             continue
-        found = [hypothesis(scene, told, premise, label, rng) for label in LABELS]
-        if all(found):
+        tried = [hypothesis(scene, told, premise, label, rng) for label in LABELS]
+        found = [pair for pair in tried if pair]
+        if len(found) == len(LABELS):
             seen.add(premise)
             pairs += found
     return pairs[:num_pairs]

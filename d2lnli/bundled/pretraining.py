@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from ..text import Vocab, get_tokens_and_segments
 from .corpus import make_splits
 from .grammar import Passage, lexicon_words, make_text
 
-CONFIG = {"num_hiddens": 128, "ffn_num_hiddens": 256, "num_heads": 4, "num_blks": 2, "max_len": 128}
+CONFIG: dict[str, Any] = dict(
+    num_hiddens=128, ffn_num_hiddens=256, num_heads=4, num_blks=2, max_len=128
+)
 SPECIAL_TOKENS = ("<pad>", "<mask>", "<cls>", "<sep>", "<unk>")
 DROPOUT = 0.0  # there is more text than this small model can learn by heart
 SEED, NUM_PASSAGES, NUM_EPOCHS, BATCH_SIZE = 4, 300_000, 10, 64

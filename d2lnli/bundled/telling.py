@@ -15,15 +15,15 @@ MORE = {"object": 3, "partner": 2, "other": 2, "wear": 1.5, "posture": 1.5, "sea
 
 def tell(event: Event, rng: random.Random, odds: float, keep: Sequence[str] = ()) -> Event:
     """Tell each optional slot with the given odds, and those to keep, and what they rest on."""
-    keep = {*keep, *map(base, keep)}
-    keep |= {"seat"} if "posture" in keep else set()
+    kept = {*keep, *map(base, keep)}
+    kept |= {"seat"} if "posture" in kept else set()
     told: Event = {}
     for slot, value in event.items():
         must = slot in ("agent", "agent.count", "verb", "recipient")
         must = must or (slot == "posture" and "verb" not in event)
         must = must or (slot == "object" and event["verb"] not in OBJECT_OPTIONAL)
         must = must or (slot == "object.count" and "object" in told)
-        if must or slot in keep or rng.random() < odds * MORE.get(slot, 1):
+        if must or slot in kept or rng.random() < odds * MORE.get(slot, 1):
             told[slot] = value
     return settle(told)
 

@@ -40,7 +40,8 @@ def _try(function: Callable, case: Case) -> str | None:
         result = function(*copy.deepcopy(case.arguments))  # which it may change
     except NotImplementedError as error:
         said = f"{type(error).__name__}: {error}"
-        error._render_traceback_ = lambda: [said]  # IPython shows this instead of a traceback
+        # IPython shows this instead of a traceback
+        error._render_traceback_ = lambda: [said]  # type: ignore[attr-defined]
         raise
     except Exception as error:
         line = traceback.extract_tb(error.__traceback__)[1:2]

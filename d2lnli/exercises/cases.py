@@ -6,6 +6,7 @@ answer. The cases are made when they are asked for.
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ def head_that_looks() -> list[Case]:
     for looking, looked_at in (("man", "dog"), ("sleeping", "running"), ("the", "a")):
         seen = weights[:, :, tokens.index(looking), tokens.index(looked_at)].tolist()
         strengths = {(i, j): x for i, row in enumerate(seen) for j, x in enumerate(row)}
-        best = max(strengths, key=strengths.get)
+        best = max(strengths, key=strengths.__getitem__)
         arguments = (bert, vocab, premise, hypothesis, looking, looked_at)
         cases.append(Case(arguments, equals(best, "(A row is the token that looks.)")))
     return cases
@@ -134,7 +135,7 @@ def bert_base_settings() -> list[Case]:
     return [Case((), judge)]
 
 
-def _finetune_in_small(settings: Mapping[str, object]) -> None:
+def _finetune_in_small(settings: Mapping[str, Any]) -> None:
     from IPython.utils.capture import capture_output
 
     bert, vocab = _tiny_bert()
@@ -143,7 +144,7 @@ def _finetune_in_small(settings: Mapping[str, object]) -> None:
         finetune(BERTClassifier(bert), SNLIBERTDataset(pairs, 16, vocab), None, **settings)
 
 
-def _advice(given: Mapping[str, object]) -> list[tuple[bool, str]]:
+def _advice(given: Mapping[str, Any]) -> list[tuple[bool, str]]:
     """Return what BERT's authors (Devlin et al., 2019) did, and whether these settings are off."""
     return [
         (
@@ -206,11 +207,11 @@ def keep_the_ends() -> list[Case]:
 
     def judge(arguments: tuple) -> Judge:
         heads = longest_first(*arguments)
-        right = (0, heads.premise_head, 0, heads.hypothesis_head)
+        right: tuple[Any, ...] = (0, heads.premise_head, 0, heads.hypothesis_head)
         fields = ", ".join(heads._fields)
         hint = f"(The numbers are {fields}; of each sentence the tail stays, and nothing else.)"
 
-        def judge_numbers(result: object) -> str | None:
+        def judge_numbers(result: Any) -> str | None:
             same = len(result) == 4 and all(
                 np.array_equal(np.broadcast_to(want, np.shape(got)), got)
                 for got, want in zip(result, right, strict=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Set
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Judge = Callable[[object], str | None]
 """Takes a result; returns what is wrong with it, or None."""
@@ -24,7 +24,7 @@ def equals(expected: object, hint: str = "") -> Judge:
     return judge
 
 
-def _same(result: object, expected: object) -> bool:
+def _same(result: Any, expected: Any) -> bool:
     if hasattr(result, "tolist"):  # an array or a tensor
         result = result.tolist()
     match expected:
@@ -32,7 +32,8 @@ def _same(result: object, expected: object) -> bool:
             return result == expected
         case Real():
             tolerance = 0 if isinstance(expected, int) else 0.0051
-            return isinstance(result, Real) and abs(result - expected) <= tolerance
+            is_number = isinstance(result, Real)
+            return is_number and abs(result - expected) <= tolerance
         case Mapping():
             same_names = isinstance(result, Mapping) and result.keys() == expected.keys()
             return same_names and all(_same(result[name], x) for name, x in expected.items())

@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..text import Vocab
 
+Kind = TypeVar("Kind", list, dict)
 _SPECIAL = re.compile(r"\[.*\]|<.*>")
 
 
@@ -51,7 +52,7 @@ def existing(path: Path) -> Path:
     return path
 
 
-def read_json(path: Path, kind: type) -> list | dict:
+def read_json(path: Path, kind: type[Kind]) -> Kind:
     """Read a JSON file that holds a list or a dict, as `kind` says."""
     try:
         content = json.loads(existing(path).read_text(encoding="utf-8"))
@@ -62,7 +63,7 @@ def read_json(path: Path, kind: type) -> list | dict:
     return content
 
 
-def read_torch(path: Path, way_out: str) -> object:
+def read_torch(path: Path, way_out: str) -> Any:
     """Read what torch saved, in either serialization, without running code from the file."""
     with path.open("rb") as file:
         try:

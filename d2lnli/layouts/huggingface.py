@@ -5,6 +5,7 @@ The tensors may stand below `bert.` or not, with the pretraining heads (`cls.`) 
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -182,7 +183,8 @@ def _read_vocab(folder: Path) -> tuple[WordPieceVocab, Path]:
     }
     path = texts if texts.is_file() or pieces is None else whole
     try:
-        vocab = WordPieceVocab(_read_lines(path) if path == texts else pieces, **chosen)
+        listed = _read_lines(path) if pieces is None or path == texts else pieces
+        vocab = WordPieceVocab(listed, **chosen)
         if "do_lower_case" not in told and "lowercase" not in normalizer:
             way_out = f"if the model is cased, put {settings.name} beside it, with "
             warn_of_capitals(vocab.idx_to_token, path, way_out + '{"do_lower_case": false}')
@@ -206,7 +208,8 @@ def _read_lines(path: Path) -> list[str]:
 def _read_whole(path: Path) -> tuple[list[str], dict]:
     """Return the pieces, in the order of their ids, and the normalizer of a `tokenizer.json`."""
     tokenizer = read_json(path, dict)
-    model, normalizer = tokenizer.get("model"), tokenizer.get("normalizer") or {}
+    model: Any = tokenizer.get("model")
+    normalizer = tokenizer.get("normalizer") or {}
     right = {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##"}
     for part, wanted in ((model, right), (normalizer, {"type": "BertNormalizer"})):
         for name, value in wanted.items():
@@ -222,4 +225,4 @@ def _read_whole(path: Path) -> tuple[list[str], dict]:
         raise ValueError(f"{path}: the ids of its {len(ids)} pieces are not 0 to {len(ids) - 1}")
     if added:
         raise ValueError(f"{path}: the added tokens {sorted(added)} are no pieces: unsupported")
-    return sorted(ids, key=ids.get), normalizer
+    return sorted(ids, key=ids.__getitem__), normalizer

@@ -1,0 +1,42 @@
+"""Benchmarks that take minutes or gigabytes, in miniature: they run, and say what they promise."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import d2lnli as d2l
+from benchmarks import many_pairs, pretraining_gap
+
+
+@pytest.fixture
+def source() -> Path:
+    return Path(d2l.download_extract("SNLI-sample"))
+
+
+def test_many_pairs_are_written_mapped_and_trained_on_by_two_processes(source, tmp_path):
+    many_pairs.write_corpus(source, tmp_path, 600)
+    assert len(d2l.read_snli(tmp_path, "train")[2]) == 600
+    before, most, seconds = many_pairs.build(source, tmp_path)
+    assert 0 < before <= most and seconds > 0
+    ranks = many_pairs.two_ranks(source, tmp_path, dict(precision="fp32", num_epochs=1))
+    assert len(ranks) == 2
+    for found in ranks:
+        assert found["Python, torch and d2lnli"] < found["with vocabulary and data"]
+        assert found["with vocabulary and data"] < found["at most"]
+        assert found["beyond the model"] == found["at most"] - found["model"]
+
+
+def test_the_pretraining_gap_is_a_row_for_each_start(monkeypatch, capsys):
+    options = "--pairs 96 --seeds 0 1 --lrs 1e-3 2e-3 --epochs 1".split()
+    monkeypatch.setattr(sys, "argv", ["pretraining_gap.py", *options])
+    pretraining_gap.main()
+    said = capsys.readouterr().out
+    rows = re.findall(r"^ +96 +(\w+) +(0\.00\d) +((?:[01]\.\d{4} +){4})", said, re.MULTILINE)
+    assert [start for start, *_ in rows] == ["pretrained", "untrained"]
+    for _, lr, numbers in rows:
+        dev, first, second, mean = map(float, numbers.split())
+        assert lr in ("0.001", "0.002")
+        assert 0.2 < dev < 1
+        assert mean == pytest.approx((first + second) / 2, abs=1e-4)
