@@ -4,15 +4,14 @@ import json
 import re
 import shutil
 import sys
-import types
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+import seams
+from seams import main
 
 import d2lnli as d2l
-from d2lnli import checkup
-from d2lnli.__main__ import main
 
 
 def checked(capsys) -> tuple[int, list[str], list[str]]:
@@ -69,12 +68,12 @@ def test_a_package_that_is_too_old(capsys, monkeypatch):
     assert "pip install --upgrade 'ipywidgets>=8.1'" in failure
 
 
-def test_a_package_of_a_folder_that_is_not_installed(monkeypatch):
+def test_a_package_of_a_folder_that_is_not_installed(capsys, monkeypatch):
     def requires(name):
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "requires", requires)
-    assert all(check.ok for check in checkup.checkup())
+    assert main(["check"]) == 0
 
 
 def test_a_terminal_without_the_environment(capsys, monkeypatch, tmp_path):
@@ -124,16 +123,15 @@ def test_a_data_folder_that_cannot_be_made(capsys, monkeypatch, tmp_path):
     assert "set D2LNLI_DATA_DIR to a folder" in only_failure(capsys)
 
 
-def test_a_data_folder_that_is_shared_is_fine(capsys, monkeypatch, data_dir):
+def test_a_data_folder_that_is_shared_is_fine(capsys, data_dir):
     data_dir.mkdir()
-    monkeypatch.setattr(checkup, "is_writable", lambda folder: False)
-    monkeypatch.setattr(d2l.hub, "is_writable", lambda folder: False)
+    seams.is_read_only(data_dir)
     assert main(["check"]) == 0
     assert "read only; classifiers are kept in " in capsys.readouterr().out
 
 
-def test_a_full_disk(capsys, monkeypatch, data_dir):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=5e7))
+def test_a_full_disk(capsys, data_dir):
+    seams.disk_has(free=50_000_000)
     failure = only_failure(capsys)
     assert "0.05 GB free" in failure
     assert "free some space, or set D2LNLI_DATA_DIR" in failure

@@ -5,12 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import seams
 from conftest import SPECIALS, write_checkpoint
+from seams import main
 
 import d2lnli as d2l
-from d2lnli.__main__ import main
 
 WORDS = [*SPECIALS, *"a b c d".split()]
 
@@ -84,15 +86,13 @@ def test_every_option_is_used(folders, tmp_path, capsys):
     assert "seed=3, not 4" in capsys.readouterr().err
 
 
-def test_an_interrupted_run_leaves_the_finished_classifier_in_its_place(
-    folders, data_dir, capsys, monkeypatch
-):
+def test_an_interrupted_run_leaves_the_finished_classifier_in_its_place(folders, data_dir, capsys):
     arguments = ["finetune", *folders, "--epochs", "2", "--batch-size", "8"]
     assert main(arguments) == 0
     folder = d2l.classifier_dir(folders[1], folders[3])
     finished = (folder / "model.safetensors").read_bytes()
     assert f"the classifier is in {folder}\n" in capsys.readouterr().out
-    monkeypatch.setattr("d2lnli.runs.RunFolder.is_to_stop", lambda run: True)
+    seams.every_run_is_told_to_stop()
     assert main([*arguments, "--lr", "1e-2", "--run-dir", str(data_dir / "run")]) == 0
     beside = folder.with_name(f"{folder.name}-interrupted")
     said = capsys.readouterr().out
@@ -106,10 +106,10 @@ def test_an_interrupted_run_leaves_the_finished_classifier_in_its_place(
     assert f"one that was interrupted is in {beside}" in capsys.readouterr().err
 
 
-def test_what_the_command_line_made_is_what_a_notebook_loads(folders, capsys, monkeypatch):
+def test_what_the_command_line_made_is_what_a_notebook_loads(folders, capsys):
     assert main(["finetune", *folders]) == 0
     made = d2l.load_classifier(d2l.classifier_dir(folders[1], folders[3]))[0].state_dict()
-    monkeypatch.setattr("d2lnli.finetuned.finetune", lambda *args, **how: pytest.fail("trained"))
+    seams.training_is(lambda *args, **how: pytest.fail("trained"))
     loaded = d2l.load_or_finetune(folders[1], folders[3], max_len=32)[0].state_dict()
     assert all((made[name] == loaded[name]).all() for name in made)
     with pytest.raises(pytest.fail.Exception):
@@ -127,8 +127,8 @@ def test_the_best_epoch_is_kept_if_asked_for(folders, capsys):
     assert "patience=0" in capsys.readouterr().err
 
 
-def test_a_recipes_clipping_can_be_switched_off(folders, capsys, monkeypatch):
-    monkeypatch.setattr("d2lnli.__main__.recipe", lambda model: d2l.recipe("minilm"))
+def test_a_recipes_clipping_can_be_switched_off(folders, capsys):
+    seams.every_recipe_is_that_of("minilm")
     options = ["--epochs", "1", "--pairs", "4"]
     assert main(["finetune", *folders, *options]) == 0
     assert "warmup 0.06, clip 1.0" in capsys.readouterr().out
@@ -137,7 +137,7 @@ def test_a_recipes_clipping_can_be_switched_off(folders, capsys, monkeypatch):
 
 
 def test_a_corpus_without_a_dev_split_is_trained_on_whole(folders, capsys):
-    (d2l.hub.find_folder(folders[3]) / "snli_1.0_dev.txt").unlink()
+    (Path(folders[3]) / "snli_1.0_dev.txt").unlink()
     assert main(["finetune", *folders, "--epochs", "1"]) == 0
     printed = capsys.readouterr().out
     assert "no dev split" in printed
@@ -170,16 +170,19 @@ def test_bad_input_is_one_line(folders, capsys, arguments, message):
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("d2lnli.bert.BERTEncoder.encode_cls", "out of memory with a minibatch of 10 on cpu: take "
+        ("training", "out of memory with a minibatch of 10 on cpu: take "
          "batch_size=5 or less, or most_tokens="),
-        ("d2lnli.__main__.read_snli", "out of memory"),
+        ("reading", "out of memory"),
     ],
 )  # fmt: skip
 def test_out_of_memory_is_one_line(folders, capsys, monkeypatch, where, message):
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr(where, fail)
+    if where == "training":
+        monkeypatch.setattr(d2l.BERTEncoder, "encode_cls", fail)
+    else:
+        seams.reading_is(fail)
     assert main(["finetune", *folders, "--batch-size", "10"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {message}")
@@ -199,7 +202,7 @@ def test_download_fills_the_data_folder(capsys):
     for line in capsys.readouterr().out.splitlines():
         name, folder = line.split(": ", 1)
         assert name in d2l.DATA_HUB
-        assert d2l.hub.find_folder(folder).is_dir()
+        assert Path(folder).is_dir()
 
 
 def test_help_reads_well():

@@ -2,19 +2,20 @@
 
 import errno
 import io
+import shutil
 import stat
 import struct
 import zipfile
 from pathlib import Path
 
 import pytest
+import seams
 from conftest import contents
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from seams import extract_folder
 
 import d2lnli as d2l
-from d2lnli import archives
-from d2lnli.archives import extract_folder
 
 
 @pytest.fixture
@@ -98,8 +99,8 @@ def test_methods_that_may_grow_without_bound_are_refused(folder, method):
         extract_folder(folder / "my.zip", folder / "my", "")
 
 
-def test_a_bomb_that_tells_its_size_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(archives, "_LARGE", 2**20)
+def test_a_bomb_that_tells_its_size_is_refused(folder):
+    seams.archives_are_large_from(2**20)
     pack(folder / "my.zip", ("my/zeros", bytes(2**21)))
     with pytest.raises(ValueError, match=r"would grow to 2,097,154 bytes, more than 200 times"):
         extract_folder(folder / "my.zip", folder / "my", "")
@@ -114,21 +115,21 @@ def test_a_bomb_that_hides_its_size_writes_no_more_than_it_tells(folder, declare
         if whole[place : place + 4] == struct.pack("<I", 2**24):
             whole[place : place + 4] = struct.pack("<I", declared)
     (folder / "my.zip").write_bytes(whole)
-    sizes, rmtree = [], archives.shutil.rmtree
+    sizes, rmtree = [], shutil.rmtree
 
     def look_and_remove(path, **options):
         sizes.extend(file.stat().st_size for file in Path(path).rglob("zeros"))
         rmtree(path, **options)
 
-    monkeypatch.setattr(archives.shutil, "rmtree", look_and_remove)
+    monkeypatch.setattr(shutil, "rmtree", look_and_remove)
     with pytest.raises(ValueError, match=r"is not a whole zip archive"):
         extract_folder(folder / "my.zip", folder / "my", "")
     assert sizes and max(sizes) <= declared
     assert contents(folder) == ["my.zip"]
 
 
-def test_a_real_bomb_of_overlapping_members_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(archives, "_LARGE", 2**20)
+def test_a_real_bomb_of_overlapping_members_is_refused(folder):
+    seams.archives_are_large_from(2**20)
     kernel = io.BytesIO()
     with zipfile.ZipFile(kernel, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("my/a", bytes(2**19))
@@ -145,10 +146,9 @@ def test_a_real_bomb_of_overlapping_members_is_refused(folder, monkeypatch):
     assert contents(folder) == ["my.zip"]
 
 
-def test_too_little_room_is_seen_before_it_is_filled(folder, monkeypatch):
+def test_too_little_room_is_seen_before_it_is_filled(folder):
     pack(folder / "my.zip")
-    usage = archives.shutil.disk_usage(folder)
-    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage._replace(free=1))
+    seams.disk_has(free=1)
     with pytest.raises(OSError, match=r"2 bytes are needed, 1 are free") as raised:
         extract_folder(folder / "my.zip", folder / "my", "")
     assert raised.value.errno == errno.ENOSPC
@@ -198,7 +198,7 @@ def test_a_damaged_archive_is_refused_or_whole(folder, cases):
             assert contents(folder) == ["my.zip"]
         else:
             assert contents(folder) == ["my", "my.zip"]
-            archives.shutil.rmtree(target)
+            shutil.rmtree(target)
         assert contents(folder.parent) == ["data"]
 
     damage()

@@ -9,9 +9,9 @@ import types
 import huggingface_hub.constants
 import pytest
 from layouts import write_hf
+from seams import main
 
 import d2lnli as d2l
-from d2lnli.__main__ import main
 
 FIRST, SECOND = "1" * 40, "2" * 40
 OPTIONAL = ("tokenizer.json", "tokenizer_config.json", "pytorch_model.bin", "model.safetensors")

@@ -4,10 +4,11 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import seams
 from conftest import SPECIALS, contents, write_checkpoint, zip_folder
+from seams import find_classifier, is_present, is_writable
 
 import d2lnli as d2l
-from d2lnli import hub
 
 
 @pytest.fixture
@@ -42,9 +43,9 @@ def test_download_extract_returns_the_folder_inside_the_archive(published, serve
 
 
 def test_a_second_call_finds_it_there(published, server):
-    assert not hub.is_present("my.bert")
+    assert not is_present("my.bert")
     first = d2l.download_extract("my.bert")
-    assert hub.is_present("my.bert")
+    assert is_present("my.bert")
     assert d2l.download_extract("my.bert") == first
     assert len(server.requests) == 1
 
@@ -150,7 +151,7 @@ def test_a_local_archive_needs_no_network(tmp_path, monkeypatch, data_dir):
 
 def test_the_bundled_entries_need_no_network_and_write_nothing(data_dir):
     for name in ("bert.tiny", "SNLI-sample"):
-        assert hub.is_present(name)
+        assert is_present(name)
         assert any(Path(d2l.download_extract(name)).iterdir())
     assert not data_dir.exists()
 
@@ -171,25 +172,25 @@ def test_a_classifier_is_found_by_the_names_of_its_model_and_corpus(data_dir, tm
 
 
 @pytest.fixture
-def shared_folder(data_dir, monkeypatch, tmp_path) -> Path:
+def shared_folder(data_dir, tmp_path) -> Path:
     """A data folder that may only be read (root could write all the same, so it is feigned)."""
     data_dir.mkdir()
-    monkeypatch.setattr(hub, "is_writable", lambda folder: data_dir not in folder.parents)
-    monkeypatch.setattr(hub, "_cache_dir", lambda: tmp_path / "own")
+    seams.is_read_only(data_dir)
+    seams.users_cache_is(tmp_path / "own")
     return data_dir
 
 
 def test_in_a_shared_folder_a_classifier_is_kept_in_the_users_own(shared_folder, tmp_path):
     own = tmp_path / "own" / "classifiers" / "bert.tiny-SNLI-sample"
     assert d2l.classifier_dir("bert.tiny", "SNLI-sample") == own
-    assert hub.find_classifier("bert.tiny", "SNLI-sample") is None
+    assert find_classifier("bert.tiny", "SNLI-sample") is None
 
 
 def test_a_folder_is_writable_if_it_can_be_made_and_filled(tmp_path):
     (tmp_path / "file").touch()
-    assert hub.is_writable(tmp_path)
-    assert hub.is_writable(tmp_path / "new" / "folder")
-    assert not hub.is_writable(tmp_path / "file" / "folder")
+    assert is_writable(tmp_path)
+    assert is_writable(tmp_path / "new" / "folder")
+    assert not is_writable(tmp_path / "file" / "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -205,7 +206,7 @@ def test_ones_own_classifier_is_found_before_the_shared_one(shared_folder):
     for folder in (shared, d2l.classifier_dir(*name)):
         folder.mkdir(parents=True)
         (folder / "model.safetensors").touch()
-        assert hub.find_classifier(*name) == folder
+        assert find_classifier(*name) == folder
 
 
 def test_download_extract_takes_a_folder_as_a_notebook_does(tmp_path):

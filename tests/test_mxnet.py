@@ -10,9 +10,9 @@ from conftest import GOLDEN
 from hypothesis import given
 from hypothesis import strategies as st
 from layouts import write_mxnet
+from seams import is_mxnet, read_mxnet
 
 import d2lnli as d2l
-from d2lnli.layouts.mxnet import is_mxnet, read_mxnet
 
 FOLDER = GOLDEN.parent / "mxnet" / "tiny-4x2"
 PARAMS = (FOLDER / "pretrained.params").read_bytes()

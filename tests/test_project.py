@@ -11,6 +11,8 @@ from pathlib import Path
 
 from rattler import MatchSpec, Version
 
+import d2lnli as d2l
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONDA_TO_PIP = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
@@ -115,6 +117,16 @@ def test_modules_import_one_way():
             if isinstance(node, ast.ImportFrom) and node.level == outside:
                 imported = node.module.partition(".")[0]
                 assert level[imported] < level[own], f"{path.stem} imports {node.module}"
+
+
+def test_the_tests_see_public_names_alone():
+    """Only seams.py knows the modules, so that it alone changes when they move."""
+    public = {*d2l.__all__, "__all__", "__file__", "nonsense"}
+    used = re.compile(r"\bd2l(?:nli)?\.(\w+)|\bfrom d2lnli(?:\.(\w+))? import ")
+    for path in (ROOT / "tests").rglob("*.py"):
+        if path.name != "seams.py":
+            for found in used.finditer(path.read_text(encoding="utf-8")):
+                assert found[1] in public, f"{path.name}: {found[0]}"
 
 
 def test_style():

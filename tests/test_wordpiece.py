@@ -9,10 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from layouts import HF
+from seams import SPECIAL_TOKENS, tokens_of
 
 import d2lnli as d2l
-from d2lnli.text import tokens_of
-from d2lnli.wordpiece import SPECIAL_TOKENS
 
 WORDS = "a b ab abc ##a ##b ##ab ##c . ' n ##n t"
 PIECES = [*SPECIAL_TOKENS.values(), *WORDS.split()]
