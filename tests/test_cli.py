@@ -43,7 +43,7 @@ def test_finetune_then_predict(folders, data_dir, capsys):
     assert (folder / "model.safetensors").is_file()
     assert main(["predict", "A b c", "b d", *folders[:4]]) == 0
     said = capsys.readouterr()
-    assert f"the classifier {folder.name}, fine-tuned on 60 pairs, 20" in said.err
+    assert re.search(rf"{folder.name}.*\b60 pairs.* 20\d\d-", said.err)
     label, probabilities = said.out.splitlines()
     values = dict(part.split(" ") for part in probabilities.split(", "))
     assert label == max(values, key=lambda name: float(values[name]))
@@ -59,7 +59,7 @@ def test_predict_knows_the_classifiers_classes_and_says_what_is_unknown(folders,
     label, probabilities, note = capsys.readouterr().out.splitlines()
     assert label in names
     assert re.fullmatch(r"entailment \d\.\d{3}, not entailment \d\.\d{3}", probabilities)
-    assert note == "Not in the vocabulary: 2 of 5 words; the model has to guess."
+    assert "2 of 5 words" in note
     assert main(["predict", "a b", "c", *arguments]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 
@@ -74,8 +74,9 @@ def test_every_option_is_used(folders, tmp_path, capsys):
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "12 pairs" in printed
-    assert "lr 0.01, num_epochs 1, batch_size 4, schedule linear, warmup 0.5, clip 1.0" in printed
-    assert "trained in fp32" in printed
+    for option in ("lr 0.01", "num_epochs 1", "batch_size 4", "linear", "warmup 0.5", "clip 1.0"):
+        assert option in printed
+    assert "in fp32" in printed
     assert len(d2l.History.load(run).records) == 3
     first = d2l.load_classifier(output)[0].state_dict()
     main(arguments)
@@ -83,7 +84,7 @@ def test_every_option_is_used(folders, tmp_path, capsys):
     assert all((first[name] == again[name]).all() for name in first)
     capsys.readouterr()
     assert main([*arguments[:-4], "--seed", "4", "--run-dir", str(run)]) == 1
-    assert "seed=3, not 4" in capsys.readouterr().err
+    assert re.search("seed=3.*4", capsys.readouterr().err)
 
 
 def test_an_interrupted_run_leaves_the_finished_classifier_in_its_place(folders, data_dir, capsys):
@@ -91,19 +92,19 @@ def test_an_interrupted_run_leaves_the_finished_classifier_in_its_place(folders,
     assert main(arguments) == 0
     folder = d2l.classifier_dir(folders[1], folders[3])
     finished = (folder / "model.safetensors").read_bytes()
-    assert f"the classifier is in {folder}\n" in capsys.readouterr().out
+    assert f" {folder}\n" in capsys.readouterr().out
     seams.every_run_is_told_to_stop()
     assert main([*arguments, "--lr", "1e-2", "--run-dir", str(data_dir / "run")]) == 0
     beside = folder.with_name(f"{folder.name}-interrupted")
     said = capsys.readouterr().out
-    assert "interrupted in epoch 1" in said and f"the classifier is in {beside}\n" in said
+    assert "interrupted in epoch 1" in said and f" {beside}\n" in said
     assert "nan" not in said
     assert (folder / "model.safetensors").read_bytes() == finished
     assert main(["predict", "a", "b", "--classifier", str(beside)]) == 0
-    assert "(interrupted)" in capsys.readouterr().err
+    assert "interrupted" in capsys.readouterr().err
     shutil.rmtree(folder)
     assert main(["predict", "a", "b", *folders[:4]]) == 1
-    assert f"one that was interrupted is in {beside}" in capsys.readouterr().err
+    assert re.search(f"interrupted.*{beside}", capsys.readouterr().err)
 
 
 def test_what_the_command_line_made_is_what_a_notebook_loads(folders, capsys):
@@ -131,9 +132,9 @@ def test_a_recipes_clipping_can_be_switched_off(folders, capsys):
     seams.every_recipe_is_that_of("minilm")
     options = ["--epochs", "1", "--pairs", "4"]
     assert main(["finetune", *folders, *options]) == 0
-    assert "warmup 0.06, clip 1.0" in capsys.readouterr().out
+    assert "clip 1.0" in capsys.readouterr().out
     assert main(["finetune", *folders, *options, "--clip", "0"]) == 0
-    assert "warmup 0.06, clip None" in capsys.readouterr().out
+    assert "clip None" in capsys.readouterr().out
 
 
 def test_a_corpus_without_a_dev_split_is_trained_on_whole(folders, capsys):
@@ -149,13 +150,13 @@ def test_a_corpus_without_a_dev_split_is_trained_on_whole(folders, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["finetune", "--model", "bert.huge"], "'bert.huge' is neither"),
-        (["finetune", "--data", "no/such"], "'no/such' is neither"),
-        (["finetune", "--data", "x" * 500], "xxx' is neither"),
+        (["finetune", "--model", "bert.huge"], "'bert.huge'"),
+        (["finetune", "--data", "no/such"], "'no/such'"),
+        (["finetune", "--data", "x" * 500], "xxx'"),
         (["finetune", "--max-len", "4"], "max_len=4"),
         (["finetune", "--epochs", "0"], "num_epochs=0"),
         (["finetune", "--pairs", "0"], "max_examples=0"),
-        (["download", "bert.huge"], "'bert.huge' is neither an existing folder nor"),
+        (["download", "bert.huge"], "'bert.huge'"),
         (["predict", "a", "b", "--classifier", "nowhere"], "python -m d2lnli finetune"),
     ],
 )
@@ -170,8 +171,7 @@ def test_bad_input_is_one_line(folders, capsys, arguments, message):
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("training", "out of memory with a minibatch of 10 on cpu: take "
-         "batch_size=5 or less, or most_tokens="),
+        ("training", r"minibatch of 10 .*cpu.*batch_size=5\b.*most_tokens="),
         ("reading", "out of memory"),
     ],
 )  # fmt: skip
@@ -185,7 +185,7 @@ def test_out_of_memory_is_one_line(folders, capsys, monkeypatch, where, message)
         seams.reading_is(fail)
     assert main(["finetune", *folders, "--batch-size", "10"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {message}")
+    assert re.match(f"error: .*{message}", line)
 
 
 @pytest.mark.parametrize("option", ["--truncation", "--schedule", "--precision"])

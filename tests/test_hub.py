@@ -73,7 +73,7 @@ def test_another_folder_of_the_archive_can_be_named(server, tmp_path, monkeypatc
     sha1 = zip_folder(tmp_path / "inner", server.folder / "outer.zip")
     monkeypatch.setitem(d2l.DATA_HUB, "mine", (server.url + "outer.zip", sha1))
     assert d2l.download_extract("mine", "inner") == str(data_dir / "inner")
-    with pytest.raises(ValueError, match=r"outer.zip has no folder 'outer/'.*inner"):
+    with pytest.raises(ValueError, match=r"outer\.zip.*'outer/'.*inner"):
         d2l.download_extract("mine")
     assert not (data_dir / "outer").exists()
 
@@ -86,7 +86,7 @@ def test_an_unknown_name_lists_the_known_ones():
 
 def test_a_wrong_sha1_keeps_nothing(published, server, monkeypatch, data_dir):
     monkeypatch.setitem(d2l.DATA_HUB, "my.bert", (server.url + "my.bert.torch.zip", "0" * 40))
-    with pytest.raises(ValueError, match=r"my.bert: what came from http.*SHA-1 0{40}.*by hand"):
+    with pytest.raises(ValueError, match=r"my\.bert.*http.*SHA-1 0{40}.*by hand"):
         d2l.download_extract("my.bert")
     assert contents(data_dir) == []
 
@@ -94,21 +94,21 @@ def test_a_wrong_sha1_keeps_nothing(published, server, monkeypatch, data_dir):
 def test_an_extracted_folder_of_another_archive_is_not_passed_off(published, server, monkeypatch):
     d2l.download_extract("my.bert")
     monkeypatch.setitem(d2l.DATA_HUB, "my.bert", (server.url + "my.bert.torch.zip", "0" * 40))
-    with pytest.raises(ValueError, match=r"extracted from an archive with SHA-1"):
+    with pytest.raises(ValueError, match=rf"my\.bert.*SHA-1 {published}"):
         d2l.download_extract("my.bert")
 
 
 def test_no_network_says_what_to_do(published, monkeypatch, data_dir):
     address = ("http://127.0.0.1:9/my.bert.torch.zip", published)
     monkeypatch.setitem(d2l.DATA_HUB, "my.bert", address)
-    with pytest.raises(OSError, match=r"cannot download http://127.0.0.1:9/.*by hand, put it into"):
+    with pytest.raises(OSError, match=r"http://127\.0\.0\.1:9/.*by hand.*my\.bert\.torch\.zip"):
         d2l.download_extract("my.bert")
     assert contents(data_dir) == []
 
 
 def test_a_missing_page_says_what_to_do(server, monkeypatch, data_dir):
     monkeypatch.setitem(d2l.DATA_HUB, "gone", (server.url + "gone.zip", "0" * 40))
-    with pytest.raises(OSError, match=r"gone: cannot download .*404"):
+    with pytest.raises(OSError, match=r"gone.*404"):
         d2l.download_extract("gone")
     assert contents(data_dir) == []
 
@@ -117,24 +117,24 @@ def test_what_is_not_a_zip_archive_is_refused(server, monkeypatch, data_dir):
     (server.folder / "x.zip").write_bytes(b"PK but no more")
     sha1 = hashlib.sha1((server.folder / "x.zip").read_bytes()).hexdigest()
     monkeypatch.setitem(d2l.DATA_HUB, "x", (server.url + "x.zip", sha1))
-    with pytest.raises(ValueError, match=r"x.zip is not a whole zip archive"):
+    with pytest.raises(ValueError, match=r"x\.zip.*zip archive"):
         d2l.download_extract("x")
     assert not (data_dir / "x").exists()
     monkeypatch.setitem(d2l.DATA_HUB, "y", (server.url + "y.tar.gz", sha1))
-    with pytest.raises(ValueError, match=r"y.tar.gz is not a .zip archive"):
+    with pytest.raises(ValueError, match=r"y\.tar\.gz.*\.zip"):
         d2l.download_extract("y")
 
 
 def test_a_download_without_a_sha1_is_refused(server, monkeypatch):
     monkeypatch.setitem(d2l.DATA_HUB, "x", (server.url + "x.zip", None))
-    with pytest.raises(ValueError, match=r"DATA_HUB\['x'\] has no SHA-1"):
+    with pytest.raises(ValueError, match=r"DATA_HUB\['x'\].*SHA-1"):
         d2l.download_extract("x")
 
 
 def test_a_data_folder_that_cannot_be_made_is_named(published, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("D2LNLI_DATA_DIR", str(tmp_path / "file" / "data"))
-    with pytest.raises(OSError, match=r"cannot write to the data folder .*D2LNLI_DATA_DIR"):
+    with pytest.raises(OSError, match=r"data folder.*D2LNLI_DATA_DIR"):
         d2l.download_extract("my.bert")
 
 
@@ -145,7 +145,7 @@ def test_a_local_archive_needs_no_network(tmp_path, monkeypatch, data_dir):
     monkeypatch.setitem(d2l.DATA_HUB, "local", address)
     assert d2l.download_extract("local") == str(data_dir / "local bert")
     monkeypatch.setitem(d2l.DATA_HUB, "lost", ((tmp_path / "lost.zip").as_uri(), None))
-    with pytest.raises(FileNotFoundError, match=r"lost: .*lost.zip is missing"):
+    with pytest.raises(FileNotFoundError, match=r"lost.*lost\.zip"):
         d2l.download_extract("lost")
 
 
@@ -196,7 +196,7 @@ def test_a_folder_is_writable_if_it_can_be_made_and_filled(tmp_path):
 
 def test_a_data_folder_of_nobody_is_named(monkeypatch):
     monkeypatch.setenv("D2LNLI_DATA_DIR", "~nobody-of-that-name/data")
-    with pytest.raises(ValueError, match=r"D2LNLI_DATA_DIR=~nobody.*Give the whole path"):
+    with pytest.raises(ValueError, match=r"D2LNLI_DATA_DIR=~nobody"):
         d2l.data_dir()
 
 
@@ -211,5 +211,5 @@ def test_ones_own_classifier_is_found_before_the_shared_one(shared_folder):
 
 def test_download_extract_takes_a_folder_as_a_notebook_does(tmp_path):
     assert d2l.download_extract(tmp_path) == d2l.download_extract(str(tmp_path)) == str(tmp_path)
-    with pytest.raises(ValueError, match="neither an existing folder nor a name"):
+    with pytest.raises(ValueError, match="absent"):
         d2l.download_extract(tmp_path / "absent")

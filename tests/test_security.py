@@ -69,12 +69,12 @@ def test_a_pickle_in_a_run_folder_or_a_checkpoint_is_not_opened(tmp_path):
             return (Path.touch, (tmp_path / "hacked",))
 
     (tmp_path / "checkpoint.pt").write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(ValueError, match=r"is not a whole file"):
+    with pytest.raises(ValueError, match=r"checkpoint\.pt"):
         RunFolder(tmp_path)
     torch.save(Evil(), tmp_path / "checkpoint.pt")
-    with pytest.raises(ValueError, match=r"is not a whole file of torch's \(Weights only"):
+    with pytest.raises(ValueError, match=r"checkpoint\.pt.*Weights only"):
         RunFolder(tmp_path)
-    with pytest.raises(ValueError, match=r"is not a whole file of torch's"):
+    with pytest.raises(ValueError, match=r"checkpoint\.pt"):
         read_torch_tensors(tmp_path / "checkpoint.pt")
     assert not (tmp_path / "hacked").exists()
 
