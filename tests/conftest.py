@@ -11,10 +11,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import seams
 import torch
 
 import d2lnli as d2l
-from d2lnli import downloads
 
 torch.set_num_threads(1)  # the networks here are too small for more
 
@@ -36,9 +36,11 @@ def data_dir(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_long_waits(monkeypatch):
-    """Let the next attempt at a download follow at once."""
-    monkeypatch.setattr(downloads, "_FIRST_WAIT", 0.001)
+def as_it_was():
+    """Let the next attempt at a download follow at once; put back what a test replaces."""
+    seams.first_wait(0.001)
+    yield
+    seams.put_back()
 
 
 def contents(folder: Path) -> list[str]:

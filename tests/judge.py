@@ -8,8 +8,10 @@ sentence into clauses, each a dict of slots (`agent`, `agent.count`, `agent.mood
 import re
 from itertools import combinations, pairwise, permutations
 
-from d2lnli.bundled import lexicon
-from d2lnli.bundled.lexicon import MASS, OPPOSITE, PLURAL_ONLY, ancestors, below, plural
+from seams import lexicon
+
+MASS, OPPOSITE, PLURAL_ONLY = lexicon.MASS, lexicon.OPPOSITE, lexicon.PLURAL_ONLY
+ancestors, below, plural = lexicon.ancestors, lexicon.below, lexicon.plural
 
 Clause = dict[str, str]
 SUPPORTED, OPEN, RULED_OUT = range(3)  # what a premise may make of a claim, or of a slot of it

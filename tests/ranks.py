@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 from faulty import PROCESSES
+from seams import rank
 
-from d2lnli.distributed import process_group, rank
+import d2lnli as d2l
 
 
 def free_port() -> int:
@@ -28,7 +29,7 @@ def _join_in(
     os.environ.update({name: str(value) for name, value in zip(names, values, strict=True)})
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_RUN_ID="test")
     try:
-        with process_group():
+        with d2l.process_group():
             result = function(*arguments)
             torch.save(result, out / f"{rank()}.pt")
     except (ValueError, OSError, MemoryError) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import seams
 import torch
 from test_dataset import CHAPTER, PAIRS, WORDS
 from torch.utils.flop_counter import FlopCounterMode
@@ -18,7 +19,6 @@ import d2lnli as d2l
 from benchmarks import chapter, corpus, growth, minilm, speed
 from benchmarks.measure import PeakMemory, in_turn, median_ratio
 from conftest import GOLDEN
-from d2lnli import loop, training
 
 ROOT = Path(__file__).parents[1]
 SIZES = dict(num_hiddens=32, ffn_num_hiddens=64, num_heads=4, num_blks=2, max_len=64)
@@ -77,25 +77,24 @@ def test_its_network_is_the_books(name):
     torch.testing.assert_close(encoded, expected["encoded"], atol=2e-5, rtol=0)
 
 
-@pytest.mark.parametrize("most_tokens", [training.MOST_TOKENS, 500])
+@pytest.mark.parametrize("most_tokens", [None, 500])
 def test_fifty_steps_have_the_same_losses(sample, wide_vocab, most_tokens, monkeypatch):
     """Padded, with every row and every position computed, and plain Adam: the same to 1e-4."""
-    monkeypatch.setattr(training, "MOST_TOKENS", most_tokens)
     premises, hypotheses, labels = d2l.read_snli(sample, "train", 50 * 32)
     told = [f"{text} word{i}" for text, i in zip(hypotheses, labels, strict=True)]
     pairs = premises, told, labels  # easy to learn, so that the weights go a long way
     ours_set = d2l.SNLIBERTDataset(pairs, 64, wide_vocab)
     theirs_set = chapter.SNLIDataset(pairs, 64, wide_vocab)
     theirs, ours = both_nets(wide_vocab)
-    means, inner = [], loop.Meter.add
+    means, inner = [], seams.Meter.add
 
     def note(meter, losses, y_hat, y, num_pairs):
         means.append(losses.mean().item())
         inner(meter, losses, y_hat, y, num_pairs)
 
-    monkeypatch.setattr(loop.Meter, "add", note)
+    monkeypatch.setattr(seams.Meter, "add", note)
     settings = dict(lr=1e-3, num_epochs=1, batch_size=32, precision="fp32")
-    d2l.finetune(ours, ours_set, None, **settings)
+    d2l.finetune(ours, ours_set, None, **settings, most_tokens=most_tokens)
     trainer, expected = torch.optim.Adam(theirs.parameters(), lr=1e-3), []
     for batch in d2l.bucketed_loader(ours_set, 32, shuffle=True).batch_sampler:
         (X, y) = torch.utils.data.default_collate([theirs_set[int(i)] for i in batch])
@@ -233,7 +232,7 @@ def slow_and_obvious(
     for _ in range(num_epochs):
         for X, y in batches:
             for group in trainer.param_groups:
-                group["lr"] = lr * training.lr_factor(step, steps, schedule, warmup)
+                group["lr"] = lr * seams.lr_factor(step, steps, schedule, warmup)
             trainer.zero_grad()
             torch.nn.functional.cross_entropy(theirs(X), y).backward()
             trainer.step()

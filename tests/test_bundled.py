@@ -7,20 +7,17 @@ import subprocess
 import sys
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
+import seams
 import torch
 import torch.nn.functional as F
 from judge import judge
+from seams import BUNDLED, claims, grammar, lexicon, pretraining, scenes
 
-import d2lnli.bundled
-from d2lnli import LABELS
-from d2lnli.bert import BERTModel
-from d2lnli.bundled import claims, grammar, lexicon, pretraining, scenes
+import d2lnli as d2l
 
-BUNDLED = Path(d2lnli.bundled.__file__).parent
 CORPUS, BERT = BUNDLED / "SNLI-sample", BUNDLED / "bert.tiny"
 SIZES = {"train": 10_000, "dev": 2_000, "test": 2_000}
 HEADER = (
@@ -55,7 +52,7 @@ def pairs(tables):
 
 
 def test_regeneration_gives_the_same_bytes(tmp_path):
-    command = [sys.executable, "-m", "d2lnli.bundled.make", "corpus", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", seams.MAKE_BUNDLED, "corpus", "--out", str(tmp_path)]
     root = str(BUNDLED.parents[1])
     env = {**os.environ, "PYTHONHASHSEED": "4321", "PYTHONPATH": root}
     subprocess.run(command, check=True, cwd=tmp_path, env=env)
@@ -95,7 +92,7 @@ def test_labels(tables, split):
     golds = Counter(row[0] for row in tables[split][1:])
     disputed = golds.pop("-")
     assert sum(golds.values()) == SIZES[split] and 0.005 < disputed / SIZES[split] < 0.02
-    assert set(golds) == set(LABELS)
+    assert set(golds) == set(d2l.LABELS)
     assert max(golds.values()) - min(golds.values()) <= 0.02 * SIZES[split]
     for row in tables[split][1:]:
         votes = Counter(vote for vote in row[9:] if vote)
@@ -128,11 +125,11 @@ def test_every_phenomenon_occurs_with_every_label_it_can_have(tables):
     names = {name for name, _ in found}
     assert names == {*claims.WEIGHTS, *ONE_LABEL}
     for name in names:
-        labels = {label for label in LABELS if found[name, label]}
+        labels = {label for label in d2l.LABELS if found[name, label]}
         if name in ONE_LABEL:
             assert labels == {ONE_LABEL[name]}
         else:
-            assert labels == set(LABELS) - ({"neutral"} if name in TWO_LABELS else set())
+            assert labels == set(d2l.LABELS) - ({"neutral"} if name in TWO_LABELS else set())
     assert min(found.values()) >= 40
 
 
@@ -187,7 +184,7 @@ def logistic_regression_accuracy(train, test, num_steps=100, lr=0.05, decay=2e-3
         for feature in (*tokens, *pairwise(tokens)):
             index.setdefault(feature, len(index))
     X, X_test = (bag([tokens for tokens, _ in part], index) for part in (train, test))
-    y, y_test = (torch.tensor([LABELS.index(x) for _, x in part]) for part in (train, test))
+    y, y_test = (torch.tensor([d2l.LABELS.index(x) for _, x in part]) for part in (train, test))
     W, X_t = torch.zeros(len(index), 3), X.t().coalesce()
     optimizer = torch.optim.Adam([W], lr)
     for _ in range(num_steps):
@@ -211,7 +208,9 @@ def test_a_bag_of_both_sentences_does_not_either(pairs):
 
 
 def test_the_baseline_finds_a_give_away():
-    train = [(["a", "dog", word, "."], label) for word, label in zip("xyz", LABELS, strict=True)]
+    train = [
+        (["a", "dog", word, "."], label) for word, label in zip("xyz", d2l.LABELS, strict=True)
+    ]
     assert logistic_regression_accuracy(train * 10, train) == 1.0
 
 
@@ -267,8 +266,8 @@ def test_vocabulary_covers_the_corpus(pairs):
     assert len(used) >= 1_500
 
 
-def test_pretraining_text_is_not_in_dev_or_test(pairs, monkeypatch):
-    monkeypatch.setattr(pretraining, "NUM_PASSAGES", 2_000)
+def test_pretraining_text_is_not_in_dev_or_test(pairs):
+    seams.pretraining_is_small(num_passages=2_000)
     text = {sentence for passage in pretraining.pretraining_text() for sentence in passage}
     unseen = [*pairs["dev"], *pairs["test"]]
     held_out = {" ".join(tokens).lower() for pair in unseen for tokens in pair[:2]}
@@ -279,7 +278,7 @@ def test_pretraining_text_is_not_in_dev_or_test(pairs, monkeypatch):
 def bert():
     config = json.loads((BERT / "config.json").read_text(encoding="utf-8"))
     vocab = json.loads((BERT / "vocab.json").read_text(encoding="utf-8"))
-    net = BERTModel(len(vocab), **config, dropout=0.0)
+    net = d2l.BERTModel(len(vocab), **config, dropout=0.0)
     net.load_state_dict(torch.load(BERT / "pretrained.params", weights_only=True))
     return net.eval(), {word: i for i, word in enumerate(vocab)}
 
@@ -383,22 +382,20 @@ def test_half_of_the_second_sentences_follow():
     assert abs(int(alike) / (640 - sum(follows)) - 0.75) < 0.08
 
 
-def test_pretraining_learns_and_writes_what_can_be_loaded(tmp_path, monkeypatch, capsys):
+def test_pretraining_learns_and_writes_what_can_be_loaded(tmp_path, capsys):
     sizes = dict(num_hiddens=16, ffn_num_hiddens=16, num_heads=2, num_blks=1, max_len=128)
-    monkeypatch.setattr(pretraining, "CONFIG", sizes)
-    monkeypatch.setattr(pretraining, "NUM_PASSAGES", 1_000)
-    monkeypatch.setattr(pretraining, "NUM_EPOCHS", 3)
+    seams.pretraining_is_small(num_passages=1_000, num_epochs=3, sizes=sizes)
     pretraining.pretrain(tmp_path)
     found = re.findall(r"epoch (\d): mlm (\d+\.\d{3}), nsp (\d\.\d{3})", capsys.readouterr().out)
     assert [epoch for epoch, *_ in found] == ["1", "2", "3"]
     assert float(found[-1][1]) < float(found[0][1]) - 0.1
-    bert, vocab = d2lnli.load_pretrained_model(tmp_path)
+    bert, vocab = d2l.load_pretrained_model(tmp_path)
     assert bert.config.items() >= sizes.items()
     assert vocab.idx_to_token == pretraining.make_vocab().idx_to_token
 
 
 def test_queries_and_keys_of_the_first_block_start_equal():
-    net = BERTModel(50, **pretraining.CONFIG, dropout=0.0)
+    net = d2l.BERTModel(50, **pretraining.CONFIG, dropout=0.0)
     pretraining.initialise(net)
     first, second = (block.attention for block in net.encoder.blks)
     assert torch.equal(first.W_q.weight, first.W_k.weight)

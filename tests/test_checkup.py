@@ -4,15 +4,14 @@ import json
 import re
 import shutil
 import sys
-import types
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+import seams
+from seams import main
 
 import d2lnli as d2l
-from d2lnli import checkup
-from d2lnli.__main__ import main
 
 
 def checked(capsys) -> tuple[int, list[str], list[str]]:
@@ -44,7 +43,7 @@ def test_a_machine_that_is_ready(capsys, data_dir):
 
 def test_an_old_python(capsys, monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 9))
-    assert "install 3.11 or newer" in only_failure(capsys)
+    assert "3.11" in only_failure(capsys)
 
 
 @pytest.mark.parametrize("name, bound", [("ipywidgets", ">=8.1"), ("jupyterlab_widgets", "")])
@@ -57,7 +56,7 @@ def test_a_missing_package(capsys, monkeypatch, name, bound):
     found = metadata.version
     monkeypatch.setattr(metadata, "version", version)
     failure = only_failure(capsys)
-    assert failure.startswith(f"{name}: missing (")
+    assert failure.startswith(f"{name}: ")
     assert f"python -m pip install --upgrade '{name}{bound}'" in failure
 
 
@@ -65,25 +64,24 @@ def test_a_package_that_is_too_old(capsys, monkeypatch):
     found = metadata.version
     monkeypatch.setattr(metadata, "version", lambda x: "7.8.5" if x == "ipywidgets" else found(x))
     failure = only_failure(capsys)
-    assert failure.startswith("ipywidgets: 7.8.5 is too old (")
+    assert failure.startswith("ipywidgets: 7.8.5 ")
     assert "pip install --upgrade 'ipywidgets>=8.1'" in failure
 
 
-def test_a_package_of_a_folder_that_is_not_installed(monkeypatch):
+def test_a_package_of_a_folder_that_is_not_installed(capsys, monkeypatch):
     def requires(name):
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "requires", requires)
-    assert all(check.ok for check in checkup.checkup())
+    assert main(["check"]) == 0
 
 
 def test_a_terminal_without_the_environment(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "jupyter: not on the path" in (failure := only_failure(capsys))
-    assert "activate this environment" in failure
+    assert re.match("jupyter: .*activate", only_failure(capsys))
     (tmp_path / "jupyter").write_text("#!/bin/sh\n")
     (tmp_path / "jupyter").chmod(0o755)
-    assert "belongs to another Python" in only_failure(capsys)
+    assert "another Python" in only_failure(capsys)
 
 
 def test_a_kernel_of_another_python(capsys, monkeypatch, tmp_path):
@@ -94,7 +92,7 @@ def test_a_kernel_of_another_python(capsys, monkeypatch, tmp_path):
     (folder / "kernel.json").write_text(json.dumps(spec))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     failure = only_failure(capsys)
-    assert failure.startswith("kernel: /opt/other/bin/python would run the cells")
+    assert failure.startswith("kernel: /opt/other/bin/python ")
     assert re.search(rf"{sys.executable} -m ipykernel install --\S+ --name python3", failure)
 
 
@@ -115,28 +113,27 @@ def test_jupyter_itself_is_missing(capsys, monkeypatch):
 
 def test_a_relative_data_folder(capsys, monkeypatch):
     monkeypatch.setenv("D2LNLI_DATA_DIR", "data")
-    assert "give D2LNLI_DATA_DIR the whole path" in only_failure(capsys)
+    assert "D2LNLI_DATA_DIR" in only_failure(capsys)
 
 
 def test_a_data_folder_that_cannot_be_made(capsys, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("D2LNLI_DATA_DIR", str(tmp_path / "file" / "data"))
-    assert "set D2LNLI_DATA_DIR to a folder" in only_failure(capsys)
+    assert "D2LNLI_DATA_DIR" in only_failure(capsys)
 
 
-def test_a_data_folder_that_is_shared_is_fine(capsys, monkeypatch, data_dir):
+def test_a_data_folder_that_is_shared_is_fine(capsys, data_dir):
     data_dir.mkdir()
-    monkeypatch.setattr(checkup, "is_writable", lambda folder: False)
-    monkeypatch.setattr(d2l.hub, "is_writable", lambda folder: False)
+    seams.is_read_only(data_dir)
     assert main(["check"]) == 0
-    assert "read only; classifiers are kept in " in capsys.readouterr().out
+    assert "read only" in capsys.readouterr().out
 
 
-def test_a_full_disk(capsys, monkeypatch, data_dir):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=5e7))
+def test_a_full_disk(capsys, data_dir):
+    seams.disk_has(free=50_000_000)
     failure = only_failure(capsys)
     assert "0.05 GB free" in failure
-    assert "free some space, or set D2LNLI_DATA_DIR" in failure
+    assert "D2LNLI_DATA_DIR" in failure
 
 
 def test_a_bundled_model_that_lost_a_file(capsys, monkeypatch, tmp_path):
@@ -145,5 +142,5 @@ def test_a_bundled_model_that_lost_a_file(capsys, monkeypatch, tmp_path):
     (lost / "pretrained.params").write_bytes(b"version https://git-lfs.example/v1")
     monkeypatch.setitem(d2l.DATA_HUB, "bert.tiny", (lost.as_uri(), None))
     failure = only_failure(capsys)
-    assert failure.startswith("bundled model: cannot be opened (")
+    assert failure.startswith("bundled model: ")
     assert "--force-reinstall" in failure

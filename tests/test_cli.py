@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+import seams
+from seams import main
 
 import d2lnli as d2l
 from conftest import SPECIALS, contents, write_checkpoint
-from d2lnli.__main__ import main
 
 WORDS = [*SPECIALS, *"a b c d".split()]
 
@@ -43,7 +44,7 @@ def test_finetune_then_predict(folders, data_dir, capsys):
     assert (folder / "model.safetensors").is_file()
     assert main(["predict", "A b c", "b d", *folders[:4]]) == 0
     said = capsys.readouterr()
-    assert f"the classifier {folder.name}, fine-tuned on 60 pairs, 20" in said.err
+    assert re.search(rf"{folder.name}.*\b60 pairs.* 20\d\d-", said.err)
     label, probabilities = said.out.splitlines()
     values = dict(part.split(" ") for part in probabilities.split(", "))
     assert label == max(values, key=lambda name: float(values[name]))
@@ -59,7 +60,7 @@ def test_predict_knows_the_classifiers_classes_and_says_what_is_unknown(folders,
     label, probabilities, note = capsys.readouterr().out.splitlines()
     assert label in names
     assert re.fullmatch(r"entailment \d\.\d{3}, not entailment \d\.\d{3}", probabilities)
-    assert note == "Not in the vocabulary: 2 of 5 words; the model has to guess."
+    assert "2 of 5 words" in note
     assert main(["predict", "a b", "c", *arguments]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 
@@ -74,8 +75,9 @@ def test_every_option_is_used(folders, tmp_path, capsys):
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "12 pairs" in printed
-    assert "lr 0.01, num_epochs 1, batch_size 4, schedule linear, warmup 0.5, clip 1.0" in printed
-    assert "trained in fp32" in printed
+    for option in ("lr 0.01", "num_epochs 1", "batch_size 4", "linear", "warmup 0.5", "clip 1.0"):
+        assert option in printed
+    assert "in fp32" in printed
     assert len(d2l.History.load(run).records) == 3
     first = d2l.load_classifier(output)[0].state_dict()
     main(arguments)
@@ -83,7 +85,7 @@ def test_every_option_is_used(folders, tmp_path, capsys):
     assert all((first[name] == again[name]).all() for name in first)
     capsys.readouterr()
     assert main([*arguments[:-4], "--seed", "4", "--run-dir", str(run)]) == 1
-    assert "seed=3, not 4" in capsys.readouterr().err
+    assert re.search("seed=3.*4", capsys.readouterr().err)
 
 
 def test_the_encoded_pairs_are_kept_where_they_are_asked_for_and_read_again(folders, tmp_path):
@@ -110,11 +112,11 @@ def test_a_dataset_dir_that_is_a_file_is_one_line(folders, capsys):
     assert line.startswith(f"error: cannot write the dataset to {taken}")
 
 
-def test_ctrl_c_outside_of_a_training_is_one_line(folders, capsys, monkeypatch):
+def test_ctrl_c_outside_of_a_training_is_one_line(folders, capsys):
     def press(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("d2lnli.__main__.load_pretrained_model", press)
+    seams.loading_is(press)
     assert main(["finetune", *folders]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -139,32 +141,30 @@ def test_a_process_that_hears_ctrl_c_ends_with_130(folders, tmp_path):
     assert not contents(tmp_path / "encoded")  # nothing is left half done
 
 
-def test_an_interrupted_run_leaves_the_finished_classifier_in_its_place(
-    folders, data_dir, capsys, monkeypatch
-):
+def test_an_interrupted_run_leaves_the_finished_classifier_in_its_place(folders, data_dir, capsys):
     arguments = ["finetune", *folders, "--epochs", "2", "--batch-size", "8"]
     assert main(arguments) == 0
     folder = d2l.classifier_dir(folders[1], folders[3])
     finished = (folder / "model.safetensors").read_bytes()
-    assert f"the classifier is in {folder}\n" in capsys.readouterr().out
-    monkeypatch.setattr("d2lnli.runs.RunFolder.is_to_stop", lambda run: True)
+    assert f" {folder}\n" in capsys.readouterr().out
+    seams.every_run_is_told_to_stop()
     assert main([*arguments, "--lr", "1e-2", "--run-dir", str(data_dir / "run")]) == 0
     beside = folder.with_name(f"{folder.name}-interrupted")
     said = capsys.readouterr().out
-    assert "interrupted in epoch 1" in said and f"the classifier is in {beside}\n" in said
+    assert "interrupted in epoch 1" in said and f" {beside}\n" in said
     assert "nan" not in said
     assert (folder / "model.safetensors").read_bytes() == finished
     assert main(["predict", "a", "b", "--classifier", str(beside)]) == 0
-    assert "(interrupted)" in capsys.readouterr().err
+    assert "interrupted" in capsys.readouterr().err
     shutil.rmtree(folder)
     assert main(["predict", "a", "b", *folders[:4]]) == 1
-    assert f"one that was interrupted is in {beside}" in capsys.readouterr().err
+    assert re.search(f"interrupted.*{beside}", capsys.readouterr().err)
 
 
-def test_what_the_command_line_made_is_what_a_notebook_loads(folders, capsys, monkeypatch):
+def test_what_the_command_line_made_is_what_a_notebook_loads(folders, capsys):
     assert main(["finetune", *folders]) == 0
     made = d2l.load_classifier(d2l.classifier_dir(folders[1], folders[3]))[0].state_dict()
-    monkeypatch.setattr("d2lnli.finetuned.finetune", lambda *args, **how: pytest.fail("trained"))
+    seams.training_is(lambda *args, **how: pytest.fail("trained"))
     loaded = d2l.load_or_finetune(folders[1], folders[3], max_len=32)[0].state_dict()
     assert all((made[name] == loaded[name]).all() for name in made)
     with pytest.raises(pytest.fail.Exception):
@@ -182,17 +182,17 @@ def test_the_best_epoch_is_kept_if_asked_for(folders, capsys):
     assert "patience=0" in capsys.readouterr().err
 
 
-def test_a_recipes_clipping_can_be_switched_off(folders, capsys, monkeypatch):
-    monkeypatch.setattr("d2lnli.__main__.recipe", lambda model: d2l.recipe("minilm"))
+def test_a_recipes_clipping_can_be_switched_off(folders, capsys):
+    seams.every_recipe_is_that_of("minilm")
     options = ["--epochs", "1", "--pairs", "4"]
     assert main(["finetune", *folders, *options]) == 0
-    assert "warmup 0.06, clip 1.0" in capsys.readouterr().out
+    assert "clip 1.0" in capsys.readouterr().out
     assert main(["finetune", *folders, *options, "--clip", "0"]) == 0
-    assert "warmup 0.06, clip None" in capsys.readouterr().out
+    assert "clip None" in capsys.readouterr().out
 
 
 def test_a_corpus_without_a_dev_split_is_trained_on_whole(folders, capsys):
-    (d2l.hub.find_folder(folders[3]) / "snli_1.0_dev.txt").unlink()
+    (Path(folders[3]) / "snli_1.0_dev.txt").unlink()
     assert main(["finetune", *folders, "--epochs", "1"]) == 0
     printed = capsys.readouterr().out
     assert "no dev split" in printed
@@ -204,13 +204,13 @@ def test_a_corpus_without_a_dev_split_is_trained_on_whole(folders, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["finetune", "--model", "bert.huge"], "'bert.huge' is neither"),
-        (["finetune", "--data", "no/such"], "'no/such' is neither"),
-        (["finetune", "--data", "x" * 500], "xxx' is neither"),
+        (["finetune", "--model", "bert.huge"], "'bert.huge'"),
+        (["finetune", "--data", "no/such"], "'no/such'"),
+        (["finetune", "--data", "x" * 500], "xxx'"),
         (["finetune", "--max-len", "4"], "max_len=4"),
         (["finetune", "--epochs", "0"], "num_epochs=0"),
         (["finetune", "--pairs", "0"], "max_examples=0"),
-        (["download", "bert.huge"], "'bert.huge' is neither an existing folder nor"),
+        (["download", "bert.huge"], "'bert.huge'"),
         (["predict", "a", "b", "--classifier", "nowhere"], "python -m d2lnli finetune"),
     ],
 )
@@ -225,19 +225,21 @@ def test_bad_input_is_one_line(folders, capsys, arguments, message):
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("d2lnli.bert.BERTEncoder.encode_cls", "out of memory with a minibatch of 10 on cpu: take "
-         "batch_size=5 or less, or most_tokens="),
-        ("d2lnli.__main__.read_snli", "out of memory"),
+        ("training", r"minibatch of 10 .*cpu.*batch_size=5\b.*most_tokens="),
+        ("reading", "out of memory"),
     ],
 )  # fmt: skip
 def test_out_of_memory_is_one_line(folders, capsys, monkeypatch, where, message):
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr(where, fail)
+    if where == "training":
+        monkeypatch.setattr(d2l.BERTEncoder, "encode_cls", fail)
+    else:
+        seams.reading_is(fail)
     assert main(["finetune", *folders, "--batch-size", "10"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {message}")
+    assert re.match(f"error: .*{message}", line)
 
 
 @pytest.mark.parametrize("option", ["--truncation", "--schedule", "--precision"])
@@ -254,7 +256,7 @@ def test_download_fills_the_data_folder(capsys):
     for line in capsys.readouterr().out.splitlines():
         name, folder = line.split(": ", 1)
         assert name in d2l.DATA_HUB
-        assert d2l.hub.find_folder(folder).is_dir()
+        assert Path(folder).is_dir()
 
 
 def test_help_reads_well(monkeypatch, capsys):

@@ -5,27 +5,25 @@ import json
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import nbclient
 import nbformat
 import numpy as np
 import pytest
+import seams
 import torch
-from conftest import GOLDEN, SPECIALS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seams import LengthBuckets, as_pairs, load_dataset, save_dataset
 from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
 
 import d2lnli as d2l
-from d2lnli import encoding
-from d2lnli.layouts.book import read_vocab
-from d2lnli.mapped import load_dataset, save_dataset
-from d2lnli.minibatches import LengthBuckets
-from d2lnli.snli import as_pairs
+from conftest import GOLDEN, SPECIALS
 
 CHAPTER = json.loads((GOLDEN / "dataset.json").read_text(encoding="utf-8"))
 PAIRS = CHAPTER["premises"], CHAPTER["hypotheses"], CHAPTER["labels"]
-WORDS = read_vocab(GOLDEN / "tiny-4x2" / "vocab.json")
+_, WORDS = d2l.load_pretrained_model(GOLDEN / "tiny-4x2")
 MAX_LENS = sorted(int(max_len) for max_len in CHAPTER["cases"] if int(max_len) >= 5)
 
 
@@ -91,28 +89,24 @@ def test_memory_follows_the_words_and_not_max_len():
 
 
 BUILD = """
-import json, multiprocessing, sys, zlib
+import json, multiprocessing, sys
 import d2lnli as d2l
-from d2lnli import encoding
-from d2lnli.layouts.book import read_vocab
+
+sys.path.insert(0, {tests!r})
+import seams
 
 def build(method, num_workers):
     multiprocessing.set_start_method(method, force=True)
-    encoding._PAIRS_PER_WORKER = encoding._PAIRS_AT_ONCE = 7
+    seams.encode_pairs_at_once(7)
     pairs = json.load(open({golden!r} + "/dataset.json", encoding="utf-8"))
-    vocab = read_vocab(__import__("pathlib").Path({golden!r}) / "tiny-4x2" / "vocab.json")
+    _, vocab = d2l.load_pretrained_model({golden!r} + "/tiny-4x2")
     pairs = pairs["premises"], pairs["hypotheses"], pairs["labels"]
-    started = []
-    executor = encoding.ProcessPoolExecutor
-    def counting(n):
-        started.append(n)
-        return executor(n)
-    encoding.ProcessPoolExecutor = counting
+    started = seams.count_processes_that_encode()
     dataset = d2l.SNLIBERTDataset(pairs, 16, vocab, num_workers=num_workers)
-    encoding.ProcessPoolExecutor = executor
+    seams.put_back()
     assert not multiprocessing.active_children(), "a worker outlived the call"
     return dataset.fingerprint(), sum(started)
-"""
+""".format(golden=str(GOLDEN), tests=str(Path(__file__).parent))
 START_METHODS = ["fork", "spawn", "forkserver"]
 
 
@@ -120,7 +114,7 @@ START_METHODS = ["fork", "spawn", "forkserver"]
 def test_the_same_result_with_any_number_of_workers(method, tmp_path):
     script = tmp_path / "build.py"
     script.write_text(
-        BUILD.format(golden=str(GOLDEN))
+        BUILD
         + "if __name__ == '__main__':\n"
         + "    print([build(sys.argv[1], n) for n in (0, 1, 4)])\n"
     )
@@ -132,7 +126,7 @@ def test_the_same_result_with_any_number_of_workers(method, tmp_path):
 
 
 def test_workers_in_a_notebook_under_every_start_method():
-    cells = [BUILD.format(golden=str(GOLDEN)), f"[build(m, 4) for m in {START_METHODS}]"]
+    cells = [BUILD, f"[build(m, 4) for m in {START_METHODS}]"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     (result,) = (o for o in notebook.cells[-1].outputs if o.output_type == "execute_result")
@@ -142,7 +136,7 @@ def test_workers_in_a_notebook_under_every_start_method():
 
 def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path):
     script = tmp_path / "unguarded.py"
-    script.write_text(BUILD.format(golden=str(GOLDEN)) + "build('spawn', 4)\n")
+    script.write_text(BUILD + "build('spawn', 4)\n")
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert "OSError: a worker process ended early" in run.stderr
     assert "__main__" in run.stderr.splitlines()[-1]
@@ -231,9 +225,10 @@ def test_a_fingerprint_tells_datasets_apart():
     assert same != d2l.SNLIBERTDataset(PAIRS, 15, WORDS).fingerprint()
 
 
-def test_small_corpora_start_no_process(monkeypatch):
-    monkeypatch.setattr(encoding, "ProcessPoolExecutor", None)
+def test_small_corpora_start_no_process():
+    started = seams.count_processes_that_encode()
     assert len(d2l.SNLIBERTDataset(PAIRS, 16, WORDS, num_workers=4)) == 60
+    assert started == []
 
 
 IDS = [2, 0, 1, 1]

@@ -14,16 +14,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import seams
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranks import started, together
+from seams import CHECKPOINT, NO_LABEL, from_all_ranks, own_device, rank, shared_loader, world_size
 
 import d2lnli as d2l
 from conftest import SIZES, SPECIALS, contents
-from d2lnli import distributed, runs
-from d2lnli.minibatches import NO_LABEL, shared_loader
-from d2lnli.runs import CHECKPOINT
 
 # the last of 50 minibatches has two pairs, so that of four ranks two have none
 OPTIONS = dict(lr=1e-3, num_epochs=2, batch_size=8, schedule="linear", warmup=0.1, clip=1.0)
@@ -57,8 +56,10 @@ def example(num_words: int, dropout: float, frozen: bool = False):
 
 def fit(kind: str, dropout: float, run_dir: Path | None = None, every: float = 60.0) -> tuple:
     """Train; return the weights, the history, and how the test pairs are classified."""
-    if distributed.world_size() > 1:
-        runs._EVERY, runs._LOOK_EVERY, distributed._AGREE_EVERY = every, 0.0, 0.0
+    if world_size() > 1:
+        seams.checkpoint_every(every)
+        seams.look_for_stop_every(0.0)
+        seams.agree_every(0.0)
     more = dict(KINDS[kind])
     net, train_set, test_set = example(more.pop("num_words"), dropout, more.pop("frozen", False))
     history = d2l.finetune(net, train_set, test_set, **OPTIONS, **more, run_dir=run_dir)
@@ -128,7 +129,7 @@ def draw() -> list[float]:
     drawn = []
     net.register_forward_hook(lambda *_: None if drawn else drawn.append(torch.rand(1)))
     d2l.finetune(net, train_set, None, **{**OPTIONS, "num_epochs": 1})
-    return [each.item() for each in distributed.from_all_ranks(drawn[0])]
+    return [each.item() for each in from_all_ranks(drawn[0])]
 
 
 def kill_one(processes, run_dir: Path, whom: int) -> None:
@@ -154,19 +155,19 @@ def test_killed_a_run_goes_on_bit_for_bit_or_with_other_ranks(tmp_path, kind, wh
     for theirs, ours in zip(resumed, whole, strict=True):
         assert all(torch.equal(theirs[0][name], ours[0][name]) for name in ours[0])
         assert repr(theirs[1]) == repr(ours[1])
-    for world_size in (1, 4):
+    for number in (1, 4):
         (run_dir / CHECKPOINT).write_bytes(checkpoint)
-        found = together(world_size, tmp_path / f"as {world_size}", fit, kind, 0.1, run_dir)
+        found = together(number, tmp_path / f"as {number}", fit, kind, 0.1, run_dir)
         assert len(found[0][1]["epoch"]) >= 2
         assert found[0][1]["epoch"][-1] == 2.0
 
 
 def leave_or_be_left() -> None:
     """On rank 1, end; on rank 0, be told to end while the connection that broke is cleared up."""
-    if distributed.rank() == 1:
+    if rank() == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     try:
-        distributed.sum_over_ranks(torch.zeros(1))
+        seams.sum_over_ranks(torch.zeros(1))
     finally:
         signal.raise_signal(signal.SIGTERM)
         time.sleep(0.2)
@@ -179,7 +180,7 @@ def test_who_is_told_to_end_can_still_say_why(tmp_path):
 
 
 def be_busy() -> None:
-    distributed._LAST_WORDS = 0.1
+    seams.last_words_take(0.1)
     signal.raise_signal(signal.SIGTERM)
     time.sleep(60)
 
@@ -203,7 +204,8 @@ def test_without_dropout_the_number_of_ranks_may_change_on_the_way(tmp_path):
 
 def stopped(run_dir: Path, how: str, every: float) -> tuple[bool, int]:
     """Press stop on rank 1 alone, in the middle; return what came of it."""
-    runs._LOOK_EVERY, distributed._AGREE_EVERY = 0.0, every
+    seams.look_for_stop_every(0.0)
+    seams.agree_every(every)
     net, train_set, dev_set = example(20, 0.1)
     before = signal.getsignal(signal.SIGTERM)
     calls = []
@@ -211,9 +213,9 @@ def stopped(run_dir: Path, how: str, every: float) -> tuple[bool, int]:
     def press(module, *_):
         calls.extend([0] if module.training else [])
         if module.training and len(calls) == 30:
-            if how == "file" and distributed.rank() == 0:
+            if how == "file" and rank() == 0:
                 (run_dir / "stop").touch()
-            elif how != "file" and distributed.rank() == 1:
+            elif how != "file" and rank() == 1:
                 signal.raise_signal(signal.Signals[how])
 
     net.register_forward_hook(press)
@@ -224,7 +226,7 @@ def stopped(run_dir: Path, how: str, every: float) -> tuple[bool, int]:
 
 def sent_twice() -> tuple[bool, int]:
     """Get SIGTERM twice, with several ranks before they agree to stop."""
-    distributed._AGREE_EVERY = 0.05
+    seams.agree_every(0.05)
     net, train_set, _ = example(20, 0.1)
     calls = []
 
@@ -263,8 +265,8 @@ def test_a_press_between_two_agreements_is_heard_at_the_next(tmp_path):
         (tmp_path / "run" / CHECKPOINT).unlink()
 
 
-def test_a_file_named_stop_stops_a_run_of_one_process_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "_LOOK_EVERY", 0.0)
+def test_a_file_named_stop_stops_a_run_of_one_process_too(tmp_path):
+    seams.look_for_stop_every(0.0)
     (tmp_path / "stop").touch()  # of an earlier run: it does not count
     net, train_set, _ = example(20, 0.1)
     net.register_forward_hook(lambda *_: (tmp_path / "stop").touch())
@@ -276,10 +278,10 @@ def test_a_file_named_stop_stops_a_run_of_one_process_too(tmp_path, monkeypatch)
 
 def test_ranks_agree_about_once_a_second(monkeypatch):
     now, calls = [0.0], []
-    monkeypatch.setattr(distributed.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    monkeypatch.setattr(distributed.dist, "all_reduce", lambda *_: calls.append(now[0]))
-    agreement = distributed.Agreement()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    seams.is_one_of_ranks(2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda *_: calls.append(now[0]))
+    agreement = seams.Agreement()
     for _ in range(1000):
         now[0] += 0.05
         agreement.on(False)
@@ -290,7 +292,7 @@ def test_ranks_agree_about_once_a_second(monkeypatch):
 
 def with_other_data(seed_of_rank_1: int) -> None:
     net, train_set, _ = example(20, 0.1)
-    d2l.finetune(net, train_set, None, **OPTIONS, seed=distributed.rank() * seed_of_rank_1)
+    d2l.finetune(net, train_set, None, **OPTIONS, seed=rank() * seed_of_rank_1)
 
 
 def test_processes_with_other_settings_are_told_so(tmp_path):
@@ -339,15 +341,15 @@ def test_processes_that_have_not_joined_are_told_how(monkeypatch):
 def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
     error = "shapes cannot be multiplied in residual_connection"
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
-    monkeypatch.setattr(distributed, "_join", lambda: None)
+    seams.nobody_to_join()
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # the tests' own stay as they are
-    with pytest.raises(RuntimeError, match=error), distributed.process_group():
+    with pytest.raises(RuntimeError, match=error), d2l.process_group():
         raise RuntimeError(error)
 
 
 def run_out_of_memory(whom: tuple[int, ...]) -> None:
     net, train_set, _ = example(20, 0.1)
-    if distributed.rank() in whom:
+    if rank() in whom:
         net.encoder.encode_cls = lambda *_: bytearray(2**62)
     d2l.finetune(net, train_set, None, **OPTIONS)
 
@@ -362,7 +364,7 @@ def test_out_of_memory_is_told_by_the_first_to_meet_it_alone(tmp_path, whom):
 
 
 WITHOUT_DISTRIBUTED = """
-import os, sys
+import os, runpy, sys
 import torch
 
 # as torch is where it was built with USE_DISTRIBUTED=0
@@ -376,7 +378,13 @@ import torch.distributed.rpc, torch.nn.parallel
 assert not torch.distributed.is_available()
 
 import d2lnli as d2l
-from d2lnli.__main__ import main
+
+def main(*arguments):
+    sys.argv[1:] = arguments
+    try:
+        runpy.run_module("d2lnli", run_name="__main__")
+    except SystemExit as end:
+        return end.code
 
 vocab = d2l.Vocab(["a", "b"], reserved_tokens=["<pad>", "<mask>", "<cls>", "<sep>", "<unk>"])
 data = d2l.SNLIBERTDataset((["a", "b"], ["a", "a"], [0, 1]), 8, vocab)
@@ -384,7 +392,7 @@ net = d2l.BERTClassifier(d2l.BERTModel(len(vocab), 8, 8, 2, 1, 0.1, 8), 2)
 with d2l.process_group():
     history = d2l.finetune(net, data, data, num_epochs=1)
 assert history.num_epochs == 1
-assert main(["predict", "a", "b", "--classifier", "nowhere"]) == 1
+assert main("predict", "a", "b", "--classifier", "nowhere") == 1
 for settings in (dict(launch=True), dict(devices=["cpu", "cpu"])):
     try:
         d2l.finetune(net, data, data, **settings)
@@ -396,7 +404,7 @@ for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("WORLD_SIZE", "2")):
         d2l.finetune(net, data, data)
     except ValueError as error:
         print("refused:", error)
-    assert main(["predict", "a", "b"]) == 1
+    assert main("predict", "a", "b") == 1
     del os.environ[name]
 """
 
@@ -425,17 +433,17 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert distributed.own_device() == torch.device("cuda", 1)
+    assert own_device() == torch.device("cuda", 1)
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ValueError, match=r"4 processes, but 2 GPU.*--nproc-per-node=2"):
-        distributed.own_device()
+        own_device()
 
 
 def exchange() -> tuple:
-    rank = distributed.rank()
-    rows = distributed.from_all_ranks(torch.full((rank * 2, 3), float(rank)))
-    state = {"a": [1, 2.5, None, "x"], "b": torch.arange(3)} if rank == 0 else None
-    return rows, distributed.from_rank_0(state), distributed.all_devices(torch.device("cuda", rank))
+    rows = from_all_ranks(torch.full((rank() * 2, 3), float(rank())))
+    state = {"a": [1, 2.5, None, "x"], "b": torch.arange(3)} if rank() == 0 else None
+    devices = seams.all_devices(torch.device("cuda", rank()))
+    return rows, seams.from_rank_0(state), devices
 
 
 def test_what_ranks_tell_each_other(tmp_path):

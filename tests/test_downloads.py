@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+import seams
 from faulty import NAME, PROCESSES, faulty_server, get, is_whole
+from seams import ATTEMPTS
 
 import d2lnli as d2l
 from conftest import contents, few_or_many
-from d2lnli import downloads
 
 ARCHIVE = f"{NAME}.zip"
 
@@ -32,7 +33,7 @@ def faulty(kept, data_dir, monkeypatch):
     kept.faults.clear(), kept.requests.clear()
     kept.ranges, kept.seconds = True, 0.0
     monkeypatch.setitem(d2l.DATA_HUB, NAME, kept.address)
-    monkeypatch.setattr(downloads, "_TIMEOUT", (1, 0.3))
+    seams.server_is_lost_after(0.3)
     return kept
 
 
@@ -42,20 +43,20 @@ def ranges(server) -> list[str | None]:
 
 @pytest.mark.parametrize("fault", ["cut", "reset", "stalled", 500, 502, 503, 429, 408])
 def test_what_may_pass_is_tried_again(faulty, data_dir, fault, capsys):
-    faulty.faults[:] = [fault] * (downloads._ATTEMPTS - 1)
+    faulty.faults[:] = [fault] * (ATTEMPTS - 1)
     assert is_whole(Path(d2l.download_extract(NAME)), faulty.folder)
     assert contents(data_dir) == [NAME, ARCHIVE]
-    assert capsys.readouterr().out.count("trying again in") == downloads._ATTEMPTS - 1
+    assert capsys.readouterr().out.count("trying again in") == ATTEMPTS - 1
 
 
 def test_waits_grow_and_end(faulty, monkeypatch):
     waits = []
-    monkeypatch.setattr(downloads, "_FIRST_WAIT", 1.0)
-    monkeypatch.setattr(downloads.time, "sleep", waits.append)
+    seams.first_wait(1.0)
+    monkeypatch.setattr(time, "sleep", waits.append)
     faulty.faults[:] = [503] * 10
     with pytest.raises(OSError, match=r"503"):
         d2l.download(NAME)
-    assert len(waits) == downloads._ATTEMPTS - 1 == len(faulty.requests) - 1
+    assert len(waits) == ATTEMPTS - 1 == len(faulty.requests) - 1
     assert all(0.5 * 2**i <= wait <= 1.5 * 2**i for i, wait in enumerate(waits))
 
 
@@ -79,7 +80,7 @@ def test_a_server_that_always_breaks_off_is_given_up(faulty, data_dir):
     faulty.ranges, faulty.faults[:] = False, ["cut"] * 100
     with pytest.raises(OSError, match=rf"{NAME}: cannot download .*by hand, put it into .*{NAME}"):
         d2l.download(NAME)
-    assert len(faulty.requests) == downloads._ATTEMPTS
+    assert len(faulty.requests) == ATTEMPTS
     faulty.faults.clear()
     assert is_whole(Path(d2l.download_extract(NAME)), faulty.folder)
     assert contents(data_dir) == [NAME, ARCHIVE]
@@ -172,12 +173,12 @@ def test_a_folder_that_many_may_write_to_stays_one(faulty, data_dir):
 
 def test_no_network_and_bad_certificates_say_what_to_do(faulty, data_dir, monkeypatch):
     for url, message, waits in (
-        ("http://127.0.0.1:9/my.zip", "Connection refused", downloads._ATTEMPTS - 1),
-        ("http://no.such.host.invalid/my.zip", "resol", downloads._ATTEMPTS - 1),
+        ("http://127.0.0.1:9/my.zip", "Connection refused", ATTEMPTS - 1),
+        ("http://no.such.host.invalid/my.zip", "resol", ATTEMPTS - 1),
         (faulty.url.replace("http", "https") + "my.zip", "SSL", 0),
     ):
         slept = []
-        monkeypatch.setattr(downloads.time, "sleep", slept.append)
+        monkeypatch.setattr(time, "sleep", slept.append)
         monkeypatch.setitem(d2l.DATA_HUB, NAME, (url, faulty.sha1))
         with pytest.raises(OSError, match=rf"cannot download {url} .*{message}.*by hand"):
             d2l.download(NAME)
@@ -195,9 +196,8 @@ def test_a_proxy_is_honoured(faulty, monkeypatch):
     assert faulty.requests == [(address, None)]
 
 
-def test_a_disk_that_is_too_small_is_seen_at_once(faulty, data_dir, monkeypatch):
-    usage = shutil.disk_usage(data_dir.parent)
-    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+def test_a_disk_that_is_too_small_is_seen_at_once(faulty, data_dir):
+    seams.disk_has(free=1000)
     with pytest.raises(OSError, match=r"the disk is full.*are needed, 1,000 are free.*free some"):
         d2l.download(NAME)
     assert contents(data_dir) == []

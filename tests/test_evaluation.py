@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import SIZES, contents
 from torch import nn
 
 import d2lnli as d2l
+from conftest import SIZES, contents
 
 
 @pytest.fixture
@@ -82,20 +82,20 @@ def test_a_long_sentence_is_cut_to_the_models_positions(net, vocab):
 
 
 def test_bad_pairs_are_named(net, vocab):
-    with pytest.raises(ValueError, match="premise of pair 0 has no words"):
+    with pytest.raises(ValueError, match="premise of pair 0"):
         d2l.predict_snli(net, vocab, " ", "a")
-    with pytest.raises(ValueError, match="hypothesis of pair 1 has no words"):
+    with pytest.raises(ValueError, match="hypothesis of pair 1"):
         d2l.predict_proba(net, vocab, ["a", "b"], ["a", []])
-    with pytest.raises(ValueError, match="2 premises, but 1 hypotheses"):
+    with pytest.raises(ValueError, match=r"2 premises.*1 hypotheses"):
         d2l.predict_proba(net, vocab, ["a", "b"], ["a"])
-    with pytest.raises(ValueError, match="a list of sentences, got the sentence 'a b'"):
+    with pytest.raises(ValueError, match=r"list.*'a b'"):
         d2l.predict_proba(net, vocab, "a b", ["a"])
     with pytest.raises(ValueError, match="no pairs"):
         d2l.predict_proba(net, vocab, [], [])
 
 
 def test_lists_of_sentences_are_sent_to_predict_proba(net, vocab):
-    with pytest.raises(ValueError, match=r"'a b\.' is not one token.*to predict_proba"):
+    with pytest.raises(ValueError, match=r"'a b\.'.*predict_proba"):
         d2l.predict_snli(net, vocab, ["a b.", "c d."], ["a.", "b."])
     assert d2l.predict_snli(net, vocab, ["a", "b", "."], ["c", "."]) in d2l.LABELS
 
@@ -144,7 +144,7 @@ def test_a_classifier_of_an_earlier_version_has_the_books_labels(net, vocab, tmp
     assert d2l.load_classifier(tmp_path)[0].label_names == d2l.LABELS
     for wrong in (["a", "b"], ["a", "a", "b"], "abc", [1, 2, 3], 7):
         path.write_text(json.dumps({**config, "label_names": wrong}))
-        with pytest.raises(ValueError, match=r"does not fit .*config.json"):
+        with pytest.raises(ValueError, match=r"config\.json"):
             d2l.load_classifier(tmp_path)
 
 
@@ -157,22 +157,22 @@ def test_a_network_and_a_dataset_of_other_classes_are_refused(vocab, toy_pairs):
     explicit = d2l.SNLIBERTDataset(by_name, 32, vocab, label_names=d2l.LABELS)
     for net, data in ((plain, theirs), (named, ours), (named, explicit)):
         for use in (d2l.evaluate, lambda net, data: d2l.finetune(net, data, None)):
-            with pytest.raises(ValueError, match=r"classes of the network are \(.*dataset are \('"):
+            with pytest.raises(ValueError, match=r"network.*'entailment'.*dataset.*'entailment'"):
                 use(net, data)
-    with pytest.raises(ValueError, match="classes of the network"):
+    with pytest.raises(ValueError, match=r"network.*dataset"):
         d2l.finetune(plain, ours, theirs)
     for net, data in ((plain, ours), (plain, explicit), (named, theirs)):
         assert d2l.evaluate(net, data).labels.tolist() == data.labels.tolist()
 
 
 def test_label_names_that_cannot_be_right_are_refused(vocab):
-    with pytest.raises(ValueError, match=r"2 label names .* for 3 classes.*num_classes=2"):
+    with pytest.raises(ValueError, match=r"2 label names.*3 classes.*num_classes=2"):
         classifier(vocab, 3, label_names=["a", "b"])
-    with pytest.raises(ValueError, match="two classes have the same name"):
+    with pytest.raises(ValueError, match="same name"):
         classifier(vocab, 2, label_names=["a", "a"])
     net = classifier(vocab, 3)
     net.output = nn.Linear(16, 4)
-    with pytest.raises(ValueError, match=r"3 label names .* for 4 classes"):
+    with pytest.raises(ValueError, match=r"3 label names.*4 classes"):
         d2l.predict_snli(net, vocab, "a", "b")
 
 
@@ -204,11 +204,11 @@ def test_saving_leaves_other_files_alone(net, vocab, tmp_path):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("model.safetensors", lambda data: data[:500], r"not a whole safetensors file"),
-        ("model.safetensors", lambda data: b"", r"not a whole safetensors file"),
-        ("config.json", lambda data: data.replace(b"16", b"8"), r"does not fit .*config.json"),
-        ("config.json", lambda data: data.replace(b"num_heads", b"heads"), r"does not fit"),
-        ("config.json", lambda data: b"[]", r"holds a list, not a dict"),
+        ("model.safetensors", lambda data: data[:500], r"model\.safetensors"),
+        ("model.safetensors", lambda data: b"", r"model\.safetensors"),
+        ("config.json", lambda data: data.replace(b"16", b"8"), r"config\.json"),
+        ("config.json", lambda data: data.replace(b"num_heads", b"heads"), r"config\.json"),
+        ("config.json", lambda data: b"[]", r"config\.json.*list"),
         ("vocab.json", lambda data: json.dumps([*json.loads(data), "new"]).encode(), r"14 words"),
     ],
 )

@@ -1,14 +1,15 @@
 """The exercises' checks: right answers pass, and wrong ones are told what is wrong."""
 
 import ast
+import re
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
+from seams import CASES
 
 import d2lnli as d2l
-from d2lnli.exercises.cases import CASES
 
 SOLUTIONS = sorted((Path(__file__).parents[1] / "notebooks" / "solutions").glob("*.ipynb"))
 
@@ -207,19 +208,19 @@ def test_an_answer_that_fails_is_told_where(capsys):
     d2l.check(shrink)
     line = shrink.__code__.co_firstlineno + 1
     out = capsys.readouterr().out
-    assert f"raises IndexError: list index out of range, from line {line} of the cell." in out
+    assert re.search(rf"IndexError: list index out of range.*\b{line}\b", out)
 
 
 def test_an_answer_of_the_wrong_signature_or_without_return_is_told_so(capsys):
     d2l.check(named("shrink", lambda premise: premise))
-    assert "raises TypeError" in capsys.readouterr().out
+    assert "TypeError" in capsys.readouterr().out
     d2l.check(named("shrink", lambda premise, hypothesis, max_tokens: None))
     assert "returns nothing" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stranger", [lambda: 1, [1], print], ids=["lambda", "list", "print"])
 def test_what_belongs_to_no_exercise_is_refused_by_name(stranger):
-    with pytest.raises(ValueError, match=r"is not an exercise: check one of rank_of, "):
+    with pytest.raises(ValueError, match="rank_of, num_parameters, "):
         d2l.check(stranger)
 
 

@@ -2,19 +2,20 @@
 
 import errno
 import io
+import shutil
 import stat
 import struct
 import zipfile
 from pathlib import Path
 
 import pytest
+import seams
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from seams import extract_folder
 
 import d2lnli as d2l
 from conftest import contents, few_or_many
-from d2lnli import archives
-from d2lnli.archives import extract_folder
 
 
 @pytest.fixture
@@ -44,33 +45,33 @@ def everything(root: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "mode", "reason"),
     [
-        ("my/../../evil", 0, "leads out of its folder"),
-        ("../evil", 0, "leads out of its folder"),
-        ("my\\..\\..\\evil", 0, "leads out of its folder"),
-        ("..", 0, "leads out of its folder"),
-        ("/tmp/evil", 0, "has an absolute name"),
-        ("\\\\host\\evil", 0, "has an absolute name"),
-        ("C:\\evil", 0, "has an absolute name"),
-        ("c:evil", 0, "has an absolute name"),
-        ("my/link", stat.S_IFLNK | 0o777, "is a link or a device"),
-        ("my/fifo", stat.S_IFIFO | 0o666, "is a link or a device"),
-        ("my/device", stat.S_IFCHR | 0o666, "is a link or a device"),
-        ("my/" + "x" * 300, 0, "has too long a name"),
-        ("my/more.zip", 0, "is an archive itself"),
-        ("my/more.TAR.GZ", 0, "is an archive itself"),
+        ("my/../../evil", 0, "leads out"),
+        ("../evil", 0, "leads out"),
+        ("my\\..\\..\\evil", 0, "leads out"),
+        ("..", 0, "leads out"),
+        ("/tmp/evil", 0, "absolute"),
+        ("\\\\host\\evil", 0, "absolute"),
+        ("C:\\evil", 0, "absolute"),
+        ("c:evil", 0, "absolute"),
+        ("my/link", stat.S_IFLNK | 0o777, "link"),
+        ("my/fifo", stat.S_IFIFO | 0o666, "link"),
+        ("my/device", stat.S_IFCHR | 0o666, "link"),
+        ("my/" + "x" * 300, 0, "long"),
+        ("my/more.zip", 0, "archive"),
+        ("my/more.TAR.GZ", 0, "archive"),
     ],
 )
 def test_a_dangerous_member_is_refused_and_nothing_written(folder, name, mode, reason):
     archive = pack(folder / "my.zip", (member(name, mode), b"/etc/passwd"))
     before = everything(folder.parent)
-    with pytest.raises(ValueError, match=rf"my.zip: refused, for its member .* {reason}"):
+    with pytest.raises(ValueError, match=rf"my\.zip: .*member.*{reason}"):
         extract_folder(archive, folder / "my", "")
     assert everything(folder.parent) == before
 
 
 def test_a_file_that_is_a_folder_too_is_refused(folder):
     archive = pack(folder / "my.zip", ("my/a", b""), ("my/a/b", b""))
-    with pytest.raises(ValueError, match=r"'my/a/b' lies in what is a file too"):
+    with pytest.raises(ValueError, match=r"'my/a/b'.*file"):
         extract_folder(archive, folder / "my", "")
     assert contents(folder) == ["my.zip"]
 
@@ -86,7 +87,7 @@ def test_an_encrypted_archive_is_refused(folder):
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         whole[whole.index(signature) + offset] |= 1
     (folder / "my.zip").write_bytes(whole)
-    with pytest.raises(ValueError, match=r"refused, for its member 'my/vocab.json' is encrypted"):
+    with pytest.raises(ValueError, match=r"'my/vocab\.json'.*encrypted"):
         extract_folder(folder / "my.zip", folder / "my", "")
     assert contents(folder) == ["my.zip"]
 
@@ -94,14 +95,14 @@ def test_an_encrypted_archive_is_refused(folder):
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_methods_that_may_grow_without_bound_are_refused(folder, method):
     pack(folder / "my.zip", method=method)
-    with pytest.raises(ValueError, match=r"compressed in an unusual way"):
+    with pytest.raises(ValueError, match=r"my\.zip.*compressed"):
         extract_folder(folder / "my.zip", folder / "my", "")
 
 
-def test_a_bomb_that_tells_its_size_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(archives, "_LARGE", 2**20)
+def test_a_bomb_that_tells_its_size_is_refused(folder):
+    seams.archives_are_large_from(2**20)
     pack(folder / "my.zip", ("my/zeros", bytes(2**21)))
-    with pytest.raises(ValueError, match=r"would grow to 2,097,154 bytes, more than 200 times"):
+    with pytest.raises(ValueError, match=r"2,097,154 bytes.*200 times"):
         extract_folder(folder / "my.zip", folder / "my", "")
     assert contents(folder) == ["my.zip"]
 
@@ -114,21 +115,21 @@ def test_a_bomb_that_hides_its_size_writes_no_more_than_it_tells(folder, declare
         if whole[place : place + 4] == struct.pack("<I", 2**24):
             whole[place : place + 4] = struct.pack("<I", declared)
     (folder / "my.zip").write_bytes(whole)
-    sizes, rmtree = [], archives.shutil.rmtree
+    sizes, rmtree = [], shutil.rmtree
 
     def look_and_remove(path, **options):
         sizes.extend(file.stat().st_size for file in Path(path).rglob("zeros"))
         rmtree(path, **options)
 
-    monkeypatch.setattr(archives.shutil, "rmtree", look_and_remove)
-    with pytest.raises(ValueError, match=r"is not a whole zip archive"):
+    monkeypatch.setattr(shutil, "rmtree", look_and_remove)
+    with pytest.raises(ValueError, match=r"my\.zip.*zip archive"):
         extract_folder(folder / "my.zip", folder / "my", "")
     assert sizes and max(sizes) <= declared
     assert contents(folder) == ["my.zip"]
 
 
-def test_a_real_bomb_of_overlapping_members_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(archives, "_LARGE", 2**20)
+def test_a_real_bomb_of_overlapping_members_is_refused(folder):
+    seams.archives_are_large_from(2**20)
     kernel = io.BytesIO()
     with zipfile.ZipFile(kernel, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("my/a", bytes(2**19))
@@ -140,16 +141,15 @@ def test_a_real_bomb_of_overlapping_members_is_refused(folder, monkeypatch):
     tail[8:12] = struct.pack("<HH", 50, 50)
     tail[12:16] = struct.pack("<I", len(entries))
     (folder / "my.zip").write_bytes(whole[:start] + entries + bytes(tail))
-    with pytest.raises(ValueError, match=r"would grow to 26,214,400 bytes|not a whole zip"):
+    with pytest.raises(ValueError, match=r"26,214,400 bytes|zip archive"):
         extract_folder(folder / "my.zip", folder / "my", "")
     assert contents(folder) == ["my.zip"]
 
 
-def test_too_little_room_is_seen_before_it_is_filled(folder, monkeypatch):
+def test_too_little_room_is_seen_before_it_is_filled(folder):
     pack(folder / "my.zip")
-    usage = archives.shutil.disk_usage(folder)
-    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage._replace(free=1))
-    with pytest.raises(OSError, match=r"2 bytes are needed, 1 are free") as raised:
+    seams.disk_has(free=1)
+    with pytest.raises(OSError, match=r"\b2 bytes.*\b1 ") as raised:
         extract_folder(folder / "my.zip", folder / "my", "")
     assert raised.value.errno == errno.ENOSPC
 
@@ -172,7 +172,7 @@ def test_a_folder_is_named_not_a_path(folder, monkeypatch):
     address = (pack(folder / "my.zip").as_uri(), None)
     monkeypatch.setitem(d2l.DATA_HUB, "my", address)
     for path in ("../my", "a/b", "/tmp", "..", ".locks", "my.zip", "a\0b"):
-        with pytest.raises(ValueError, match=r"give the name of a folder in the archive"):
+        with pytest.raises(ValueError, match=r"folder in the archive"):
             d2l.download_extract("my", path)
 
 
@@ -198,7 +198,7 @@ def test_a_damaged_archive_is_refused_or_whole(folder, cases):
             assert contents(folder) == ["my.zip"]
         else:
             assert contents(folder) == ["my", "my.zip"]
-            archives.shutil.rmtree(target)
+            shutil.rmtree(target)
         assert contents(folder.parent) == ["data"]
 
     damage()

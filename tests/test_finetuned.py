@@ -13,19 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import seams
 import torch
 from faulty import PROCESSES
 from hypothesis import given
 from hypothesis import strategies as st
+from seams import Picture, Record, cut_tokens, made_of
 from torch import nn
 
 import d2lnli as d2l
 from conftest import SIZES, SPECIALS, contents, few_or_many
-from d2lnli import finetuned, plotting, progress
-from d2lnli.history import Record
-from d2lnli.plotting import Picture
-from d2lnli.training import made_of
-from d2lnli.truncation import cut_tokens
 
 VOCAB = d2l.Vocab("a b c d e f g h".split(), reserved_tokens=SPECIALS)
 WORDS = st.lists(st.sampled_from("a b c d e f g h".split()), min_size=1, max_size=25)
@@ -59,13 +56,13 @@ def same(net, other):
     )
 
 
-def test_the_bundled_classifier_is_made_once_and_then_loaded(data_dir, monkeypatch, capsys):
+def test_the_bundled_classifier_is_made_once_and_then_loaded(data_dir, capsys):
     made, vocab = d2l.load_or_finetune(num_pairs=60)
     said = capsys.readouterr()
     assert list(data_dir.rglob("*.safetensors")) == [
         d2l.classifier_dir("bert.tiny", "SNLI-sample") / "model.safetensors"
     ]
-    monkeypatch.setattr(finetuned, "finetune", must_not_run)
+    seams.training_is(must_not_run)
     loaded, words = d2l.load_or_finetune(num_pairs=60)
     assert said == capsys.readouterr()
     line = "the classifier bert.tiny-SNLI-sample, fine-tuned on 60 pairs, 20"
@@ -75,14 +72,14 @@ def test_the_bundled_classifier_is_made_once_and_then_loaded(data_dir, monkeypat
     assert not made.training and not loaded.training
 
 
-def test_it_trains_the_pretrained_model_by_its_recipe(data_dir, corpus, monkeypatch):
+def test_it_trains_the_pretrained_model_by_its_recipe(data_dir, corpus):
     calls = []
 
     def record(net, train_set, dev_set, **settings):
         calls.append((len(train_set), len(dev_set), train_set.max_len, settings))
         return replace(HISTORY, made_of=made_of(net, train_set, **settings))
 
-    monkeypatch.setattr(finetuned, "finetune", record)
+    seams.training_is(record)
     net, _ = d2l.load_or_finetune("bert.tiny", corpus, num_pairs=60, max_len=32)
     bert, _ = d2l.load_pretrained_model("bert.tiny")
     assert same(net.encoder, bert.encoder)
@@ -102,28 +99,29 @@ def test_a_new_run_is_the_same_run_again(tmp_path, corpus, monkeypatch):
     assert same(*nets)
 
 
-@pytest.fixture
-def trained(monkeypatch):
-    """The numbers of pairs of the trainings that were made; they are feigned."""
+def feign_training(interrupted: bool = False) -> list[int]:
+    """Let nothing be trained; return a list that grows by the number of pairs of each training."""
     sizes = []
 
     def feign(net, train_set, dev_set, **settings):
         sizes.append(len(train_set))
-        return replace(HISTORY, made_of=made_of(net, train_set, **settings))
+        made = made_of(net, train_set, **settings)
+        return replace(HISTORY, made_of=made, interrupted=interrupted)
 
-    monkeypatch.setattr(finetuned, "finetune", feign)
+    seams.training_is(feign)
     return sizes
 
 
+@pytest.fixture
+def trained() -> list[int]:
+    """The numbers of pairs of the trainings that were made; they are feigned."""
+    return feign_training()
+
+
 def test_an_interrupted_run_is_kept_beside_and_never_taken_for_a_finished_one(
-    data_dir, corpus, trained, monkeypatch, capsys
+    data_dir, corpus, capsys
 ):
-    finetune, folder = finetuned.finetune, d2l.classifier_dir("bert.tiny", corpus)
-    monkeypatch.setattr(
-        finetuned,
-        "finetune",
-        lambda *args, **how: replace(finetune(*args, **how), interrupted=True),
-    )
+    trained, folder = feign_training(interrupted=True), d2l.classifier_dir("bert.tiny", corpus)
     for _ in range(2):
         net, vocab = d2l.load_or_finetune(corpus=corpus, num_pairs=60)
         assert d2l.predict_snli(net, vocab, "a dog", "a cat") in d2l.LABELS
@@ -188,26 +186,25 @@ def test_settings_of_ones_own_are_not_taken_for_the_recipes(data_dir, corpus, tr
     assert trained == [129]
 
 
-def test_what_finetune_made_by_the_recipe_is_loaded(data_dir, corpus, monkeypatch):
+def test_what_finetune_made_by_the_recipe_is_loaded(data_dir, corpus):
     bert, vocab = d2l.load_pretrained_model("bert.tiny")
     train_set = d2l.SNLIBERTDataset(d2l.read_snli(corpus, True), 128, vocab)
     net = d2l.BERTClassifier(bert)
     history = d2l.finetune(net, train_set, None, **d2l.recipe("bert.tiny"), precision="fp32")
     d2l.save_classifier(d2l.classifier_dir("bert.tiny", corpus), net, vocab, history)
-    monkeypatch.setattr(finetuned, "finetune", must_not_run)
+    seams.training_is(must_not_run)
     assert same(d2l.load_or_finetune("bert.tiny", Path(corpus))[0], net)
 
 
 def load_slowly(data_dir: Path, corpus: Path, log: Path, started, may_go_on) -> None:
     os.environ["D2LNLI_DATA_DIR"] = str(data_dir)
-    finetune = finetuned.finetune
 
     def wait_and_finetune(*args, **settings):
         started.set()
         assert may_go_on.wait(120)
-        return finetune(*args, **settings)
+        return d2l.finetune(*args, **settings)
 
-    finetuned.finetune = wait_and_finetune
+    seams.training_is(wait_and_finetune)
     with log.open("w") as file, contextlib.redirect_stdout(file):
         net, _ = d2l.load_or_finetune(corpus=corpus, num_pairs=60)
     torch.save(net.state_dict(), log.with_suffix(".pt"))
@@ -239,8 +236,8 @@ def test_of_two_processes_one_trains_and_the_other_waits(data_dir, corpus, tmp_p
     assert all(map(torch.equal, first.values(), second.values()))
 
 
-def test_a_run_that_fails_is_not_kept(data_dir, corpus, monkeypatch):
-    monkeypatch.setattr(finetuned, "finetune", must_not_run)
+def test_a_run_that_fails_is_not_kept(data_dir, corpus):
+    seams.training_is(must_not_run)
     with pytest.raises(AssertionError):
         d2l.load_or_finetune(corpus=corpus, num_pairs=60)
     assert not list(data_dir.rglob("*.safetensors"))
@@ -259,11 +256,9 @@ class Shown(list):
         self.append(thing)
 
 
-def test_a_notebook_shows_the_curves_of_the_run_old_or_new(data_dir, corpus, monkeypatch, capsys):
+def test_a_notebook_shows_the_curves_of_the_run_old_or_new(data_dir, corpus, capsys):
     shown = Shown()
-    for module in (finetuned, plotting, progress):
-        monkeypatch.setattr(module, "in_notebook", lambda: True)
-    monkeypatch.setattr("IPython.display.display", shown)
+    seams.as_in_a_notebook(shown)
     d2l.load_or_finetune(corpus=corpus, num_pairs=60)
     last_of_the_run, said = shown[-1]["text/html"], capsys.readouterr()
     shown.clear()
@@ -368,7 +363,7 @@ def test_files_that_wait_for_their_place_are_read_there(tmp_path, moved):
 def test_what_cannot_be_kept_can_be_used_all_the_same(monkeypatch, tmp_path, corpus):
     (tmp_path / "file").touch()
     monkeypatch.setenv("D2LNLI_DATA_DIR", str(tmp_path / "file" / "data"))
-    monkeypatch.setattr("d2lnli.hub._cache_dir", lambda: tmp_path / "file" / "cache")
+    seams.users_cache_is(tmp_path / "file" / "cache")
     with pytest.warns(UserWarning, match=r"cannot write the classifier to .*D2LNLI_DATA_DIR"):
         net, vocab = d2l.load_or_finetune(corpus=str(corpus), num_pairs=60)
     assert d2l.predict_snli(net, vocab, "a dog", "an animal") in d2l.LABELS

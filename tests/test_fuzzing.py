@@ -16,12 +16,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from seams import cut, cut_tokens, main, parser, space_words, tokens_of
 
 import d2lnli as d2l
 from conftest import SIZES, SPECIALS, few_or_many, write_checkpoint
-from d2lnli.__main__ import _parser, main
-from d2lnli.text import space_words, tokens_of
-from d2lnli.truncation import cut, cut_tokens
 
 WORDS = "a b c d e f g h".split()
 ODD = [
@@ -118,7 +116,7 @@ def test_read_snli(cases, tmp_path):
             assert most is None or len(labels) <= most
             assert set(labels) <= {0, 1, 2}
             assert all(side.split() for side in (*premises, *hypotheses))
-            assert len(d2l.snli.read_phenomena(tmp_path, True, most)) == len(labels)
+            assert len(d2l.read_phenomena(tmp_path, True, most)) == len(labels)
 
 
 @CASES
@@ -320,7 +318,7 @@ def test_the_command_line(cases, folders, data_dir):
         check_outcome(*outcome)
         if outcome[0] == 1:
             with only_documented_errors(), contextlib.redirect_stdout(io.StringIO()):
-                given = _parser().parse_args(argv)
+                given = parser().parse_args(argv)
                 given.command(given)
 
     print({status: statuses.count(status) for status in set(statuses)})

@@ -9,9 +9,9 @@ import types
 import huggingface_hub.constants
 import pytest
 from layouts import write_hf
+from seams import main
 
 import d2lnli as d2l
-from d2lnli.__main__ import main
 
 FIRST, SECOND = "1" * 40, "2" * 40
 OPTIONAL = ("tokenizer.json", "tokenizer_config.json", "pytorch_model.bin", "model.safetensors")
@@ -120,7 +120,7 @@ def test_pickled_weights_are_fetched_where_there_are_no_others(hub):
 
 def test_offline_mode_is_honoured(hub, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(OSError, match=r"hf:org/bert: cannot be fetched .*(?i:offline|outgoing)"):
+    with pytest.raises(OSError, match=r"hf:org/bert.*(?i:offline|outgoing)"):
         d2l.load_pretrained_model("hf:org/bert")
     assert hub.requests == []
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
@@ -134,7 +134,7 @@ def test_offline_mode_is_honoured(hub, monkeypatch):
 def test_what_was_fetched_by_halves_is_fetched_to_the_end(hub, data_dir):
     weights = (hub.folder / "model.safetensors").read_bytes()
     (hub.folder / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"hf:org/bert has neither model.safetensors nor"):
+    with pytest.raises(ValueError, match=r"hf:org/bert.*model\.safetensors"):
         d2l.load_pretrained_model("hf:org/bert")
     assert not list(data_dir.rglob("*.commit"))
     (hub.folder / "model.safetensors").write_bytes(weights)
@@ -149,19 +149,19 @@ def test_what_was_fetched_by_halves_is_fetched_to_the_end(hub, data_dir):
     ],
 )
 def test_what_the_hub_does_not_have_is_an_oserror(hub, name, message):
-    with pytest.raises(OSError, match=rf"cannot be fetched .{message}.*give the folder"):
+    with pytest.raises(OSError, match=rf"{name}.*{message}.*give the folder"):
         d2l.load_pretrained_model(name)
 
 
 @pytest.mark.parametrize("name", ["", "bert", "org/bert/more", "../..@x y", "a/b@", "../.."])
 def test_a_name_of_another_form_is_refused(name, data_dir):
-    with pytest.raises(ValueError, match="is not of the form hf:ORG/NAME"):
+    with pytest.raises(ValueError, match="hf:ORG/NAME"):
         d2l.load_pretrained_model(f"hf:{name}")
 
 
 def test_a_hub_that_refuses_is_an_oserror(hub, monkeypatch):
     hub.broken = True
-    with pytest.raises(OSError, match="cannot be fetched"):
+    with pytest.raises(OSError, match="hf:org/bert"):
         d2l.load_pretrained_model("hf:org/bert")
     hub.broken = False
     d2l.load_pretrained_model("hf:org/bert")
@@ -169,7 +169,7 @@ def test_a_hub_that_refuses_is_an_oserror(hub, monkeypatch):
 
 def test_a_connection_that_breaks_is_an_oserror_and_a_retry_succeeds(hub, data_dir):
     hub.cut = "vocab.txt"
-    with pytest.raises(OSError, match="hf:org/bert: cannot be fetched"):
+    with pytest.raises(OSError, match="hf:org/bert"):
         d2l.load_pretrained_model("hf:org/bert")
     assert not list(data_dir.rglob("*.commit"))
     hub.cut = ""

@@ -4,10 +4,11 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from conftest import SPECIALS, contents, write_checkpoint, zip_folder
+import seams
+from seams import find_classifier, is_present, is_writable
 
 import d2lnli as d2l
-from d2lnli import hub
+from conftest import SPECIALS, contents, write_checkpoint, zip_folder
 
 
 @pytest.fixture
@@ -42,9 +43,9 @@ def test_download_extract_returns_the_folder_inside_the_archive(published, serve
 
 
 def test_a_second_call_finds_it_there(published, server):
-    assert not hub.is_present("my.bert")
+    assert not is_present("my.bert")
     first = d2l.download_extract("my.bert")
-    assert hub.is_present("my.bert")
+    assert is_present("my.bert")
     assert d2l.download_extract("my.bert") == first
     assert len(server.requests) == 1
 
@@ -72,7 +73,7 @@ def test_another_folder_of_the_archive_can_be_named(server, tmp_path, monkeypatc
     sha1 = zip_folder(tmp_path / "inner", server.folder / "outer.zip")
     monkeypatch.setitem(d2l.DATA_HUB, "mine", (server.url + "outer.zip", sha1))
     assert d2l.download_extract("mine", "inner") == str(data_dir / "inner")
-    with pytest.raises(ValueError, match=r"outer.zip has no folder 'outer/'.*inner"):
+    with pytest.raises(ValueError, match=r"outer\.zip.*'outer/'.*inner"):
         d2l.download_extract("mine")
     assert not (data_dir / "outer").exists()
 
@@ -85,7 +86,7 @@ def test_an_unknown_name_lists_the_known_ones():
 
 def test_a_wrong_sha1_keeps_nothing(published, server, monkeypatch, data_dir):
     monkeypatch.setitem(d2l.DATA_HUB, "my.bert", (server.url + "my.bert.torch.zip", "0" * 40))
-    with pytest.raises(ValueError, match=r"my.bert: what came from http.*SHA-1 0{40}.*by hand"):
+    with pytest.raises(ValueError, match=r"my\.bert.*http.*SHA-1 0{40}.*by hand"):
         d2l.download_extract("my.bert")
     assert contents(data_dir) == []
 
@@ -93,21 +94,21 @@ def test_a_wrong_sha1_keeps_nothing(published, server, monkeypatch, data_dir):
 def test_an_extracted_folder_of_another_archive_is_not_passed_off(published, server, monkeypatch):
     d2l.download_extract("my.bert")
     monkeypatch.setitem(d2l.DATA_HUB, "my.bert", (server.url + "my.bert.torch.zip", "0" * 40))
-    with pytest.raises(ValueError, match=r"extracted from an archive with SHA-1"):
+    with pytest.raises(ValueError, match=rf"my\.bert.*SHA-1 {published}"):
         d2l.download_extract("my.bert")
 
 
 def test_no_network_says_what_to_do(published, monkeypatch, data_dir):
     address = ("http://127.0.0.1:9/my.bert.torch.zip", published)
     monkeypatch.setitem(d2l.DATA_HUB, "my.bert", address)
-    with pytest.raises(OSError, match=r"cannot download http://127.0.0.1:9/.*by hand, put it into"):
+    with pytest.raises(OSError, match=r"http://127\.0\.0\.1:9/.*by hand.*my\.bert\.torch\.zip"):
         d2l.download_extract("my.bert")
     assert contents(data_dir) == []
 
 
 def test_a_missing_page_says_what_to_do(server, monkeypatch, data_dir):
     monkeypatch.setitem(d2l.DATA_HUB, "gone", (server.url + "gone.zip", "0" * 40))
-    with pytest.raises(OSError, match=r"gone: cannot download .*404"):
+    with pytest.raises(OSError, match=r"gone.*404"):
         d2l.download_extract("gone")
     assert contents(data_dir) == []
 
@@ -116,24 +117,24 @@ def test_what_is_not_a_zip_archive_is_refused(server, monkeypatch, data_dir):
     (server.folder / "x.zip").write_bytes(b"PK but no more")
     sha1 = hashlib.sha1((server.folder / "x.zip").read_bytes()).hexdigest()
     monkeypatch.setitem(d2l.DATA_HUB, "x", (server.url + "x.zip", sha1))
-    with pytest.raises(ValueError, match=r"x.zip is not a whole zip archive"):
+    with pytest.raises(ValueError, match=r"x\.zip.*zip archive"):
         d2l.download_extract("x")
     assert not (data_dir / "x").exists()
     monkeypatch.setitem(d2l.DATA_HUB, "y", (server.url + "y.tar.gz", sha1))
-    with pytest.raises(ValueError, match=r"y.tar.gz is not a .zip archive"):
+    with pytest.raises(ValueError, match=r"y\.tar\.gz.*\.zip"):
         d2l.download_extract("y")
 
 
 def test_a_download_without_a_sha1_is_refused(server, monkeypatch):
     monkeypatch.setitem(d2l.DATA_HUB, "x", (server.url + "x.zip", None))
-    with pytest.raises(ValueError, match=r"DATA_HUB\['x'\] has no SHA-1"):
+    with pytest.raises(ValueError, match=r"DATA_HUB\['x'\].*SHA-1"):
         d2l.download_extract("x")
 
 
 def test_a_data_folder_that_cannot_be_made_is_named(published, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("D2LNLI_DATA_DIR", str(tmp_path / "file" / "data"))
-    with pytest.raises(OSError, match=r"cannot write to the data folder .*D2LNLI_DATA_DIR"):
+    with pytest.raises(OSError, match=r"data folder.*D2LNLI_DATA_DIR"):
         d2l.download_extract("my.bert")
 
 
@@ -144,13 +145,13 @@ def test_a_local_archive_needs_no_network(tmp_path, monkeypatch, data_dir):
     monkeypatch.setitem(d2l.DATA_HUB, "local", address)
     assert d2l.download_extract("local") == str(data_dir / "local bert")
     monkeypatch.setitem(d2l.DATA_HUB, "lost", ((tmp_path / "lost.zip").as_uri(), None))
-    with pytest.raises(FileNotFoundError, match=r"lost: .*lost.zip is missing"):
+    with pytest.raises(FileNotFoundError, match=r"lost.*lost\.zip"):
         d2l.download_extract("lost")
 
 
 def test_the_bundled_entries_need_no_network_and_write_nothing(data_dir):
     for name in ("bert.tiny", "SNLI-sample"):
-        assert hub.is_present(name)
+        assert is_present(name)
         assert any(Path(d2l.download_extract(name)).iterdir())
     assert not data_dir.exists()
 
@@ -171,31 +172,31 @@ def test_a_classifier_is_found_by_the_names_of_its_model_and_corpus(data_dir, tm
 
 
 @pytest.fixture
-def shared_folder(data_dir, monkeypatch, tmp_path) -> Path:
+def shared_folder(data_dir, tmp_path) -> Path:
     """A data folder that may only be read (root could write all the same, so it is feigned)."""
     data_dir.mkdir()
-    monkeypatch.setattr(hub, "is_writable", lambda folder: data_dir not in folder.parents)
-    monkeypatch.setattr(hub, "_cache_dir", lambda: tmp_path / "own")
+    seams.is_read_only(data_dir)
+    seams.users_cache_is(tmp_path / "own")
     return data_dir
 
 
 def test_in_a_shared_folder_a_classifier_is_kept_in_the_users_own(shared_folder, tmp_path):
     own = tmp_path / "own" / "classifiers" / "bert.tiny-SNLI-sample"
     assert d2l.classifier_dir("bert.tiny", "SNLI-sample") == own
-    assert hub.find_classifier("bert.tiny", "SNLI-sample") is None
+    assert find_classifier("bert.tiny", "SNLI-sample") is None
 
 
 def test_a_folder_is_writable_if_it_can_be_made_and_filled(tmp_path):
     (tmp_path / "file").touch()
-    assert hub.is_writable(tmp_path)
-    assert hub.is_writable(tmp_path / "new" / "folder")
-    assert not hub.is_writable(tmp_path / "file" / "folder")
+    assert is_writable(tmp_path)
+    assert is_writable(tmp_path / "new" / "folder")
+    assert not is_writable(tmp_path / "file" / "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_data_folder_of_nobody_is_named(monkeypatch):
     monkeypatch.setenv("D2LNLI_DATA_DIR", "~nobody-of-that-name/data")
-    with pytest.raises(ValueError, match=r"D2LNLI_DATA_DIR=~nobody.*Give the whole path"):
+    with pytest.raises(ValueError, match=r"D2LNLI_DATA_DIR=~nobody"):
         d2l.data_dir()
 
 
@@ -205,10 +206,10 @@ def test_ones_own_classifier_is_found_before_the_shared_one(shared_folder):
     for folder in (shared, d2l.classifier_dir(*name)):
         folder.mkdir(parents=True)
         (folder / "model.safetensors").touch()
-        assert hub.find_classifier(*name) == folder
+        assert find_classifier(*name) == folder
 
 
 def test_download_extract_takes_a_folder_as_a_notebook_does(tmp_path):
     assert d2l.download_extract(tmp_path) == d2l.download_extract(str(tmp_path)) == str(tmp_path)
-    with pytest.raises(ValueError, match="neither an existing folder nor a name"):
+    with pytest.raises(ValueError, match="absent"):
         d2l.download_extract(tmp_path / "absent")

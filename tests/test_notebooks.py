@@ -14,13 +14,10 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from seams import ARCHITECTURES, CASES, main, notebooks
 
 import d2lnli as d2l
 from conftest import run_lesson, write_checkpoint
-from d2lnli import notebooks
-from d2lnli.__main__ import main
-from d2lnli.exercises.cases import CASES
-from d2lnli.hub import ARCHITECTURES
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))

@@ -2,16 +2,17 @@
 
 import copy
 import signal
+from contextlib import nullcontext
 
 import pytest
+import seams
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seams import MANY_ROWS, RowAdam, adam, clip_gradients
 from torch import nn
 
 import d2lnli as d2l
-from d2lnli import optimizer
-from d2lnli.optimizer import RowAdam, adam, clip_gradients
 
 NUM_ROWS, HIDDENS = 12, 4
 
@@ -107,7 +108,7 @@ def test_its_state_is_adams(first):
         return (
             RowAdam(ours.parameters(), ours[0], lr=1e-3)
             if kind is RowAdam
-            else optimizer.nullcontext(torch.optim.Adam(ours.parameters()))
+            else nullcontext(torch.optim.Adam(ours.parameters()))
         )
 
     with trainer(first) as one:
@@ -141,7 +142,7 @@ def wide_net() -> d2l.BERTClassifier:
     """A classifier with more words than are updated whole."""
     sizes = dict(num_hiddens=16, ffn_num_hiddens=32, num_heads=4, num_blks=2, max_len=32)
     torch.manual_seed(0)
-    return d2l.BERTClassifier(d2l.BERTModel(optimizer._MANY_ROWS, dropout=0.1, **sizes))
+    return d2l.BERTClassifier(d2l.BERTModel(MANY_ROWS, dropout=0.1, **sizes))
 
 
 def test_it_is_chosen_for_a_large_embedding_that_learns(net, wide_net):
@@ -156,7 +157,7 @@ def test_it_is_chosen_for_a_large_embedding_that_learns(net, wide_net):
 @pytest.fixture
 def wide_data(toy_pairs) -> d2l.SNLIBERTDataset:
     """Pairs in a vocabulary of as many words."""
-    words = [f"w{i}" for i in range(optimizer._MANY_ROWS - 13)]
+    words = [f"w{i}" for i in range(MANY_ROWS - 13)]
     vocab = d2l.Vocab([*"abcdefgh", *words], reserved_tokens=["<pad>", "<mask>", "<cls>", "<sep>"])
     return d2l.SNLIBERTDataset(toy_pairs, 32, vocab)
 
@@ -204,13 +205,13 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_end(wide_net, wide_data,
         assert torch.equal(a, b)
 
 
-def test_an_interrupt_leaves_no_row_behind(wide_net, wide_data, monkeypatch):
+def test_an_interrupt_leaves_no_row_behind(wide_net, wide_data):
     """Stopped after five steps, all rows are where torch's Adam has them after five steps."""
     plain = copy.deepcopy(wide_net)
     options = dict(lr=1e-3, batch_size=2, precision="fp32")
     stop_at(wide_net, 6)
     assert d2l.finetune(wide_net, wide_data, None, **options).interrupted
-    monkeypatch.setattr(optimizer, "_MANY_ROWS", 10**6)
+    seams.every_embedding_has_plain_adam()
     stop_at(plain, 6)
     assert d2l.finetune(plain, wide_data, None, **options).interrupted
     embedding = wide_net.encoder.token_embedding

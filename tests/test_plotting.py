@@ -6,15 +6,16 @@ import math
 import re
 import subprocess
 import sys
+import time
 
 import matplotlib.image
 import numpy as np
 import pytest
-from conftest import SIZES
+import seams
+from seams import HistoryPicture, LivePlot, Progress, Record
 
 import d2lnli as d2l
-from d2lnli import plotting, progress
-from d2lnli.history import Record
+from conftest import SIZES
 
 RECORDS = [
     Record(0.5, 1.0, 0.4, math.nan, 100.0, 1.0, 0.4),
@@ -40,10 +41,9 @@ class FakeDisplay:
 
 
 @pytest.fixture
-def notebook(monkeypatch):
+def notebook():
     display = FakeDisplay()
-    monkeypatch.setattr(plotting, "in_notebook", lambda: True)
-    monkeypatch.setattr("IPython.display.display", display)
+    seams.as_in_a_notebook(display)
     return display
 
 
@@ -64,9 +64,9 @@ def test_a_shell_derived_from_jupyters_is_a_notebooks(monkeypatch):
 
     for shell, expected in ((Shell.__new__(Shell), True), (object(), False), (None, False)):
         monkeypatch.setattr("IPython.get_ipython", lambda shell=shell: shell)
-        assert plotting.in_notebook() == expected
+        assert seams.in_notebook() == expected
     monkeypatch.delitem(sys.modules, "ipykernel.zmqshell")
-    assert not plotting.in_notebook()
+    assert not seams.in_notebook()
 
 
 def test_a_history_plots_its_numbers():
@@ -108,7 +108,7 @@ def test_a_run_of_one_point_can_be_seen():
 
 def test_without_a_split_to_measure_on_none_is_drawn_or_named(notebook, net, toy_pairs, vocab):
     data = d2l.SNLIBERTDataset(toy_pairs, SIZES["max_len"], vocab)
-    live = plotting.LivePlot(1, None).picture
+    live = LivePlot(1, None).picture
     saved = d2l.finetune(net, data, None, num_epochs=1, batch_size=64).plot()
     for picture in (live, saved):
         assert set(curves(picture)) == {"train loss", "train acc"}
@@ -116,7 +116,7 @@ def test_without_a_split_to_measure_on_none_is_drawn_or_named(notebook, net, toy
 
 
 def test_a_live_plot_grows_and_ends_with_every_number(notebook):
-    plot = plotting.LivePlot(2)
+    plot = LivePlot(2)
     for n in range(1, 5):
         plot.update(d2l.History(RECORDS[:n]).columns())
         assert len(curves(plot.picture)["train loss"]) == n
@@ -130,9 +130,9 @@ def pixels_of(picture) -> np.ndarray:
 
 
 def test_lines_on_a_kept_background_are_the_whole_picture(notebook):
-    live = plotting.LivePlot(2.0).picture
+    live = LivePlot(2.0).picture
     for n, num_classes in ((1, 3), (2, 3), (3, 5), (4, 5), (2, 3), (0, 3)):
-        whole = plotting.HistoryPicture(2.0)
+        whole = HistoryPicture(2.0)
         for picture in (live, whole):
             picture.draw(d2l.History(RECORDS[:n]).columns(), num_classes)
         np.testing.assert_array_equal(pixels_of(live), pixels_of(whole))
@@ -167,9 +167,9 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 1.0
-        monkeypatch.setattr(progress.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
 
-    def steps(self, shown: progress.Progress, seconds: float, num_steps: int) -> None:
+    def steps(self, shown: Progress, seconds: float, num_steps: int) -> None:
         for _ in range(num_steps):
             self.now += seconds
             epoch = self.now / 1000
@@ -186,7 +186,7 @@ def test_pictures_come_by_the_clock_or_with_every_longer_step(
     notebook, monkeypatch, step, pictures
 ):
     history, clock = d2l.History(), Clock(monkeypatch)
-    with progress.Progress(plotting.LivePlot(1), 1000, history) as shown:
+    with Progress(LivePlot(1), 1000, history) as shown:
         clock.steps(shown, step, 1)
         assert len(epochs_shown(notebook)) == 1, "the first step is seen at once"
         clock.steps(shown, step, round(10 / step) if step < 1 else 9)
@@ -196,24 +196,23 @@ def test_pictures_come_by_the_clock_or_with_every_longer_step(
 
 def test_a_picture_that_takes_long_is_drawn_less_often(notebook, monkeypatch):
     clock, spent = Clock(monkeypatch), 0.0
-    update = plotting.LivePlot.update
+    update = LivePlot.update
 
     def slow_update(*arguments):
         nonlocal spent
         clock.now, spent = clock.now + 0.2, spent + 0.2
         update(*arguments)
 
-    monkeypatch.setattr(plotting.LivePlot, "update", slow_update)
-    with progress.Progress(plotting.LivePlot(1), 1000, d2l.History()) as shown:
+    monkeypatch.setattr(LivePlot, "update", slow_update)
+    with Progress(LivePlot(1), 1000, d2l.History()) as shown:
         clock.steps(shown, 0.01, 10_000)
         assert 0.03 < spent / clock.now < 0.06
 
 
 def test_a_provisional_point_is_the_mean_since_the_last_row(notebook, monkeypatch, net, vocab):
-    monkeypatch.setattr(progress, "_SHOW_EVERY", 0.0)
-    monkeypatch.setattr(progress, "_MOST_SHARE", math.inf)
+    seams.every_step_is_drawn()
     seen = []
-    monkeypatch.setattr(plotting.LivePlot, "update", lambda self, columns, _: seen.append(columns))
+    monkeypatch.setattr(LivePlot, "update", lambda self, columns, _: seen.append(columns))
     pairs = (["a b c"] * 400, ["a"] * 200 + ["b"] * 200, [0] * 200 + [1] * 200)
     data = d2l.SNLIBERTDataset(pairs, SIZES["max_len"], vocab)
     history = d2l.finetune(net, data, None, num_epochs=1, batch_size=4, precision="fp32")
@@ -240,7 +239,7 @@ def test_a_run_in_a_notebook_draws_its_last_point(notebook, net, toy_pairs, voca
 
 
 def test_outside_a_notebook_nothing_is_shown(capsys):
-    plot = plotting.LivePlot(2)
+    plot = LivePlot(2)
     plot.update(d2l.History(RECORDS).columns())
     assert not plot.shown
     assert capsys.readouterr() == ("", "")

@@ -5,9 +5,9 @@ import os
 
 import pytest
 import torch
-from conftest import GOLDEN, SIZES, SPECIALS, write_checkpoint, zip_folder
 
 import d2lnli as d2l
+from conftest import GOLDEN, SIZES, SPECIALS, write_checkpoint, zip_folder
 
 WORDS = [*SPECIALS, "dog", "cat"]
 
@@ -38,7 +38,7 @@ def test_the_architecture_is_read_from_the_checkpoint(checkpoint):
 
 def test_a_word_vocabulary_with_capital_letters_is_warned_about(tmp_path):
     write_checkpoint(tmp_path / "bert", [*SPECIALS, "dog", "Cat", "U.S."])
-    with pytest.warns(UserWarning, match=r"vocab.json has 2 words with capital letters.*'Cat'"):
+    with pytest.warns(UserWarning, match=r"vocab\.json.* 2 words.*'Cat'"):
         d2l.load_pretrained_model(tmp_path / "bert")
 
 
@@ -67,10 +67,10 @@ def test_a_config_that_contradicts_the_tensors_is_named(checkpoint):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"num_heads": True}, r"num_heads=True is not a whole number above zero"),
-        ({"num_heads": None}, r"num_heads=None is not a whole number above zero"),
-        ({"activation": "gelu"}, r"config.json: unknown entry 'activation': use vocab_size, "),
-        ({"num_heads": 7}, r"pretrained.params: .*cannot be split into num_heads=7"),
+        ({"num_heads": True}, r"num_heads=True"),
+        ({"num_heads": None}, r"num_heads=None"),
+        ({"activation": "gelu"}, r"config\.json.*'activation'.*vocab_size"),
+        ({"num_heads": 7}, r"pretrained\.params.*num_heads=7"),
     ],
 )
 def test_an_entry_of_the_config_that_means_nothing_is_named(checkpoint, entry, message):
@@ -81,7 +81,7 @@ def test_an_entry_of_the_config_that_means_nothing_is_named(checkpoint, entry, m
 
 def test_without_a_config_the_number_of_heads_must_be_given(checkpoint):
     (checkpoint / "config.json").unlink()
-    with pytest.raises(ValueError, match=r"number of heads.*num_heads=.*config.json"):
+    with pytest.raises(ValueError, match=r"num_heads=.*config.json"):
         d2l.load_pretrained_model(checkpoint)
     bert, _ = d2l.load_pretrained_model(checkpoint, num_heads=2)
     assert bert.encoder.blks[0].attention.num_heads == 2
@@ -125,13 +125,13 @@ def test_the_hub_knows_the_heads_of_the_published_names(server, tmp_path, monkey
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: {k: p[k] for k in list(p)[:-1]}, r"nsp.output.bias is missing"),
-        (lambda p: {**p, "extra.weight": torch.ones(1)}, r"extra.weight is unexpected"),
-        (lambda p: {**p, "hidden.0.bias": torch.ones(3)}, r"hidden.0.bias is \(3,\), not \(16,\)"),
-        (lambda p: {}, r"is not a BERT checkpoint: encoder.token_embedding.weight is missing"),
+        (lambda p: {k: p[k] for k in list(p)[:-1]}, r"nsp.output.bias.*missing"),
+        (lambda p: {**p, "extra.weight": torch.ones(1)}, r"extra.weight.*unexpected"),
+        (lambda p: {**p, "hidden.0.bias": torch.ones(3)}, r"hidden.0.bias.*\(3,\).*\(16,\)"),
+        (lambda p: {}, r"encoder.token_embedding.weight.*missing"),
         (lambda p: {**p, "encoder.pos_embedding": torch.ones(2, 2)}, r"not a BERT checkpoint"),
-        (lambda p: [1, 2], r"is not a state dict"),
-        (lambda p: {"encoder": "weights"}, r"is not a state dict"),
+        (lambda p: [1, 2], r"state dict"),
+        (lambda p: {"encoder": "weights"}, r"state dict"),
     ],
 )
 def test_wrong_parameters_are_named(checkpoint, change, message):
@@ -147,7 +147,7 @@ def test_a_truncated_parameter_file_is_refused(checkpoint, keep, new):
     params = torch.load(path, weights_only=True)
     torch.save(params, path, _use_new_zipfile_serialization=new)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"pretrained.params is not a whole file"):
+    with pytest.raises(ValueError, match=r"pretrained\.params"):
         d2l.load_pretrained_model(checkpoint)
 
 
@@ -163,7 +163,7 @@ class Malice:
 
 def test_no_code_from_a_checkpoint_runs(checkpoint, tmp_path):
     rewrite_params(checkpoint, lambda params: {**params, "x": Malice(str(tmp_path / "made"))})
-    with pytest.raises(ValueError, match=r"pretrained.params is not a whole file"):
+    with pytest.raises(ValueError, match=r"pretrained\.params"):
         d2l.load_pretrained_model(checkpoint)
     assert not (tmp_path / "made").exists()
 
@@ -171,12 +171,12 @@ def test_no_code_from_a_checkpoint_runs(checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (json.dumps([*WORDS, "bird"]), r"vocab.json has 8 words, .* has 7 rows"),
-        (json.dumps(WORDS[1:]), r"lacks the special token\(s\) <pad>"),
-        (json.dumps([*WORDS[:-1], "dog"]), r"not a list of different words"),
-        (json.dumps([*WORDS[:-1], 5]), r"not a list of different words"),
-        (json.dumps({"dog": 1}), r"holds a dict, not a list"),
-        ("[", r"vocab.json is not valid JSON"),
+        (json.dumps([*WORDS, "bird"]), r"vocab\.json.*8 words.*7 rows"),
+        (json.dumps(WORDS[1:]), r"<pad>"),
+        (json.dumps([*WORDS[:-1], "dog"]), r"vocab\.json.*different"),
+        (json.dumps([*WORDS[:-1], 5]), r"vocab\.json.*different"),
+        (json.dumps({"dog": 1}), r"vocab\.json.*dict"),
+        ("[", r"vocab\.json.*JSON"),
     ],
 )
 def test_a_wrong_vocabulary_is_named(checkpoint, text, message):
@@ -188,12 +188,12 @@ def test_a_wrong_vocabulary_is_named(checkpoint, text, message):
 @pytest.mark.parametrize("name", ["vocab.json", "pretrained.params"])
 def test_a_missing_file_is_named(checkpoint, name):
     (checkpoint / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"{name} is missing"):
+    with pytest.raises(FileNotFoundError, match=f"{name}.*missing"):
         d2l.load_pretrained_model(checkpoint)
 
 
 def test_a_name_that_is_nothing_lists_the_hub():
-    with pytest.raises(ValueError, match=r"'no/such/folder' is neither.*bert.tiny"):
+    with pytest.raises(ValueError, match=r"'no/such/folder'.*bert.tiny"):
         d2l.load_pretrained_model("no/such/folder")
 
 

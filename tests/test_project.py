@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from rattler import MatchSpec, Version
+from seams import main
 
-from d2lnli.__main__ import main
+import d2lnli as d2l
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -145,6 +146,16 @@ def test_modules_import_one_way():
     for importer, module in imports() - EXCEPTIONS:
         importing[importer].add(module)
     graphlib.TopologicalSorter(importing).prepare()  # it raises on a circle
+
+
+def test_the_tests_see_public_names_alone():
+    """Only seams.py knows the modules, so that it alone changes when they move."""
+    public = {*d2l.__all__, "__all__", "__file__", "nonsense"}
+    used = re.compile(r"\bd2l(?:nli)?\.(\w+)|\bfrom d2lnli(?:\.(\w+))? import ")
+    for path in (ROOT / "tests").rglob("*.py"):
+        if path.name != "seams.py":
+            for found in used.finditer(path.read_text(encoding="utf-8")):
+                assert found[1] in public, f"{path.name}: {found[0]}"
 
 
 def test_style():

@@ -17,15 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import seams
 import torch
 from faulty import PROCESSES
+from seams import CHECKPOINT, RunFolder, Training
 from torch import nn
 
 import d2lnli as d2l
 from conftest import SIZES, SPECIALS, contents, few_or_many
-from d2lnli import runs
-from d2lnli.loop import Training
-from d2lnli.runs import CHECKPOINT
 
 OPTIONS = dict(lr=1e-3, num_epochs=3, batch_size=8, schedule="linear", warmup=0.1, clip=1.0)
 KINDS = {  # many words: the optimizer that is lazy about rows
@@ -55,7 +54,7 @@ def example(num_words: int) -> tuple[d2l.BERTClassifier, d2l.SNLIBERTDataset, d2
 def train(kind: str, run_dir: Path | None, result: Path | None = None, every: float = 0.0) -> None:
     """Train in a process of its own, with a checkpoint so often; keep the outcome in a file."""
     torch.set_num_threads(1)
-    runs._EVERY = every
+    seams.checkpoint_every(every)
     num_words = KINDS[kind]["num_words"]
     settings = {name: value for name, value in KINDS[kind].items() if name != "num_words"}
     net, train_set, dev_set = example(num_words)
@@ -89,8 +88,8 @@ def test_a_run_folder_of_an_earlier_version_is_gone_on_with(tmp_path, monkeypatc
     net, train_set, dev_set = example(20)
     options = dict(OPTIONS, precision="fp32")
     whole = d2l.finetune(copy.deepcopy(net), train_set, dev_set, **options)
-    monkeypatch.setattr(runs, "_EVERY", 0.0)
-    save, interrupted = runs.RunFolder.save, copy.deepcopy(net)
+    seams.checkpoint_every(0.0)
+    save, interrupted = RunFolder.save, copy.deepcopy(net)
 
     def save_and_stop(run, settings, training, history):
         written = save(run, settings, training, history)
@@ -99,7 +98,7 @@ def test_a_run_folder_of_an_earlier_version_is_gone_on_with(tmp_path, monkeypatc
         return written
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs.RunFolder, "save", save_and_stop)
+        patch.setattr(RunFolder, "save", save_and_stop)
         d2l.finetune(interrupted, train_set, dev_set, **options, run_dir=tmp_path)
     state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
     rows = [(r[0], r[5], r[6], *r[3:5]) for r in state["records"]]
@@ -216,9 +215,9 @@ def test_the_stop_button_loses_no_step(small, tmp_path, step):
     assert same_weights(whole, resumed)
 
 
-def test_pressed_twice_it_stops_at_once_and_the_last_checkpoint_stays(small, tmp_path, monkeypatch):
+def test_pressed_twice_it_stops_at_once_and_the_last_checkpoint_stays(small, tmp_path):
     net, train_set, _ = small
-    monkeypatch.setattr(runs, "_EVERY", 0.0)
+    seams.checkpoint_every(0.0)
     options = {**OPTIONS, "precision": "fp32", "run_dir": tmp_path}
     whole = fresh(net)
     d2l.finetune(whole, train_set, None, **{**options, "run_dir": None})
@@ -263,11 +262,11 @@ def test_a_process_that_ignores_interrupts_goes_on_ignoring_them(small):
         signal.signal(signal.SIGINT, before)
 
 
-def test_the_timing_of_precisions_cannot_part_a_run(small, tmp_path, monkeypatch):
+def test_the_timing_of_precisions_cannot_part_a_run(small, tmp_path):
     net, train_set, _ = small
     press_in_step(net, 30)
     for speedup in (4.0, 0.1):
-        monkeypatch.setattr("d2lnli.devices.bf16_speedup", lambda _, speedup=speedup: speedup)
+        seams.bf16_is_faster(speedup)
         history = d2l.finetune(fresh(net) if speedup < 1 else net, train_set, None, **OPTIONS,
                                run_dir=tmp_path)  # fmt: skip
         assert history.precision == "bf16"
@@ -351,7 +350,7 @@ def test_a_press_while_a_resumed_run_finds_its_place_loses_nothing(small, tmp_pa
 
 def test_a_press_while_a_checkpoint_is_written_is_heard_after_it(small, tmp_path, monkeypatch):
     net, train_set, _ = small
-    monkeypatch.setattr(runs, "_EVERY", 0.0)
+    seams.checkpoint_every(0.0)
     write, calls = torch.save, []
 
     def press(*given):
@@ -360,7 +359,7 @@ def test_a_press_while_a_checkpoint_is_written_is_heard_after_it(small, tmp_path
             signal.raise_signal(signal.SIGINT)
         write(*given)
 
-    monkeypatch.setattr(runs.torch, "save", press)
+    monkeypatch.setattr(torch, "save", press)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         history = d2l.finetune(net, train_set, None, **OPTIONS, run_dir=tmp_path)
@@ -423,11 +422,8 @@ def test_a_run_folder_that_cannot_be_used_is_named(small, tmp_path, name):
         d2l.finetune(net, train_set, None, run_dir=tmp_path / name)
 
 
-def test_what_could_not_be_written_is_not_said_to_be_there(small, tmp_path, monkeypatch):
+def test_what_could_not_be_written_is_not_said_to_be_there(small, tmp_path):
     net, train_set, _ = small
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
 
     def spoil(module, *_):
         steps.append(0)
@@ -436,8 +432,8 @@ def test_what_could_not_be_written_is_not_said_to_be_there(small, tmp_path, monk
 
     steps = []
     net.register_forward_hook(spoil)
-    monkeypatch.setattr(runs, "_EVERY", 0.0)
-    monkeypatch.setattr(runs, "replace_file", full)
+    seams.checkpoint_every(0.0)
+    seams.disk_is_full_for_runs()
     with (
         pytest.warns(UserWarning, match="could not be written"),
         pytest.raises(ValueError, match=r"became (nan|inf)[^/]*clip=1.0$"),
@@ -509,7 +505,7 @@ def test_what_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(
     small, tmp_path, monkeypatch, where
 ):
     net, train_set, dev_set = small
-    monkeypatch.setattr(runs, "_EVERY", 0.0)
+    seams.checkpoint_every(0.0)
     spoilt, calls = fresh(net), []
     step = Training.step
 
@@ -548,7 +544,7 @@ def test_a_learning_rate_that_is_far_too_high_is_said(small):
 def train_in_little_memory(folder: Path, said: Path) -> None:
     torch.set_num_threads(1)
     net, train_set, _ = example(20)
-    runs._EVERY = 0.0
+    seams.checkpoint_every(0.0)
     d2l.finetune(net, train_set, None, **OPTIONS, precision="fp32")
     calls = []
     original = net.encoder.encode_cls
@@ -657,9 +653,9 @@ def test_a_full_disk_costs_neither_the_run_nor_the_last_checkpoint(tmp_path, siz
 def test_checkpoints_come_after_minutes_not_steps(small, tmp_path, monkeypatch):
     net, train_set, _ = small
     now, saved = [0.0], []
-    monkeypatch.setattr(runs.time, "monotonic", lambda: now[0])
-    save = runs.RunFolder.save
-    monkeypatch.setattr(runs.RunFolder, "save", lambda *given: (saved.append(now[0]), save(*given)))
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    save = RunFolder.save
+    monkeypatch.setattr(RunFolder, "save", lambda *given: (saved.append(now[0]), save(*given)))
     net.register_forward_hook(lambda *_: now.__setitem__(0, now[0] + 50))  # seconds a step
     d2l.finetune(net, train_set, None, **OPTIONS, precision="fp32", run_dir=tmp_path)
     waits = [later - earlier for earlier, later in pairwise(saved)]
@@ -681,7 +677,7 @@ def test_a_resumed_run_tells_what_it_began_with(small, tmp_path):
 
 
 @pytest.mark.parametrize("step", [3, 20, 26])
-def test_what_rows_wait_for_is_not_lost_where_plain_adam_goes_on(tmp_path, monkeypatch, step):
+def test_what_rows_wait_for_is_not_lost_where_plain_adam_goes_on(tmp_path, step):
     """A CPU's run goes on, on a GPU say, with an optimizer that knows nothing of rows that wait."""
     options = dict(OPTIONS, precision="fp32", clip=None)
     net, train_set, _ = example(10_000)
@@ -691,7 +687,7 @@ def test_what_rows_wait_for_is_not_lost_where_plain_adam_goes_on(tmp_path, monke
     stopped, gone_on = fresh(net), fresh(net)
     press_in_step(stopped, step)
     assert d2l.finetune(stopped, train_set, None, **options, run_dir=tmp_path).interrupted
-    monkeypatch.setattr("d2lnli.optimizer._MANY_ROWS", 10**9)
+    seams.every_embedding_has_plain_adam()
     d2l.finetune(net, train_set, None, **options)
     d2l.finetune(gone_on, train_set, None, **options, run_dir=tmp_path)
     ours, theirs = (each.encoder.token_embedding.weight for each in (gone_on, net))

@@ -8,12 +8,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from seams import parser
 from torch.distributed.run import get_args_parser
 
 import d2lnli as d2l
 from benchmarks import scaling
 from benchmarks.scaling import Link, all_reduce_seconds, predicted_efficiency
-from d2lnli.__main__ import _parser
 
 DOC = scaling.DOC.read_text(encoding="utf-8")
 FIGURES = scaling.read(scaling.CSV)
@@ -137,7 +137,7 @@ def options(command: list[str]) -> dict:
     given = command[: command.index("-m")]
     names = {name for action in get_args_parser()._actions for name in action.option_strings}
     assert {word.partition("=")[0] for word in given} <= names
-    return {**vars(known), **vars(_parser().parse_args(known.training_script_args))}
+    return {**vars(known), **vars(parser().parse_args(known.training_script_args))}
 
 
 def words(text: str) -> list[str]:
@@ -160,7 +160,7 @@ def test_commands_are_known_to_torchrun_and_finetune():
 def test_options_in_the_text_are_known_too():
     text = re.sub(r"^```.*?^```", "", DOC, flags=re.MULTILINE | re.DOTALL)
     told = set(re.findall(r"(?<=[` ])--[a-z][\w-]+", text)) - {"--corpus", "--rdzv"}
-    parsers = [get_args_parser(), *_parser()._subparsers._group_actions[0].choices.values()]
+    parsers = [get_args_parser(), *parser()._subparsers._group_actions[0].choices.values()]
     known = {name for each in parsers for action in each._actions for name in action.option_strings}
     assert {"--max-restarts", "--most-tokens"} <= told <= known
 

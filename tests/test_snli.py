@@ -56,13 +56,13 @@ def test_a_byte_order_mark_crlf_and_blank_lines_do_no_harm(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["neutral\ta\tb\tx", "neutral\tonly a premise"], r"train.txt, line 3: 2 column"),
-        (["neutral\ta\tb\tx", "maybe\ta\tb\tx"], r"train.txt, line 3: unknown label 'maybe'"),
-        (["\ta\tb\tx"], r"line 2: unknown label ''"),
-        (["neutral\t( )\tb\tx"], r"line 2: the premise or the hypothesis is empty"),
-        (["neutral\ta\t \tx"], r"line 2: the premise or the hypothesis is empty"),
-        (["-\ta\tb\tx"], r"train.txt holds no labelled pairs"),
-        ([], r"train.txt holds no labelled pairs"),
+        (["neutral\ta\tb\tx", "neutral\tonly a premise"], r"train\.txt.*line 3\b.*2 column"),
+        (["neutral\ta\tb\tx", "maybe\ta\tb\tx"], r"train\.txt.*line 3\b.*'maybe'"),
+        (["\ta\tb\tx"], r"line 2\b.*label ''"),
+        (["neutral\t( )\tb\tx"], r"line 2\b.*empty"),
+        (["neutral\ta\t \tx"], r"line 2\b.*empty"),
+        (["-\ta\tb\tx"], r"train\.txt.*no labelled pairs"),
+        ([], r"train\.txt.*no labelled pairs"),
     ],
 )
 def test_what_is_not_snli_is_named_with_its_line(tmp_path, lines, message):
@@ -71,17 +71,17 @@ def test_what_is_not_snli_is_named_with_its_line(tmp_path, lines, message):
 
 
 def test_a_lost_header_loses_no_pair_silently(tmp_path):
-    with pytest.raises(ValueError, match="line 1: SNLI's header"):
+    with pytest.raises(ValueError, match=r"line 1\b.*header"):
         d2l.read_snli(write(tmp_path, "neutral\ta\tb\tx", header=""), True)
 
 
 def test_another_encoding_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"train.txt, line 2: not UTF-8"):
+    with pytest.raises(ValueError, match=r"train\.txt.*line 2\b.*UTF-8"):
         d2l.read_snli(write(tmp_path, "neutral\tcafé\tb\tx", encoding="latin-1"), True)
 
 
 def test_a_missing_file_or_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"snli_1.0_dev.txt is missing"):
+    with pytest.raises(FileNotFoundError, match=r"snli_1\.0_dev\.txt"):
         d2l.read_snli(write(tmp_path, "neutral\ta\tb\tx"), "dev")
     with pytest.raises(FileNotFoundError, match=r"nowhere"):
         d2l.read_snli(tmp_path / "nowhere", True)

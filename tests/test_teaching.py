@@ -9,9 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-
-from d2lnli.__main__ import main
-from d2lnli.notebooks import slide_type
+from seams import main, notebooks
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "notebooks" / "for_teachers.md").read_text(encoding="utf-8")
@@ -67,7 +65,7 @@ def test_the_slides_ask_the_net_for_nothing(tmp_path):
     assert all("mermaid" in address for address in outside)
     assert "node_modules/reveal.js/dist/reveal.js" in html
     cells = nbformat.read(tmp_path / name, as_version=4).cells
-    kinds = [slide_type(cell) for cell in cells]
+    kinds = [notebooks.slide_type(cell) for cell in cells]
     columns, slides = kinds.count("slide"), kinds.count("slide") + kinds.count("subslide")
     assert html.count("<section>") == columns + slides
     assert html.count('class="fragment"') == kinds.count("fragment")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from seams import join_words, space_words, tokens_of
 
 import d2lnli as d2l
-from d2lnli.text import join_words, space_words, tokens_of
 
 SLICE = Path(__file__).parents[2] / "shared" / "snli_slice"
 CHANGED_IN_THE_SLICE = {"mouth.": 3, "work..": 1, "research.": 1}  # misprints of the corpus
@@ -130,11 +130,11 @@ def test_what_parses_set_apart_is_joined_for_wordpiece():
 
 def test_a_list_of_tokens_is_taken_as_it_is(vocab):
     assert tokens_of(vocab, [["A", "b.", "n't"], "A b."]) == [["A", "b.", "n't"], ["a", "b", "."]]
-    with pytest.raises(ValueError, match=r"'a b' is not one token.*predict_proba"):
+    with pytest.raises(ValueError, match=r"'a b'.*predict_proba"):
         tokens_of(vocab, [["a b", "c"]])
-    with pytest.raises(ValueError, match="7 in a list of tokens is not a string"):
+    with pytest.raises(ValueError, match=r"7.*string"):
         tokens_of(vocab, [["a", 7]])
-    with pytest.raises(ValueError, match="None is not a sentence"):
+    with pytest.raises(ValueError, match=r"None.*sentence"):
         tokens_of(vocab, ["a", None])
 
 
@@ -142,5 +142,5 @@ def test_ids_may_stand_in_a_tensor_and_must_be_there(vocab):
     ids = torch.tensor([1, 0, 2])
     assert vocab.to_tokens(ids) == [vocab.idx_to_token[i] for i in (1, 0, 2)]
     for wrong in (-1, len(vocab), [0, len(vocab)]):
-        with pytest.raises(ValueError, match=rf"there is no id .*: the vocabulary has 0 to {12}"):
+        with pytest.raises(ValueError, match=r"id (-1|13)\b.*0 to 12\b"):
             vocab.to_tokens(wrong)

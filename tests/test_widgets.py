@@ -9,13 +9,14 @@ import time
 import ipywidgets
 import numpy as np
 import pytest
+import seams
 import torch
-from conftest import SIZES
 from matplotlib.figure import Figure
+from seams import EXAMPLES
 from test_strips import TAGS, Page
 
 import d2lnli as d2l
-from d2lnli.widgets import EXAMPLES
+from conftest import SIZES
 
 PAIR = "a b c d e", "a b zebra"
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -316,10 +317,8 @@ def test_the_sliders_of_attention_reach_every_block_and_head(net, vocab):
     assert "Block 1, head 3" in explorer.message.value
 
 
-def test_the_picture_of_attention_holds_the_chosen_head(net, vocab, monkeypatch):
-    seen = []
-    real = d2l.heat_map
-    monkeypatch.setattr("d2lnli.widgets.heat_map", lambda *a: seen.append(a) or real(*a))
+def test_the_picture_of_attention_holds_the_chosen_head(net, vocab):
+    seen = seams.heat_maps_are_kept()
     explorer = d2l.AttentionExplorer(net, vocab, *PAIR)
     explorer.head.value, explorer.block.value = 2, 1
     tokens, weights = d2l.attention(net, vocab, *PAIR)

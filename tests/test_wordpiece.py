@@ -9,10 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from layouts import HF
+from seams import SPECIAL_TOKENS, tokens_of
 
 import d2lnli as d2l
-from d2lnli.text import tokens_of
-from d2lnli.wordpiece import SPECIAL_TOKENS
 
 WORDS = "a b ab abc ##a ##b ##ab ##c . ' n ##n t"
 PIECES = [*SPECIAL_TOKENS.values(), *WORDS.split()]
@@ -114,9 +113,9 @@ def test_a_parse_is_cut_as_the_raw_sentence_and_that_as_transformers_does(pieces
 @pytest.mark.parametrize(
     ("given_pieces", "message"),
     [
-        ([*PIECES, "a"], "not all different"),
-        (PIECES[1:], r"lack the special token\(s\) \[PAD\]"),
-        ([], "lack the special"),
+        ([*PIECES, "a"], "different"),
+        (PIECES[1:], r"\[PAD\]"),
+        ([], "\\[PAD\\]"),
     ],
 )
 def test_wrong_pieces_are_refused(given_pieces, message):
@@ -135,7 +134,7 @@ def test_probing_and_widgets_take_pieces(pieces):
     sizes = dict(num_hiddens=16, ffn_num_hiddens=32, num_heads=4, num_blks=2, max_len=32)
     bert = d2l.BERTModel(len(pieces), dropout=0.1, **sizes)
     assert len(d2l.fill_mask(bert, pieces, "a <mask>", k=3)) == 3
-    with pytest.raises(ValueError, match="has no <mask>"):
+    with pytest.raises(ValueError, match="<mask>"):
         d2l.fill_mask(bert, pieces, "a b")
     tokens, _ = d2l.attention(bert, pieces, "abab", "zz")
     assert tokens == ["[CLS]", "ab", "##ab", "[SEP]", "[UNK]", "[SEP]"]
