@@ -46,10 +46,11 @@ def until(condition) -> None:
 
 
 def test_two_processes_train_the_net_of_this_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     net, train_set, dev_set = example(20, 0.1)
-    history = d2l.finetune(net, train_set, dev_set, **OPTIONS, precision="fp32", devices=CPUS)
+    with monkeypatch.context() as here:
+        here.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+        history = d2l.finetune(net, train_set, dev_set, **OPTIONS, precision="fp32", devices=CPUS)
     assert type(history) is d2l.History
     assert history.device == str(CPUS)
     expected = together(2, tmp_path / "ranks", fit, "few words", 0.1)[0]
