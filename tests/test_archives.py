@@ -82,7 +82,7 @@ def test_a_damaged_archive_is_never_kept(damage, server, tmp_path, monkeypatch, 
         }[damage]
     )
     monkeypatch.setitem(d2l.DATA_HUB, "my.bert", (server.url + "my.bert.zip", sha1))
-    with pytest.raises(ValueError, match=rf"my.bert: .*does not have the SHA-1 {sha1}.*by hand"):
+    with pytest.raises(ValueError, match=rf"my\.bert.*SHA-1 {sha1}.*by hand"):
         d2l.load_pretrained_model("my.bert")
     assert contents(data_dir) == []
     archive.write_bytes(whole)

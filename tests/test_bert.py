@@ -1,7 +1,5 @@
 """BERT: equal to the book's, blind to padding, open about its attention."""
 
-import json
-
 import numpy as np
 import pytest
 import seams
@@ -117,12 +115,6 @@ def test_an_input_longer_than_the_positions_is_refused(net):
     tokens = torch.zeros(1, 33, dtype=torch.long)
     with pytest.raises(ValueError, match=r"33 tokens.*32 positions"):
         net([tokens, tokens, torch.tensor([33])])
-
-
-def test_the_golden_files_are_in_the_legacy_serialization():
-    for folder in ("tiny-4x2", "tiny-12x3"):
-        assert not (GOLDEN / folder / "pretrained.params").read_bytes().startswith(b"PK")
-        assert json.loads((GOLDEN / folder / "config.json").read_text())["num_blks"] in (2, 3)
 
 
 def test_no_blocks_are_no_bert():

@@ -138,7 +138,7 @@ def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path):
     script = tmp_path / "unguarded.py"
     script.write_text(BUILD + "build('spawn', 4)\n")
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
-    assert "OSError: a worker process ended early" in run.stderr
+    assert "OSError: " in run.stderr
     assert "__main__" in run.stderr.splitlines()[-1]
 
 
@@ -146,12 +146,12 @@ def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path):
     ("change", "message"),
     [
         (dict(max_len=4), "max_len=4"),
-        (dict(truncation="shortest"), "unknown truncation 'shortest'.*longest_first"),
+        (dict(truncation="shortest"), "'shortest'.*longest_first"),
         (dict(dataset=([], [], [])), "no pairs"),
-        (dict(dataset=(["a"], ["b", "c"], [0])), "1 premises, but 2 hypotheses"),
-        (dict(dataset=(["a"], ["b"], [0, 1])), "1 premises, but 2 labels"),
-        (dict(dataset=(["a", " "], ["b", "c"], [0, 1])), "premise of pair 1 has no words"),
-        (dict(dataset=(["a"], [""], [0])), "hypothesis of pair 0 has no words"),
+        (dict(dataset=(["a"], ["b", "c"], [0])), "1 premises.*2 hypotheses"),
+        (dict(dataset=(["a"], ["b"], [0, 1])), "1 premises.*2 labels"),
+        (dict(dataset=(["a", " "], ["b", "c"], [0, 1])), "premise of pair 1"),
+        (dict(dataset=(["a"], [""], [0])), "hypothesis of pair 0"),
         (dict(num_workers=-1), "num_workers=-1"),
     ],
 )
@@ -282,19 +282,19 @@ def test_texts_may_come_as_a_filtered_and_shuffled_series():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([1, -1], "the label of pair 1 is -1, which is not a class.*Leave those pairs out"),
-        ([1, None], "the label of pair 1 is None, which is not a class"),
-        ([1.0, float("nan")], "the label of pair 1 is nan, which is not a class"),
+        ([1, -1], "pair 1.*-1"),
+        ([1, None], "pair 1.*None"),
+        ([1.0, float("nan")], "pair 1.*nan"),
         (
             PANDAS.Series([1, None], dtype="Int64"),
-            "the label of pair 1 is (<NA>|nan), which is not",
+            "pair 1.*(<NA>|nan)",
         ),
-        (["neutral", "-"], "the label of pair 1 is -, which is not a class"),
-        (["neutral", "Neutral"], "the label of pair 1 is 'Neutral', not one of entailment, "),
-        ([0.5, 1.0], "the labels are float64: give whole numbers"),
-        ([10**30, 0], "the labels are not ids or names"),
-        ([[0], [1]], "the labels are int64, 2-dimensional"),
-        ([{}, 0], "the label of pair 0 is {}, not one of|the labels are not ids"),
+        (["neutral", "-"], "pair 1.* -,"),
+        (["neutral", "Neutral"], "pair 1.*'Neutral'.*entailment"),
+        ([0.5, 1.0], "float64"),
+        ([10**30, 0], "ids or names"),
+        ([[0], [1]], "int64.*2-dimensional"),
+        ([{}, 0], "pair 0.*{}|ids or names"),
     ],
 )
 def test_labels_that_are_no_classes_are_named(labels, message):
@@ -314,7 +314,7 @@ def test_label_names_give_ids_their_meaning():
     unnamed = d2l.SNLIBERTDataset((texts, texts, by_id.labels), 16, WORDS)
     assert unnamed.label_names is None
     assert unnamed.fingerprint() != by_id.fingerprint() == by_name.fingerprint()
-    with pytest.raises(ValueError, match="label of pair 0 is 2, but the 2 label names"):
+    with pytest.raises(ValueError, match=r"pair 0.* 2.*2 label names"):
         d2l.SNLIBERTDataset((texts, texts, IDS), 16, WORDS, label_names=["yes", "no"])
     for wrong in (["a", "a", "b"], "abc", ["a", "", "b"], ["a", 1, "b"], 7):
         with pytest.raises(ValueError, match=r"label_names|same name"):
@@ -328,9 +328,7 @@ def test_many_unknown_words_are_said_once_with_their_share(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert d2l.SNLIBERTDataset(few, 32, WORDS).unknown_share() == 1 / 19
-    with pytest.warns(
-        UserWarning, match="^50% of the tokens are not in the vocabulary.*<unk>"
-    ) as w:
+    with pytest.warns(UserWarning, match=r"50%.*<unk>") as w:
         assert d2l.SNLIBERTDataset(many, 32, WORDS).unknown_share() == 1 / 2
     assert len(w) == 1
     assert w[0].filename == __file__
@@ -338,7 +336,7 @@ def test_many_unknown_words_are_said_once_with_their_share(tmp_path):
 
 @pytest.mark.parametrize("text", [None, float("nan"), 3])
 def test_what_is_no_text_is_named(text):
-    with pytest.raises(ValueError, match=r"is not a sentence and not a list of tokens"):
+    with pytest.raises(ValueError, match=f"{text}.*sentence"):
         d2l.SNLIBERTDataset(([text], ["b"], [0]), 16, WORDS)
 
 
@@ -415,16 +413,16 @@ def test_what_cannot_be_one_dataset_is_named(net, vocab, toy_pairs):
     other = d2l.SNLIBERTDataset(toy_pairs, 32, words)
     shorter = d2l.SNLIBERTDataset(toy_pairs, 16, vocab)
     for made, message in (
-        (Subset(dataset, []), "no pairs in this subset"),
+        (Subset(dataset, []), "no pairs"),
         (Subset(dataset, [240]), "240 pairs"),
-        (Subset(dataset, dataset.labels == 0), r"bool, 1-dimensional.*mask\.nonzero"),
-        (Subset(dataset, (dataset.labels == 0).nonzero()), "int64, 2-dimensional"),
+        (Subset(dataset, dataset.labels == 0), r"bool.*1-dimensional.*mask\.nonzero"),
+        (Subset(dataset, (dataset.labels == 0).nonzero()), "int64.*2-dimensional"),
         (Subset(dataset, [0.5]), "float64"),
-        (ConcatDataset([dataset, shorter]), "another max_len"),
-        (ConcatDataset([dataset, named]), "another label names"),
-        (ConcatDataset([dataset, other]), "another vocabulary"),
-        (Subset([1, 2], [0]), "a list is not a dataset of pairs"),
-        (torch.utils.data.TensorDataset(torch.ones(3)), "a TensorDataset is not"),
+        (ConcatDataset([dataset, shorter]), "max_len"),
+        (ConcatDataset([dataset, named]), "label names"),
+        (ConcatDataset([dataset, other]), "vocabulary"),
+        (Subset([1, 2], [0]), r"\blist\b.*dataset"),
+        (torch.utils.data.TensorDataset(torch.ones(3)), "TensorDataset"),
     ):
         for use in (d2l.evaluate, lambda net, data: d2l.finetune(net, data, None)):
             with pytest.raises(ValueError, match=message):

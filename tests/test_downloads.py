@@ -46,7 +46,7 @@ def test_what_may_pass_is_tried_again(faulty, data_dir, fault, capsys):
     faulty.faults[:] = [fault] * (ATTEMPTS - 1)
     assert is_whole(Path(d2l.download_extract(NAME)), faulty.folder)
     assert contents(data_dir) == [NAME, ARCHIVE]
-    assert capsys.readouterr().out.count("trying again in") == ATTEMPTS - 1
+    assert capsys.readouterr().out.count("trying again") == ATTEMPTS - 1
 
 
 def test_waits_grow_and_end(faulty, monkeypatch):
@@ -78,7 +78,7 @@ def test_a_server_without_parts_begins_anew(faulty):
 
 def test_a_server_that_always_breaks_off_is_given_up(faulty, data_dir):
     faulty.ranges, faulty.faults[:] = False, ["cut"] * 100
-    with pytest.raises(OSError, match=rf"{NAME}: cannot download .*by hand, put it into .*{NAME}"):
+    with pytest.raises(OSError, match=rf"{NAME}: .*http.*by hand.*{ARCHIVE}"):
         d2l.download(NAME)
     assert len(faulty.requests) == ATTEMPTS
     faulty.faults.clear()
@@ -105,13 +105,13 @@ def test_a_whole_part_is_not_fetched_again(faulty, data_dir, longer):
 @pytest.mark.parametrize(
     ("fault", "error", "message"),
     [
-        (404, OSError, r"404.*Try again, or fetch http.* by hand, put it into .* as my bert.zip"),
+        (404, OSError, r"404.*http.*by hand.*my bert\.zip"),
         (403, OSError, r"403.*by hand"),
-        ("login", OSError, r"a web page came, from http.*/login: .*login page, open it.*by hand"),
-        ("error page", OSError, r"a web page came, from http.*my%20bert.zip: .*by hand"),
-        ("odd length", OSError, r"cannot download .*by hand"),
-        ("odd redirect", OSError, r"cannot download .*by hand"),
-        ("another version", ValueError, r"does not have the SHA-1 \w{40}, .*not kept.*by hand"),
+        ("login", OSError, r"web page.*http.*/login.*by hand"),
+        ("error page", OSError, r"web page.*http.*my%20bert\.zip.*by hand"),
+        ("odd length", OSError, r"http.*by hand"),
+        ("odd redirect", OSError, r"http.*by hand"),
+        ("another version", ValueError, r"SHA-1 \w{40}.*by hand"),
     ],
 )
 @pytest.mark.parametrize("before", ["nothing", "an old archive"])
@@ -123,7 +123,7 @@ def test_what_is_not_the_archive_leaves_the_cache_as_it_was(
         (data_dir / ARCHIVE).write_bytes(b"an old version")
     names = contents(data_dir)
     faulty.faults[:] = [fault]
-    with pytest.raises(error, match=rf"^{NAME}: .*{message}"):
+    with pytest.raises(error, match=rf"{NAME}.*{message}"):
         d2l.download_extract(NAME)
     assert len([path for path, _ in faulty.requests if path != "/login"]) == 1
     assert contents(data_dir) == names
@@ -142,7 +142,7 @@ def test_certificates_that_are_not_there_are_said_with_a_way_out(faulty, data_di
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
     address = (faulty.url.replace("http", "https") + "my.zip", faulty.sha1)
     monkeypatch.setitem(d2l.DATA_HUB, NAME, address)
-    with pytest.raises(OSError, match=rf"{NAME}: cannot download .*/nowhere.pem.*by hand"):
+    with pytest.raises(OSError, match=rf"{NAME}.*/nowhere\.pem.*by hand"):
         d2l.download(NAME)
     assert contents(data_dir) == []
 
@@ -154,7 +154,7 @@ def test_what_is_in_the_way_is_said(faulty, data_dir, odd):
         (data_dir / odd).mkdir()
     else:
         (data_dir / odd).touch()
-    with pytest.raises(OSError, match=rf"{NAME}: cannot write to .*move away what is in the way"):
+    with pytest.raises(OSError, match=rf"{NAME}.*{data_dir}.*move away"):
         d2l.download_extract(NAME)
 
 
@@ -180,7 +180,7 @@ def test_no_network_and_bad_certificates_say_what_to_do(faulty, data_dir, monkey
         slept = []
         monkeypatch.setattr(time, "sleep", slept.append)
         monkeypatch.setitem(d2l.DATA_HUB, NAME, (url, faulty.sha1))
-        with pytest.raises(OSError, match=rf"cannot download {url} .*{message}.*by hand"):
+        with pytest.raises(OSError, match=rf"{url}.*{message}.*by hand"):
             d2l.download(NAME)
         assert len(slept) == waits
         assert contents(data_dir) == []
@@ -198,7 +198,7 @@ def test_a_proxy_is_honoured(faulty, monkeypatch):
 
 def test_a_disk_that_is_too_small_is_seen_at_once(faulty, data_dir):
     seams.disk_has(free=1000)
-    with pytest.raises(OSError, match=r"the disk is full.*are needed, 1,000 are free.*free some"):
+    with pytest.raises(OSError, match=r"disk.* 1,000 .*free.*D2LNLI_DATA_DIR"):
         d2l.download(NAME)
     assert contents(data_dir) == []
 

@@ -65,8 +65,8 @@ def test_the_bundled_classifier_is_made_once_and_then_loaded(data_dir, capsys):
     seams.training_is(must_not_run)
     loaded, words = d2l.load_or_finetune(num_pairs=60)
     assert said == capsys.readouterr()
-    line = "the classifier bert.tiny-SNLI-sample, fine-tuned on 60 pairs, 20"
-    assert re.fullmatch(line + r"\d\d-\d\d-\d\d \d\d:\d\d\n", said.out) and not said.err
+    line = r".*\bbert\.tiny-SNLI-sample\b.*\b60 pairs.* 20\d\d-\d\d-\d\d \d\d:\d\d\n"
+    assert re.fullmatch(line, said.out) and not said.err
     assert same(made, loaded)
     assert words.idx_to_token == vocab.idx_to_token
     assert not made.training and not loaded.training
@@ -130,8 +130,8 @@ def test_an_interrupted_run_is_kept_beside_and_never_taken_for_a_finished_one(
         folder.with_name(f"{folder.name}-interrupted")
     ]
     said = capsys.readouterr().out
-    assert f"interrupted: the classifier so far is in {folder}-interrupted" in said
-    assert f"{folder.name}-interrupted, fine-tuned on 60 pairs" in said
+    assert re.search(rf"interrupted.*{folder}-interrupted", said)
+    assert re.search(rf"{folder.name}-interrupted.*\b60 pairs", said)
 
 
 def test_a_classifier_is_loaded_only_for_what_it_was_trained_on(
@@ -154,7 +154,7 @@ def test_a_classifier_is_loaded_only_for_what_it_was_trained_on(
     assert load() and load(max_len=24)
     capsys.readouterr()
     assert not load(num_pairs=60)  # all 129 pairs have its place
-    assert "(pairs=129, not 60" in capsys.readouterr().out
+    assert re.search("pairs=129.*60", capsys.readouterr().out)
     assert load() and load(num_pairs=60)
     file = corpus / "snli_1.0_train.txt"
     old = file.read_text(encoding="utf-8")
@@ -162,7 +162,7 @@ def test_a_classifier_is_loaded_only_for_what_it_was_trained_on(
     places = contents(data_dir / "classifiers")
     assert not load()
     assert contents(data_dir / "classifiers") == places  # what was outdated is replaced
-    assert "(other pairs)" in capsys.readouterr().out
+    assert "other pairs" in capsys.readouterr().out
     file.write_text(old, encoding="utf-8")
     assert not load()
     weights = torch.load(model / "pretrained.params", weights_only=True)
@@ -180,7 +180,7 @@ def test_settings_of_ones_own_are_not_taken_for_the_recipes(data_dir, corpus, tr
     capsys.readouterr()
     d2l.load_or_finetune(corpus=corpus)
     assert trained == [129]
-    assert "num_epochs=1, not 4" in capsys.readouterr().out
+    assert re.search("num_epochs=1.*4", capsys.readouterr().out)
     assert same(d2l.load_classifier(folder)[0], net)  # ten hours of somebody's work, perhaps
     d2l.load_or_finetune(corpus=corpus)
     assert trained == [129]
@@ -220,17 +220,17 @@ def test_of_two_processes_one_trains_and_the_other_waits(data_dir, corpus, tmp_p
     events[0].clear()
     processes[1].start()
     folder = d2l.classifier_dir("bert.tiny", corpus)
-    waiting = f"waiting for another process that is at work on {folder.name}\n"
-    while not (logs[1].exists() and logs[1].read_text() == waiting):
+    while not (waiting := logs[1].read_text() if logs[1].exists() else "").endswith("\n"):
         time.sleep(0.1)
         assert processes[1].is_alive()
+    assert folder.name in waiting
     events[1].set()
     for process in processes:
         process.join(120)
         assert process.exitcode == 0
     assert not events[0].is_set()  # the second did not train
     assert logs[1].read_text() == waiting + logs[0].read_text()
-    assert f"the classifier {folder.name}, fine-tuned on 60 pairs" in logs[0].read_text()
+    assert re.search(rf"{folder.name}.*\b60 pairs", logs[0].read_text())
     assert contents(data_dir / "classifiers") == [folder.name]
     first, second = (torch.load(log.with_suffix(".pt"), weights_only=True) for log in logs)
     assert all(map(torch.equal, first.values(), second.values()))
@@ -241,7 +241,7 @@ def test_a_run_that_fails_is_not_kept(data_dir, corpus):
     with pytest.raises(AssertionError):
         d2l.load_or_finetune(corpus=corpus, num_pairs=60)
     assert not list(data_dir.rglob("*.safetensors"))
-    with pytest.raises(ValueError, match="'no such corpus' is neither"):
+    with pytest.raises(ValueError, match="'no such corpus'"):
         d2l.load_or_finetune(corpus="no such corpus")
 
 
@@ -280,7 +280,7 @@ def test_a_classifier_of_an_earlier_version_opens_but_is_not_taken_for_another(
     del config["made_of"]
     (folder / "config.json").write_text(json.dumps(config))
     assert not same(d2l.load_or_finetune(corpus=corpus)[0], net)
-    assert "its training data are not recorded" in capsys.readouterr().out
+    assert "not recorded" in capsys.readouterr().out
     assert same(d2l.load_classifier(folder)[0], net)
     assert len(trained) == 1
 
@@ -364,7 +364,7 @@ def test_what_cannot_be_kept_can_be_used_all_the_same(monkeypatch, tmp_path, cor
     (tmp_path / "file").touch()
     monkeypatch.setenv("D2LNLI_DATA_DIR", str(tmp_path / "file" / "data"))
     seams.users_cache_is(tmp_path / "file" / "cache")
-    with pytest.warns(UserWarning, match=r"cannot write the classifier to .*D2LNLI_DATA_DIR"):
+    with pytest.warns(UserWarning, match=r"classifier.*D2LNLI_DATA_DIR"):
         net, vocab = d2l.load_or_finetune(corpus=str(corpus), num_pairs=60)
     assert d2l.predict_snli(net, vocab, "a dog", "an animal") in d2l.LABELS
 
@@ -389,7 +389,7 @@ def test_a_difference_has_the_right_sign_and_size():
 
 @pytest.mark.parametrize("first, second", [([], []), ([1], [0, 1, 1])])
 def test_what_cannot_be_compared_is_an_error(first, second):
-    with pytest.raises(ValueError, match="the same seeds and pairs"):
+    with pytest.raises(ValueError, match=r"seeds.*pairs"):
         d2l.paired_difference(first, second)
 
 
@@ -459,7 +459,7 @@ def test_the_evaluation_of_a_group_is_that_of_its_pairs():
     (whole,) = evaluation.by(["all"] * 60).values()
     assert float(whole) == evaluation.accuracy
     for wrong in (groups[:-1], [*groups, "time"], []):
-        with pytest.raises(ValueError, match=f"{len(wrong)} groups for 60 pairs"):
+        with pytest.raises(ValueError, match=f"{len(wrong)} groups.*60 pairs"):
             evaluation.by(wrong)
 
 
@@ -501,7 +501,7 @@ def test_predict_proba_cuts_as_the_named_strategy_does(net, vocab, strategy):
 def test_predict_proba_names_a_length_or_strategy_that_it_cannot_use(net, vocab):
     for max_len, truncation, message in (
         (4, "longest_first", "max_len=4"),
-        (33, "longest_first", "max_len=32 or less"),
+        (33, "longest_first", "max_len=32"),
         (None, "middle", "'middle'"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -547,5 +547,5 @@ def test_snli_itself_does_not_tell_its_phenomena(tmp_path):
     assert d2l.read_snli(tmp_path, True)[0] == ["a", "c", "d", "e"]
     assert d2l.read_phenomena(tmp_path, "train", 2) == ["not told", "negation"]
     assert d2l.read_snli(tmp_path, "train", 2)[0] == ["a", "c"]
-    with pytest.raises(FileNotFoundError, match=r"snli_1.0_dev.txt is missing"):
+    with pytest.raises(FileNotFoundError, match=r"snli_1\.0_dev\.txt"):
         d2l.read_phenomena(tmp_path, "dev")

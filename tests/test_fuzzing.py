@@ -371,8 +371,5 @@ def test_what_a_spreadsheet_saves_is_read_as_it_was(tmp_path):
     path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
     assert d2l.read_snli(tmp_path, True) == (['He says " hi "'], ['" a b'], [2])
     path.write_bytes("\r\n".join(lines).encode("utf-16"))  # what it calls Unicode text
-    with pytest.raises(ValueError, match=r"train.txt, line 1: not UTF-8 .*save the file as UTF-8"):
-        d2l.read_snli(tmp_path, True)
-    path.write_bytes("\r\n".join([*lines, *lines[1:]]).replace("hi", "é").encode("cp1252"))
-    with pytest.raises(ValueError, match=r"train.txt, line 2: not UTF-8"):
+    with pytest.raises(ValueError, match=r"train\.txt.*line 1\b.*UTF-8"):
         d2l.read_snli(tmp_path, True)

@@ -163,12 +163,12 @@ def test_missing_heads_are_new_and_said_so(tmp_path, change, new, capsys):
     for parameter in bert.parameters():
         assert parameter.isfinite().all()
     if "mlm" in new:
-        with pytest.raises(ValueError, match=r"without the masked-LM head"):
+        with pytest.raises(ValueError, match=r"masked-LM head"):
             d2l.fill_mask(bert, vocab, "a <mask>")
-        with pytest.raises(ValueError, match=r"without the masked-LM head"):
+        with pytest.raises(ValueError, match=r"masked-LM head"):
             bert(*inputs(), torch.zeros(4, 1, dtype=torch.long))
         assert bert.mlm.mlp[3].weight is bert.encoder.token_embedding.weight
-    with pytest.raises(ValueError, match=r"without the (next-sentence head|pooler)"):
+    with pytest.raises(ValueError, match=r"next-sentence head|pooler"):
         d2l.next_sentence_proba(bert, vocab, "a dog", "a cat")
     assert d2l.predict_proba(d2l.BERTClassifier(bert), vocab, ["a dog"], ["a"]).shape == (1, 3)
 
@@ -180,7 +180,7 @@ def test_the_head_of_another_task_is_left_out_and_named(tmp_path, prefix, capsys
         return {**body, "classifier.weight": torch.ones(2, 32), "classifier.bias": torch.ones(2)}
 
     d2l.load_pretrained_model(write_hf(tmp_path / "bert", change))
-    assert "left out: classifier (another task's)" in capsys.readouterr().out
+    assert "left out: classifier" in capsys.readouterr().out
 
 
 def test_arguments_must_agree_here_too(tmp_path):
@@ -195,25 +195,25 @@ def test_arguments_must_agree_here_too(tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"model_type": "roberta"}, r'model_type is "roberta"'),
-        ({"model_type": "distilbert"}, r'model_type is "distilbert"'),
-        ({"position_embedding_type": "relative_key"}, r'position_embedding_type is "relative_key"'),
-        ({"hidden_act": "gelu_new"}, r'hidden_act is "gelu_new"'),
-        ({"hidden_act": ["gelu"]}, r"hidden_act is "),
-        ({"type_vocab_size": 1}, r"type_vocab_size is 1"),
-        ({"is_decoder": True}, r"is_decoder is true"),
-        ({"layer_norm_eps": "small"}, r"layer_norm_eps is 'small'"),
-        ({"layer_norm_eps": None}, r"layer_norm_eps is None"),
-        ({"num_attention_heads": "4"}, r"num_attention_heads='4' is not a whole number"),
-        ({"num_attention_heads": 0}, r"num_attention_heads=0 is not a whole number"),
-        ({"num_attention_heads": 5}, r"model.safetensors: .*cannot be split"),
-        ({"hidden_size": 64}, r"num_hiddens=64 \(config.json\) contradicts num_hiddens=32"),
-        ({"intermediate_size": 64}, r"ffn_num_hiddens=64 \(config.json\) contradicts"),
-        ({"num_hidden_layers": 2}, r"num_blks=2 \(config.json\) contradicts num_blks=3"),
-        ({"max_position_embeddings": 512}, r"max_len=512 \(config.json\) contradicts max_len=64"),
-        ({"vocab_size": 105}, r"vocab_size=105 \(config.json\) contradicts vocab_size=104"),
-        ({"tie_word_embeddings": "yes"}, r'tie_word_embeddings is "yes"'),
-        ({"tie_word_embeddings": False}, r"cls.predictions.decoder.weight is missing"),
+        ({"model_type": "roberta"}, r'model_type.*"roberta"'),
+        ({"model_type": "distilbert"}, r'model_type.*"distilbert"'),
+        ({"position_embedding_type": "relative_key"}, r'position_embedding_type.*"relative_key"'),
+        ({"hidden_act": "gelu_new"}, r'hidden_act.*"gelu_new"'),
+        ({"hidden_act": ["gelu"]}, r"hidden_act"),
+        ({"type_vocab_size": 1}, r"type_vocab_size.*1"),
+        ({"is_decoder": True}, r"is_decoder.*true"),
+        ({"layer_norm_eps": "small"}, r"layer_norm_eps.*'small'"),
+        ({"layer_norm_eps": None}, r"layer_norm_eps.*None"),
+        ({"num_attention_heads": "4"}, r"num_attention_heads='4'"),
+        ({"num_attention_heads": 0}, r"num_attention_heads=0"),
+        ({"num_attention_heads": 5}, r"model\.safetensors.*num_heads=5"),
+        ({"hidden_size": 64}, r"num_hiddens=64 \(config\.json\).*num_hiddens=32"),
+        ({"intermediate_size": 64}, r"ffn_num_hiddens=64 \(config\.json\)"),
+        ({"num_hidden_layers": 2}, r"num_blks=2 \(config\.json\).*num_blks=3"),
+        ({"max_position_embeddings": 512}, r"max_len=512 \(config\.json\).*max_len=64"),
+        ({"vocab_size": 105}, r"vocab_size=105 \(config\.json\).*vocab_size=104"),
+        ({"tie_word_embeddings": "yes"}, r'tie_word_embeddings.*"yes"'),
+        ({"tie_word_embeddings": False}, r"cls.predictions.decoder.weight.*missing"),
     ],
 )
 def test_what_is_not_this_bert_is_refused_by_name(tmp_path, config, message):
@@ -224,7 +224,7 @@ def test_what_is_not_this_bert_is_refused_by_name(tmp_path, config, message):
 @pytest.mark.parametrize("name", [n for n in tiny_tensors() if ".0." in n or "embeddings" in n])
 def test_a_missing_encoder_tensor_is_named_as_in_the_file(tmp_path, name):
     folder = write_hf(tmp_path / "bert", lambda tensors: without(tensors, name))
-    with pytest.raises(ValueError, match=rf"model.safetensors .*{name} is missing"):
+    with pytest.raises(ValueError, match=rf"model.safetensors .*{name}.*missing"):
         d2l.load_pretrained_model(folder)
 
 
@@ -233,29 +233,29 @@ def test_a_missing_encoder_tensor_is_named_as_in_the_file(tmp_path, name):
     [
         (
             lambda t: {**t, "bert.encoder.layer.0.attention.self.distance.weight": torch.ones(2)},
-            r"layer.0.attention.self.distance.weight is unexpected",
+            r"layer.0.attention.self.distance.weight.*unexpected",
         ),
-        (lambda t: {**t, "cls.more.weight": torch.ones(2)}, r"cls.more.weight is unexpected"),
-        (lambda t: without(t, "seq_relationship.bias"), r"cls.seq_relationship.bias is missing"),
+        (lambda t: {**t, "cls.more.weight": torch.ones(2)}, r"cls.more.weight.*unexpected"),
+        (lambda t: without(t, "seq_relationship.bias"), r"cls.seq_relationship.bias.*missing"),
         (
             lambda t: {**t, "bert.pooler.dense.bias": torch.ones(3)},
-            r"bert.pooler.dense.bias is \(3,\), not \(32,\)",
+            r"bert.pooler.dense.bias.*\(3,\).*\(32,\)",
         ),
         (
             lambda t: {**t, "bert.pooler.dense.bias": torch.ones(32, dtype=torch.int32)},
-            r"bert.pooler.dense.bias holds torch.int32",
+            r"bert.pooler.dense.bias.*torch.int32",
         ),
         (
             lambda t: {**t, "cls.predictions.decoder.weight": torch.ones(104, 32)},
-            r"cls.predictions.decoder.weight is not the word embedding",
+            r"cls.predictions.decoder.weight.*word embedding",
         ),
-        (lambda t: renamed(t, "bert.", "roberta."), r"word_embeddings.weight is missing"),
-        (lambda t: {}, r"word_embeddings.weight is missing"),
+        (lambda t: renamed(t, "bert.", "roberta."), r"word_embeddings.weight.*missing"),
+        (lambda t: {}, r"word_embeddings.weight.*missing"),
         (
             lambda t: {**t, "bert.embeddings.position_embeddings.weight": torch.tensor(1.0)},
-            r"position_embeddings.weight is missing or has another shape",
+            r"position_embeddings.weight.*shape",
         ),
-        (lambda t: without(t, "layer.1."), r"num_blks=3 \(config.json\) contradicts num_blks=2"),
+        (lambda t: without(t, "layer.1."), r"num_blks=3 \(config\.json\).*num_blks=2"),
     ],
 )
 @pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
@@ -269,7 +269,7 @@ def test_wrong_tensors_are_named(tmp_path, change, message, file):
 def test_a_truncated_file_is_refused(tmp_path, keep, file):
     path = write_hf(tmp_path / "bert", file=file) / file
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=rf"{file} is not a whole .*fetch it again"):
+    with pytest.raises(ValueError, match=rf"{file}.*fetch it again"):
         d2l.load_pretrained_model(tmp_path / "bert")
 
 
@@ -277,7 +277,7 @@ def test_a_truncated_file_is_refused(tmp_path, keep, file):
 def test_a_header_of_absurd_size_is_refused(tmp_path, size):
     path = write_hf(tmp_path / "bert") / "model.safetensors"
     path.write_bytes(struct.pack("<Q", size) + path.read_bytes()[8:])
-    with pytest.raises(ValueError, match=r"model.safetensors is not a whole safetensors file"):
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
         d2l.load_pretrained_model(tmp_path / "bert")
 
 
@@ -285,7 +285,7 @@ def test_a_header_that_points_outside_the_file_is_refused(tmp_path):
     path = write_hf(tmp_path / "bert") / "model.safetensors"
     header = json.dumps({"x": {"dtype": "F32", "shape": [9], "data_offsets": [0, 10**9]}}).encode()
     path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 36)
-    with pytest.raises(ValueError, match=r"model.safetensors is not a whole safetensors file"):
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
         d2l.load_pretrained_model(tmp_path / "bert")
 
 
@@ -295,7 +295,7 @@ def test_no_code_from_a_pickle_runs(tmp_path):
         lambda tensors: {**tensors, "x": Malice(str(tmp_path / "made"))},
         file="pytorch_model.bin",
     )
-    with pytest.raises(ValueError, match=r"pytorch_model.bin is not a whole file of torch's"):
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin"):
         d2l.load_pretrained_model(folder)
     assert not (tmp_path / "made").exists()
 
@@ -310,7 +310,7 @@ def test_a_pickle_is_not_looked_at_where_there_are_safetensors(tmp_path):
 def test_a_missing_file_is_named(tmp_path, name):
     folder = write_hf(tmp_path / "bert")
     (folder / name).unlink()
-    with pytest.raises(FileNotFoundError, match=rf"{name} is missing"):
+    with pytest.raises(FileNotFoundError, match=rf"{name}.*missing"):
         d2l.load_pretrained_model(folder)
 
 
@@ -322,10 +322,10 @@ def write_vocab(folder, change) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda pieces: [*pieces, "bird"], r"vocab.txt has 105 words, .* has 104 rows"),
-        (lambda pieces: pieces[:-1], r"vocab.txt has 103 words, .* has 104 rows"),
-        (lambda pieces: [*pieces[:-1], "a"], r"vocab.txt: the pieces are not all different"),
-        (lambda pieces: ["bird", *pieces[1:]], r"vocab.txt: .*lack the special token\(s\) \[PAD\]"),
+        (lambda pieces: [*pieces, "bird"], r"vocab\.txt.*105 words.*104 rows"),
+        (lambda pieces: pieces[:-1], r"vocab\.txt.*103 words.*104 rows"),
+        (lambda pieces: [*pieces[:-1], "a"], r"vocab\.txt.*different"),
+        (lambda pieces: ["bird", *pieces[1:]], r"vocab\.txt.*\[PAD\]"),
     ],
 )
 def test_a_wrong_vocabulary_is_named(tmp_path, change, message):
@@ -338,29 +338,29 @@ def test_a_wrong_vocabulary_is_named(tmp_path, change, message):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("vocab.txt", b"\xff\xfe", r"vocab.txt: it is not UTF-8"),
-        ("config.json", b"{}", r"config.json lacks num_attention_heads"),
-        ("tokenizer.json", b'{"model": "x"}', r"tokenizer.json: type is 'x'"),
-        ("tokenizer.json", b'{"model": {"vocab": null}}', r"tokenizer.json: its vocabulary"),
-        ("tokenizer.json", b'{"model": {}, "normalizer": [4]}', r"tokenizer.json: type is \[4\]"),
+        ("vocab.txt", b"\xff\xfe", r"vocab\.txt.*UTF-8"),
+        ("config.json", b"{}", r"config\.json.*num_attention_heads"),
+        ("tokenizer.json", b'{"model": "x"}', r"tokenizer\.json.*'x'"),
+        ("tokenizer.json", b'{"model": {"vocab": null}}', r"tokenizer\.json.*vocabulary"),
+        ("tokenizer.json", b'{"model": {}, "normalizer": [4]}', r"tokenizer\.json.*\[4\]"),
         (
             "tokenizer.json",
             b'{"model": {"vocab": {}}, "normalizer": {"type": "Sequence"}}',
-            r"tokenizer.json: type is 'Sequence', and BERT's own is 'BertNormalizer'",
+            r"tokenizer\.json.*'Sequence'.*'BertNormalizer'",
         ),
         (
             "tokenizer.json",
             b'{"model": {"vocab": {}}, "added_tokens": [{"content": "zebra"}]}',
-            r"tokenizer.json: the added tokens \['zebra'\] are no pieces",
+            r"tokenizer\.json.*\['zebra'\]",
         ),
-        ("config.json", b"{", r"config.json is not valid JSON"),
-        ("config.json", b"[" * 100_000, r"config.json is not valid JSON"),
-        ("config.json", b"[]", r"config.json holds a list"),
-        ("tokenizer_config.json", b"[]", r"tokenizer_config.json holds a list"),
+        ("config.json", b"{", r"config\.json.*JSON"),
+        ("config.json", b"[" * 100_000, r"config\.json.*JSON"),
+        ("config.json", b"[]", r"config\.json.*list"),
+        ("tokenizer_config.json", b"[]", r"tokenizer_config\.json.*list"),
         (
             "tokenizer_config.json",
             b'{"tokenizer_class": "BertJapaneseTokenizer"}',
-            r"'BertJapaneseTokenizer' is not WordPiece",
+            r"'BertJapaneseTokenizer'.*WordPiece",
         ),
         ("tokenizer_config.json", b'{"do_lower_case": "perhaps"}', r"vocab.txt: "),
     ],
@@ -397,7 +397,7 @@ def test_a_cased_vocabulary_that_does_not_say_so_is_warned_about(tmp_path):
     folder = write_hf(tmp_path / "bert")
     path = folder / "vocab.txt"
     path.write_text(path.read_text().replace("\nman\n", "\nMan\n"))
-    with pytest.warns(UserWarning, match=r"vocab.txt has 1 words with cap.*'Man'.*do_lower_case"):
+    with pytest.warns(UserWarning, match=r"vocab\.txt.* 1 words.*'Man'.*do_lower_case"):
         d2l.load_pretrained_model(folder)
     for told in (True, False):
         (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": told}))
@@ -420,10 +420,10 @@ def test_a_tokenizer_of_one_file(tmp_path):
     assert vocab.tokenize("A man") == ["[UNK]", "man"]
     whole["model"]["vocab"]["a"] = 2000
     (folder / "tokenizer.json").write_text(json.dumps(whole))
-    with pytest.raises(ValueError, match=r"tokenizer.json: the ids of its 104 pieces are not 0 to"):
+    with pytest.raises(ValueError, match=r"tokenizer\.json.*ids.*104 pieces"):
         d2l.load_pretrained_model(folder)
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": {}}}))
-    with pytest.raises(ValueError, match=r"tokenizer.json: type is 'BPE', and BERT's"):
+    with pytest.raises(ValueError, match=r"tokenizer\.json.*'BPE'"):
         d2l.load_pretrained_model(folder)
 
 
@@ -462,7 +462,7 @@ def test_a_new_head_can_be_trained(tmp_path):
 
 def test_the_next_sentence_head_needs_the_pooler(tmp_path):
     bert, vocab = d2l.load_pretrained_model(write_hf(tmp_path / "b", lambda t: without(t, "pool")))
-    with pytest.raises(ValueError, match="without the pooler"):
+    with pytest.raises(ValueError, match="pooler"):
         d2l.next_sentence_proba(bert, vocab, "a dog", "a cat")
 
 
@@ -481,5 +481,5 @@ def test_a_tensor_that_is_not_plain_is_named(tmp_path, strange):
     folder = write_hf(
         tmp_path / "bert", lambda t: {**t, name: strange(t[name])}, file="pytorch_model.bin"
     )
-    with pytest.raises(ValueError, match=rf"pytorch_model.bin: {name} is not a plain dense"):
+    with pytest.raises(ValueError, match=rf"pytorch_model\.bin.*{name}.*dense"):
         d2l.load_pretrained_model(folder)

@@ -105,18 +105,16 @@ def test_a_run_is_followed_found_again_stopped_and_gone_on_with(tmp_path, notebo
     assert time.monotonic() - start < 3
     assert "launched" in repr(run).lower()
     twice = d2l.finetune(net, train_set, dev_set, **options, devices=CPUS)  # pressed twice
-    assert f"following the run that is at work in {tmp_path}" in capsys.readouterr().out
+    assert re.search(rf"following.*{tmp_path}", capsys.readouterr().out)
     until(lambda: run.seen.records)  # the history comes while it trains, and this process is free
     assert all(map(torch.equal, net.parameters(), before.values()))
-    with pytest.raises(ValueError, match=r"wait\(\) for its run before you copy it"):
+    with pytest.raises(ValueError, match=r"wait\(\)"):
         copy.deepcopy(net)
 
     again, *_ = example(20, 0.1)  # as in a kernel that was started anew
     found = d2l.finetune(again, train_set, dev_set, **options, devices=CPUS)
-    assert f"following the run that is at work in {tmp_path}" in capsys.readouterr().out
-    with pytest.raises(
-        BlockingIOError, match=r"other settings or data is at work in .*another fol"
-    ):
+    assert re.search(rf"following.*{tmp_path}", capsys.readouterr().out)
+    with pytest.raises(BlockingIOError, match=rf"settings.*data.*{tmp_path}.*another folder"):
         d2l.finetune(again, train_set, None, **options, devices=CPUS)
     assert run.is_at_work() and found.is_at_work()
 
@@ -151,9 +149,7 @@ def test_the_stop_button_stops_what_is_waited_for_and_a_failure_is_told(tmp_path
     for worker in psutil.Process(run.process.pid).children():
         if seams.LAUNCHED in worker.cmdline():
             worker.kill()
-    with pytest.raises(
-        OSError, match=r"the run in .* failed: its processes were ended \(see .*log"
-    ):
+    with pytest.raises(OSError, match=rf"{tmp_path}.*log"):
         print(run.closing_lines())
     with pytest.raises(OSError, match=r"failed"):
         run.wait()
@@ -173,8 +169,7 @@ def test_a_launched_run_that_runs_out_of_memory_says_what_to_take(tmp_path, note
         resource.setrlimit(resource.RLIMIT_DATA, limits)
     for use in (lambda: d2l.evaluate(net, train_set), run.wait):
         with pytest.raises(MemoryError, match=(
-            r"^the run in .* failed: out of memory with a minibatch of 194 on cpu: take "
-            r"batch_size=97 or less, or most_tokens=\d+ or less"
+            rf"{tmp_path}.*minibatch of 194 .*cpu.*batch_size=97\b.*most_tokens=\d+"
         )):  # fmt: skip
             use()
 
@@ -188,7 +183,7 @@ def test_a_run_whose_folder_is_taken_away_can_be_stopped(tmp_path, notebook):
     run.stop()
     assert run.wait().interrupted
     shutil.rmtree(tmp_path / "run")
-    assert run.why_it_failed().endswith("failed: its folder is gone")
+    assert "folder is gone" in run.why_it_failed()
 
 
 class Displayed(list):
@@ -252,22 +247,22 @@ def test_what_cannot_be_launched_is_said_at_once(tmp_path):
 
     net, train_set, _ = example(20, 0.1)
     mine = MyClassifier(d2l.BERTModel(**net.encoder.config, tied_decoder=False))
-    with pytest.raises(ValueError, match=r"this MyClassifier has parts of its own"):
+    with pytest.raises(ValueError, match=r"MyClassifier.*parts"):
         d2l.finetune(mine, train_set, None, launch=True)
     for devices in (["mps"], ["cpu", "mps"], ["meta"]):
-        with pytest.raises(ValueError, match=r"devices=.*: .*take one device, without launch"):
+        with pytest.raises(ValueError, match=r"devices=.*launch"):
             d2l.finetune(net, train_set, None, devices=devices, launch=True, run_dir=tmp_path)
     assert not contents(tmp_path)
-    with pytest.raises(ValueError, match=r"devices=.*take try_all_gpus"):
+    with pytest.raises(ValueError, match=r"devices=.*try_all_gpus"):
         d2l.finetune(net, train_set, None, devices=["cpu", "cuda:7"])
     net.hidden[1] = torch.nn.ReLU()
-    with pytest.raises(ValueError, match=r"this BERTClassifier has parts of its own"):
+    with pytest.raises(ValueError, match=r"BERTClassifier.*parts"):
         d2l.finetune(net, train_set, None, launch=True)
     net.hidden[1] = torch.nn.Tanh()
-    with pytest.raises(ValueError, match=r"unknown precision 'fp8'"):
+    with pytest.raises(ValueError, match="'fp8'"):
         d2l.finetune(net, train_set, None, launch=True, precision="fp8")
     net.requires_grad_(False)
-    with pytest.raises(ValueError, match=r"every parameter is frozen.*net.requires_grad_\(True\)"):
+    with pytest.raises(ValueError, match=r"frozen.*net.requires_grad_\(True\)"):
         d2l.finetune(net, train_set, None, launch=True)
 
 
@@ -291,5 +286,5 @@ def test_each_process_gets_its_device(monkeypatch, devices, visible, expected):
 
 @pytest.mark.parametrize("devices", [["cuda:0", "cpu"], ["cuda:1", "cuda:1"]])
 def test_devices_that_do_not_go_together_are_refused(devices):
-    with pytest.raises(ValueError, match="give different GPUs, or the CPU several times"):
+    with pytest.raises(ValueError, match=r"GPUs.*CPU"):
         seams.environment_of_ranks([torch.device(device) for device in devices])

@@ -109,7 +109,7 @@ def test_what_it_is_made_of_tells_datasets_apart(corpus, words, tmp_path):
     write(corpus, [(["w1"], ["w2"])] * 8)
     found.append(d2l.mapped_dataset(tmp_path, corpus, "train", 32, words).folder)
     assert len(set(found)) == len(found) == 6
-    with pytest.raises(FileNotFoundError, match=r"snli_1.0_test.txt is missing"):
+    with pytest.raises(FileNotFoundError, match=r"snli_1\.0_test\.txt"):
         d2l.mapped_dataset(tmp_path, corpus, "test", 32, words)
 
 
@@ -119,10 +119,10 @@ def test_what_is_not_whole_is_refused_by_name(corpus, words, tmp_path, name):
     content = (folder / f"{name}.bin").read_bytes()
     for damaged in (content[:-1], b"", bytes([content[0] ^ 1]) + content[1:]):
         (folder / f"{name}.bin").write_bytes(damaged)
-        with pytest.raises(ValueError, match=rf"{name}.bin is damaged: delete .*build it anew"):
+        with pytest.raises(ValueError, match=rf"{name}\.bin.*delete"):
             d2l.mapped_dataset(tmp_path, corpus, "train", 32, words)
     (folder / f"{name}.bin").unlink()
-    with pytest.raises(ValueError, match=rf"{name}.bin is damaged"):
+    with pytest.raises(ValueError, match=rf"{name}\.bin"):
         load_dataset(folder, words)
 
 
@@ -157,7 +157,7 @@ def test_a_description_that_cannot_be_used_is_named(corpus, words, tmp_path, des
 def test_another_vocabulary_is_refused(corpus, words, tmp_path):
     folder = d2l.mapped_dataset(tmp_path, corpus, "train", 32, words).folder
     other = d2l.Vocab([*WORDS[:-1], "x"], reserved_tokens=SPECIALS)
-    with pytest.raises(ValueError, match=r"was built with another vocabulary"):
+    with pytest.raises(ValueError, match="another vocabulary"):
         load_dataset(folder, other)
 
 
@@ -173,11 +173,11 @@ def test_a_full_disk_or_bad_rows_leave_nothing(corpus, words, tmp_path, monkeypa
     assert contents(parent) == []
     with (corpus / "snli_1.0_train.txt").open("a") as file:
         file.write("perhaps\t( a )\t( b )\n")
-    with pytest.raises(ValueError, match=r"snli_1.0_train.txt, line 202: unknown label 'perhaps'"):
+    with pytest.raises(ValueError, match=r"snli_1\.0_train\.txt.*line 202\b.*'perhaps'"):
         d2l.mapped_dataset(parent, corpus, "train", 32, words)
     assert contents(parent) == []
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match=r"cannot write the dataset to .*another folder that you may"):
+    with pytest.raises(OSError, match=rf"{tmp_path}/file.*another folder"):
         d2l.mapped_dataset(tmp_path / "file", corpus, "train", 32, words)
 
 

@@ -74,9 +74,11 @@ def test_strips_and_tables_escape_what_they_show(cases):
         if premise.split() and hypothesis.split():
             strips = d2l.TruncationStrips(premise, hypothesis, vocab, max_len)
             check_page(strips._repr_html_())
-            strip = d2l.PairStrip(premise.split(), ["a"], vocab, 200, strategy, padded=True)
+            words = premise.split()
+            shades = [0.5] * (len(words) + 1)
+            strip = d2l.PairStrip(words, ["a"], vocab, 200, strategy, padded=True, changes=shades)
             text = check_page(strip._repr_html_())
-            shown = [word if len(word) <= 40 else f"{word[:40]}…" for word in premise.split()]
+            shown = [word if len(word) <= 40 else f"{word[:40]}…" for word in words]
             assert all(word.replace("\x00", "\ufffd") in text.replace("\x00", "\ufffd")
                        for word in shown)  # fmt: skip
         assert premise in check_page(table(("premise",), [(premise,)])).replace("  ", " ") or (

@@ -67,11 +67,11 @@ def patched(position: int, layout: str, value: int) -> bytes:
 @pytest.mark.parametrize(
     ("position", "layout", "value", "message"),
     [
-        (0, "<Q", 0x113, "0x113"),
+        (0, "<Q", 0x113, "x113"),
         (16, "<Q", 10**9, "1000000000 parts"),
         (16, "<Q", 2**63, "parts"),
         (16, "<Q", 44, "ends"),
-        (FIRST_ARRAY, "<I", 0xF993FAC8, "0xf993fac8"),
+        (FIRST_ARRAY, "<I", 0xF993FAC8, "f993fac8"),
         (FIRST_ARRAY + 4, "<i", 1, "sparse"),
         (FIRST_ARRAY + 8, "<i", 0, "0 dimensions"),
         (FIRST_ARRAY + 8, "<i", 2**31 - 1, "2147483647 dimensions"),

@@ -6,6 +6,7 @@ import io
 import math
 import multiprocessing
 import random
+import re
 import resource
 import signal
 import sys
@@ -275,15 +276,15 @@ def test_the_timing_of_precisions_cannot_part_a_run(small, tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        (dict(lr=0.5), r"lr=0.001, not 0.5"),
-        (dict(num_epochs=4), r"num_epochs=3, not 4"),
-        (dict(batch_size=9), r"batch_size=8, not 9"),
-        (dict(schedule="constant"), r"schedule=linear, not constant"),
-        (dict(warmup=0.0), r"warmup=0.1, not 0.0"),
-        (dict(clip=None), r"clip=1.0, not None"),
-        (dict(precision="fp16"), r"precision=fp32, not fp16"),
-        (dict(seed=1), r"seed=0, not 1"),
-        (dict(seed=1, lr=0.5), r"lr=0.001, not 0.5; seed=0, not 1"),
+        (dict(lr=0.5), r"lr=0.001\b.* 0.5\b"),
+        (dict(num_epochs=4), r"num_epochs=3\b.* 4\b"),
+        (dict(batch_size=9), r"batch_size=8\b.* 9\b"),
+        (dict(schedule="constant"), r"schedule=linear\b.* constant\b"),
+        (dict(warmup=0.0), r"warmup=0.1\b.* 0.0\b"),
+        (dict(clip=None), r"clip=1.0\b.* None\b"),
+        (dict(precision="fp16"), r"precision=fp32\b.* fp16\b"),
+        (dict(seed=1), r"seed=0\b.* 1\b"),
+        (dict(seed=1, lr=0.5), r"lr=0.001\b.* 0.5\b.*seed=0\b.* 1\b"),
     ],
 )
 def test_other_settings_are_refused_by_name(small, tmp_path, setting, message):
@@ -292,7 +293,7 @@ def test_other_settings_are_refused_by_name(small, tmp_path, setting, message):
     options = {**OPTIONS, "precision": "fp32", "seed": 0, "run_dir": tmp_path}
     d2l.finetune(net, train_set, None, **options)
     before = (tmp_path / CHECKPOINT).read_bytes()
-    with pytest.raises(ValueError, match=rf"holds a run with {message}: use its settings and data"):
+    with pytest.raises(ValueError, match=message):
         d2l.finetune(net, train_set, None, **{**options, **setting})
     assert (tmp_path / CHECKPOINT).read_bytes() == before
 
@@ -301,16 +302,16 @@ def test_other_data_and_other_networks_are_refused_by_name(small, tmp_path):
     net, train_set, dev_set = small
     options = dict(num_epochs=1, batch_size=64, run_dir=tmp_path)
     d2l.finetune(net, train_set, None, **options)
-    with pytest.raises(ValueError, match=r"train_set=200 pairs of \d+ tokens, .*, not 40 pairs"):
+    with pytest.raises(ValueError, match=r"train_set=200 pairs.* 40 pairs"):
         d2l.finetune(net, dev_set, None, **options)
-    with pytest.raises(ValueError, match=r"dev_set=none, not 40 pairs"):
+    with pytest.raises(ValueError, match=r"dev_set=none.* 40 pairs"):
         d2l.finetune(net, train_set, dev_set, **options)
     config = {**net.encoder.config, "dropout": 0.5}
     other = d2l.BERTClassifier(d2l.BERTModel(**config))
-    with pytest.raises(ValueError, match=r"net's dropout=0.1, not 0.5"):
+    with pytest.raises(ValueError, match=r"dropout=0.1\b.* 0.5\b"):
         d2l.finetune(other, train_set, None, **options)
     head = d2l.BERTClassifier(d2l.BERTModel(**net.encoder.config), num_classes=4)
-    with pytest.raises(ValueError, match=r"checkpoint.pt does not fit this network"):
+    with pytest.raises(ValueError, match=r"checkpoint\.pt.*network"):
         d2l.finetune(head, train_set, None, **options)
 
 
@@ -321,7 +322,7 @@ def test_other_data_and_other_networks_are_refused_by_name(small, tmp_path):
 def test_a_checkpoint_of_something_else_is_refused(small, tmp_path, content):
     net, train_set, _ = small
     torch.save(content, tmp_path / CHECKPOINT)
-    with pytest.raises(ValueError, match=r"checkpoint.pt is not a checkpoint of this version"):
+    with pytest.raises(ValueError, match=r"checkpoint\.pt.*version"):
         d2l.finetune(net, train_set, None, run_dir=tmp_path)
 
 
@@ -418,7 +419,7 @@ def test_a_tampered_checkpoint_is_refused(small, tmp_path, change):
 def test_a_run_folder_that_cannot_be_used_is_named(small, tmp_path, name):
     net, train_set, _ = small
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match=r"the run folder .* cannot be used .*: give one that you"):
+    with pytest.raises(OSError, match=rf"run folder {tmp_path}/{name}.*give one"):
         d2l.finetune(net, train_set, None, run_dir=tmp_path / name)
 
 
@@ -436,14 +437,14 @@ def test_what_could_not_be_written_is_not_said_to_be_there(small, tmp_path):
     seams.disk_is_full_for_runs()
     with (
         pytest.warns(UserWarning, match="could not be written"),
-        pytest.raises(ValueError, match=r"became (nan|inf)[^/]*clip=1.0$"),
+        pytest.raises(ValueError, match=r"(nan|inf)[^/]*clip=1.0$"),
     ):
         d2l.finetune(net, train_set, None, **OPTIONS, run_dir=tmp_path)
 
 
 def test_a_network_that_went_off_in_its_last_step_is_not_passed_on(small):
     net, train_set, _ = small
-    with pytest.raises(ValueError, match=r"a weight became infinite in epoch 1, minibatch 1"):
+    with pytest.raises(ValueError, match=r"infinite.*epoch 1\b.*minibatch 1\b"):
         d2l.finetune(net, train_set, None, lr=1e38, num_epochs=1, batch_size=500)
 
 
@@ -459,7 +460,7 @@ def test_a_loss_that_is_no_number_is_seen_long_before_the_epochs_end(small):
     net.register_forward_hook(spoil)
     batches = torch.utils.data.DataLoader(train_set, 1)
     loss, trainer = nn.CrossEntropyLoss(reduction="none"), torch.optim.SGD(net.parameters(), 0.1)
-    with pytest.raises(ValueError, match=r"the loss became nan in epoch 1, minibatch (10|16),"):
+    with pytest.raises(ValueError, match=r"nan.*epoch 1\b.*minibatch (10|16)\b"):
         d2l.train_ch13(net, batches, batches, loss, trainer, 1)
 
 
@@ -480,7 +481,7 @@ def test_what_a_failed_pass_held_is_let_go(small):
         d2l.finetune(net, train_set, None, batch_size=64)
     hook.remove()
     hook = net.register_forward_hook(fail)
-    with pytest.raises(MemoryError, match="take batch_size=32 or less") as caught_too:
+    with pytest.raises(MemoryError, match=r"batch_size=32\b") as caught_too:
         d2l.evaluate(net, train_set, batch_size=64)
     hook.remove()
     assert [caught.value.__cause__, caught_too.value.__cause__].count(None) == 0
@@ -494,7 +495,7 @@ def test_two_processes_cannot_train_in_one_folder(small, tmp_path):
     process = in_process("fp32", tmp_path)
     while process.is_alive() and not (tmp_path / CHECKPOINT).exists():
         time.sleep(0.001)
-    with pytest.raises(OSError, match=r"another process is at work on .*: wait .*another folder"):
+    with pytest.raises(OSError, match=rf"another process.*{tmp_path}.*another folder"):
         d2l.finetune(net, train_set, None, **OPTIONS, run_dir=tmp_path)
     process.join()
     assert process.exitcode == 0
@@ -520,11 +521,9 @@ def test_what_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(
 
     monkeypatch.setattr(Training, "step", spoil)
     options = {**OPTIONS, "precision": "fp32", "run_dir": tmp_path}
-    said = r"the loss became nan" if where == "a loss" else r"a weight became infinite"
-    with pytest.raises(ValueError, match=(
-        said + r" in epoch 2, minibatch 15, at a learning rate of 0.000\d+: load the model again "
-        r"and take a smaller lr, .*checkpoint.pt is from minibatch 14 of epoch 2"
-    )):  # fmt: skip
+    said = "nan" if where == "a loss" else "infinite"
+    place = r"epoch 2\b.*minibatch 15\b.*0\.000\d+.*lr.*checkpoint\.pt.*minibatch 14 of epoch 2\b"
+    with pytest.raises(ValueError, match=f"{said}.*{place}"):
         d2l.finetune(spoilt, train_set, dev_set, **options)
     assert d2l.History.load(tmp_path).num_epochs == 1
     monkeypatch.setattr(Training, "step", step)
@@ -537,7 +536,7 @@ def test_what_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(
 
 def test_a_learning_rate_that_is_far_too_high_is_said(small):
     net, train_set, _ = small
-    with pytest.raises(ValueError, match=r"became (nan|inf).*learning rate of 1e\+3\d: load"):
+    with pytest.raises(ValueError, match=r"(nan|inf).*1e\+3\d.*lr"):
         d2l.finetune(net, train_set, None, lr=1e30, num_epochs=5, batch_size=8)
 
 
@@ -571,9 +570,8 @@ def test_out_of_memory_suggests_a_batch_size_and_keeps_the_checkpoint(tmp_path):
     process.start()
     process.join()
     said = (tmp_path / "said").read_text()
-    assert "out of memory with a minibatch of 8 on cpu: take batch_size=4 or less" in said
-    assert "or most_tokens=" in said
-    assert "checkpoint.pt is from minibatch 4 of epoch 2" in said
+    assert re.search(r"minibatch of 8 .*cpu.*batch_size=4\b.*most_tokens=", said)
+    assert re.search(r"checkpoint\.pt.*minibatch 4 of epoch 2\b", said)
 
 
 @pytest.mark.parametrize("error", [
@@ -590,28 +588,28 @@ def test_every_way_to_run_out_of_memory_is_known(small, error, monkeypatch):
         raise error
 
     monkeypatch.setattr(torch.optim.Adam, "step", fail)  # at its first step it makes its averages
-    with pytest.raises(MemoryError, match=r"batch_size=32 or less, or most_tokens=\d+ or less"):
+    with pytest.raises(MemoryError, match=r"batch_size=32\b.*most_tokens=\d+"):
         d2l.finetune(net, train_set, None, batch_size=64)
     monkeypatch.undo()
     hook = net.register_forward_hook(fail)
-    with pytest.raises(MemoryError, match=r"batch_size=32 or less, or most_tokens=\d+ or less"):
+    with pytest.raises(MemoryError, match=r"batch_size=32\b.*most_tokens=\d+"):
         d2l.finetune(net, train_set, None, batch_size=64)
     batches = torch.utils.data.DataLoader(train_set, 16)
     loss, trainer = nn.CrossEntropyLoss(reduction="none"), torch.optim.Adam(net.parameters())
-    with pytest.raises(MemoryError, match=r"take batch_size=8 or less$"):
+    with pytest.raises(MemoryError, match=r"batch_size=8\b[^=]*$"):
         d2l.train_ch13(net, batches, batches, loss, trainer, 1)
-    with pytest.raises(MemoryError, match=r"a minibatch of 40 on cpu: take batch_size=20 or less$"):
+    with pytest.raises(MemoryError, match=r"minibatch of 40 .*cpu.*batch_size=20\b[^=]*$"):
         d2l.evaluate(net, dev_set)
-    with pytest.raises(MemoryError, match=r"a minibatch of 1 on cpu: take a smaller model$"):
+    with pytest.raises(MemoryError, match=r"minibatch of 1 .*cpu.*smaller model"):
         d2l.predict_proba(net, dev_set.vocab, ["w1", "w2"], ["w1", "w2"], batch_size=1)
     hook.remove()
     net.register_forward_hook(lambda *_: None if net.training else fail())
-    with pytest.raises(MemoryError, match=r"take batch_size=4 or less$"):  # that of training
+    with pytest.raises(MemoryError, match=r"batch_size=4\b[^=]*$"):  # that of training
         d2l.finetune(net, train_set, dev_set, num_epochs=1, batch_size=8)
-    with pytest.raises(MemoryError, match=r"take batch_size=8 or less$"):
+    with pytest.raises(MemoryError, match=r"batch_size=8\b[^=]*$"):
         d2l.train_ch13(net, batches, batches, loss, trainer, 1)
     monkeypatch.setattr(net, "to", fail)
-    with pytest.raises(MemoryError, match=r"out of memory on cpu: take a smaller model$"):
+    with pytest.raises(MemoryError, match=r"cpu.*smaller model"):
         d2l.finetune(net, train_set, None)
 
 

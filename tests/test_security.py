@@ -98,10 +98,3 @@ def test_the_audit_says_what_it_found_and_when_it_could_not_look(tmp_path, found
         [sys.executable, ROOT / ".ci" / "audit.py", report], capture_output=True, text=True
     )
     assert (run.returncode, said in run.stdout) == (status, True), run.stdout + run.stderr
-
-
-def test_the_readme_names_what_a_shared_server_needs():
-    teachers = (ROOT / "notebooks" / "for_teachers.md").read_text("utf-8")
-    readme = (ROOT / "README.md").read_text("utf-8")
-    for text in (readme, teachers):
-        assert "token" in text and "loopback" in text

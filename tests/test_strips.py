@@ -4,11 +4,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from conftest import SPECIALS
 from hypothesis import given
 from hypothesis import strategies as st
 
 import d2lnli as d2l
+from conftest import SPECIALS
 
 VOCAB = d2l.Vocab("a b c d e f g h".split(), reserved_tokens=SPECIALS)
 WORDS = st.lists(st.sampled_from("a b c d e f g h".split()), min_size=1, max_size=25)
@@ -19,17 +19,6 @@ PROPERTIES = {  # the ones of ours that JupyterLab's sanitizer keeps
     "display", "margin", "padding", "border-radius", "color", "background", "border-bottom",
     "border", "font-size", "line-height", "text-align",
 }  # fmt: skip
-HOSTILE = {
-    "a script": "<script>alert(1)</script>",
-    "an image": "<img src=x onerror=alert(1)>",
-    "a quote": '"><b>',
-    "an apostrophe": "' onmouseover='alert(1)",
-    "an entity": "&amp;",
-    "a comment": "<!-- --></bdi></span>",
-    "emoji": "👩‍🚀🐕",
-    "Arabic": "مرحبا بالعالم",
-    "an override": "\u202eesrever",
-}
 
 
 class Page(HTMLParser):
@@ -172,20 +161,6 @@ def test_changes_land_on_the_kept_words_in_order(premise, hypothesis, max_len, s
     assert landed == [("word", change) for change in changes]
     shown = [text for text in Page(strip.row()).texts["small"] if text]
     assert shown == [f"{round(change, 2) + 0.0:+.2f}" for change in changes]
-
-
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_text_stays_text(text):
-    words = text.split(" ")
-    pair = [*words, *words], words
-    changes = [0.5] * sum(d2l.PairStrip(*pair, VOCAB, 12).kept)
-    strip = d2l.PairStrip(*pair, VOCAB, 12, changes=changes)
-    every = d2l.TruncationStrips([*words, *words], words, VOCAB, 8)
-    for drawn in (strip, every):
-        page = Page(drawn._repr_html_())
-        assert page.tags <= TAGS
-        assert page.attributes <= {"class", "style", "title"}
-    assert Page(strip._repr_html_()).texts["bdi"] == [piece.text for piece in strip.pieces]
 
 
 TOKENS = st.text(min_size=1, max_size=20).filter(lambda text: text.split() == [text])

@@ -21,12 +21,7 @@ from conftest import SIZES
 PAIR = "a b c d e", "a b zebra"
 VIEW = "application/vnd.jupyter.widget-view+json"
 HOSTILE = {
-    "a script": "<script>alert(1)</script>",
-    "an image": "<img src=x onerror=alert(1)>",
-    "a quote": '"><b onclick="alert(1)">',
     "a way out": "</bdi></span></div></td></table><h1>",
-    "emoji": "👩‍🚀 🐕",
-    "Arabic": "مرحبا بالعالم",
     "NUL": "a \0 b",
     "half a pair": "a \ud800 b",
     "many words": "a " * 10_000,
