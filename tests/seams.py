@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from d2lnli import (
-    __main__ as command_line,
-)
+from d2lnli import __main__ as command_line
 from d2lnli import (
     archives,
     checkup,

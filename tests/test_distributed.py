@@ -146,7 +146,7 @@ def test_killed_a_run_goes_on_bit_for_bit_or_with_other_ranks(tmp_path, kind, wh
     with started(2, tmp_path / "killed", fit, kind, 0.1, run_dir, 0.0) as processes:
         kill_one(processes, run_dir, whom)
     said = (tmp_path / "killed" / f"{1 - whom}.txt").read_text()
-    assert said.startswith("ConnectionError: another process of this run has ended")
+    assert said.startswith("ConnectionError: ")
     state = torch.load(run_dir / CHECKPOINT, weights_only=True)["training"]
     assert state["epoch"] * BATCHES + state["done"] < 2 * BATCHES
     checkpoint = (run_dir / CHECKPOINT).read_bytes()
@@ -176,7 +176,7 @@ def leave_or_be_left() -> None:
 def test_who_is_told_to_end_can_still_say_why(tmp_path):
     with started(2, tmp_path, leave_or_be_left):
         pass
-    assert (tmp_path / "0.txt").read_text().startswith("ConnectionError: another process")
+    assert (tmp_path / "0.txt").read_text().startswith("ConnectionError: ")
 
 
 def be_busy() -> None:
@@ -298,7 +298,8 @@ def with_other_data(seed_of_rank_1: int) -> None:
 def test_processes_with_other_settings_are_told_so(tmp_path):
     with started(2, tmp_path, with_other_data, 5):
         pass
-    assert "process 0 of 2 has seed=0, not 5, as process 1 has" in (tmp_path / "1.txt").read_text()
+    said = (tmp_path / "1.txt").read_text()
+    assert re.search("process 0.*seed=0.*5.*process 1", said)
 
 
 def train_as_the_chapter_does() -> None:
@@ -334,7 +335,7 @@ def test_processes_that_have_not_joined_are_told_how(monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setenv("WORLD_SIZE", "2")
     net, train_set, _ = example(20, 0.0)
-    with pytest.raises(ValueError, match=r"put the work into `with d2l.process_group\(\):`"):
+    with pytest.raises(ValueError, match=r"with d2l\.process_group\(\):"):
         d2l.finetune(net, train_set, None, num_epochs=1)
 
 
@@ -359,7 +360,7 @@ def test_out_of_memory_is_told_by_the_first_to_meet_it_alone(tmp_path, whom):
     with started(2, tmp_path, run_out_of_memory, whom) as processes:
         pass
     (told,) = tmp_path.glob("*.txt")
-    assert told.read_text().startswith("MemoryError: out of memory with a minibatch of 8 on cpu")
+    assert re.match("MemoryError: .*minibatch of 8.*cpu", told.read_text())
     assert sorted(process.exitcode for process in processes) == [0, 1]
 
 
@@ -415,7 +416,7 @@ def test_where_torch_has_no_distributed_one_process_trains_and_several_are_refus
         capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    said = "this build of torch has no torch.distributed, .*: install .*, without torchrun$"
+    said = ".*torch.distributed.*torchrun"
     assert len(re.findall(f"^refused: {said}", run.stdout, re.M)) == 4
     assert len(re.findall(f"^error: {said}", run.stderr, re.M)) == 2
     assert "error: nowhere" in run.stderr
@@ -425,7 +426,7 @@ def test_train_ch13_is_for_one_process(tmp_path):
     with started(2, tmp_path, train_as_the_chapter_does):
         pass
     (told,) = tmp_path.glob("*.txt")  # the first to meet it says it
-    assert "use finetune under torchrun" in told.read_text()
+    assert re.search("finetune.*torchrun", told.read_text())
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
@@ -435,7 +436,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert own_device() == torch.device("cuda", 1)
     monkeypatch.setenv("LOCAL_RANK", "2")
-    with pytest.raises(ValueError, match=r"4 processes, but 2 GPU.*--nproc-per-node=2"):
+    with pytest.raises(ValueError, match=r"4 processes.*2 GPU.*--nproc-per-node=2"):
         own_device()
 
 
@@ -494,7 +495,7 @@ def test_under_torchrun_a_killed_worker_is_told_and_the_run_goes_on(tmp_path, da
         kill_a_worker(process, run_dir, whom)
         said, _ = process.communicate(timeout=60)
         assert process.returncode != 0
-        assert said.count("error: another process of this run has ended, or cannot be") == 1
+        assert said.count("error: another process") == 1
         assert "Signal 9 (SIGKILL) received" in said
         assert not output.exists()
         assert d2l.History.load(run_dir).num_epochs < 3
@@ -547,7 +548,7 @@ def test_what_all_met_is_said_once(tmp_path, data_dir):
     process = torchrun("finetune", *options, D2LNLI_DATA_DIR=str(data_dir))
     said, _ = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert said.count("error: the loss became") == said.count("error: ") == 1, said
+    assert said.count("error: the loss") == said.count("error: ") == 1, said
     process = torchrun("finetune", "--epochs", "many")
     said, _ = process.communicate(timeout=60)
     assert said.count("invalid int value: 'many'") == 1
