@@ -45,6 +45,13 @@ def test_a_chart_is_a_white_image_with_a_description(chart):
     assert repr(chart) == "<Picture>"
 
 
+def test_names_in_a_description_are_escaped():
+    html = d2l.bar_chart({'"><script>': 1.0}, "<b>")._repr_html_()
+    assert "<script>" not in html
+    assert "<b>" not in html
+    assert html.count('"') == 4
+
+
 def test_bars_are_as_long_as_their_numbers_the_first_on_top():
     axes = d2l.bar_chart(VALUES, "accuracy").figure.axes[0]
     assert [bar.get_width() for bar in axes.patches] == [0.25, 0.75, 0.5]
