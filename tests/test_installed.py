@@ -28,7 +28,7 @@ class Built(NamedTuple):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Built:
     folder = tmp_path_factory.mktemp("built")
-    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split()]
+    ignored = [Path(line).name for line in (ROOT / ".gitignore").read_text().split()]
     source = folder / "source"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", *ignored))
     sdist = build(source, folder / "dist", "--sdist")
