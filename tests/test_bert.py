@@ -211,3 +211,8 @@ def test_padding_is_masked_only_where_there_is_some(net):
     assert net.encoder.key_mask(tokens, torch.tensor([4, 4])) is None
     mask = net.encoder.key_mask(tokens, torch.tensor([4, 1]))
     assert mask[:, 0, 0].tolist() == [[True] * 4, [True, False, False, False]]
+
+
+def test_every_layer_norm_has_the_epsilon_that_was_given():
+    bert = d2l.BERTModel(10, **SIZES, dropout=0.1, embedding_norm=True, norm_eps=1e-3)
+    assert {part.eps for part in bert.modules() if isinstance(part, torch.nn.LayerNorm)} == {1e-3}

@@ -141,6 +141,16 @@ def test_a_process_that_hears_ctrl_c_ends_with_130(folders, tmp_path):
     assert not contents(tmp_path / "encoded")  # nothing is left half done
 
 
+def test_pairs_are_cut_as_it_was_asked_for(folders, tmp_path):
+    arguments = ["finetune", *folders, "--max-len", "6", "--epochs", "1"]
+    weights = []
+    for strategy in ("premise_only", "hypothesis_only"):
+        output = tmp_path / strategy
+        assert main([*arguments, "--truncation", strategy, "--output", str(output)]) == 0
+        weights.append((output / "model.safetensors").read_bytes())
+    assert weights[0] != weights[1]
+
+
 def test_an_interrupted_run_leaves_the_finished_classifier_in_its_place(folders, data_dir, capsys):
     arguments = ["finetune", *folders, "--epochs", "2", "--batch-size", "8"]
     assert main(arguments) == 0

@@ -121,6 +121,7 @@ WRONG = [
     ("head_that_looks", lambda *arguments: (0, 0), "but it should be"),
     ("padding_share", in_one_minibatch, "its own longest"),
     ("padding_share", without_the_last, "last minibatch may be smaller"),
+    ("padding_share", changed("padding_share", lambda share: share + 0.01), "but it should be"),
     ("padding_share", changed("padding_share", lambda share: f"{share:.0%}"), "gives '0%'"),
     ("several_labels", every_repeated, "one label twice"),
     ("several_labels", changed("several_labels", len), "should be set()"),

@@ -131,6 +131,17 @@ def test_offline_mode_is_honoured(hub, monkeypatch):
     assert len(hub.requests) == asked
 
 
+def test_without_a_network_a_lost_file_is_not_said_to_be_missing_on_the_hub(
+    hub, data_dir, monkeypatch
+):
+    d2l.load_pretrained_model("hf:org/bert")
+    for lost in (*data_dir.rglob("*.commit"), *data_dir.rglob("model.safetensors")):
+        lost.unlink()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(OSError, match=r"hf:org/bert.*(?i:offline|outgoing)"):
+        d2l.load_pretrained_model("hf:org/bert")
+
+
 def test_what_was_fetched_by_halves_is_fetched_to_the_end(hub, data_dir):
     weights = (hub.folder / "model.safetensors").read_bytes()
     (hub.folder / "model.safetensors").unlink()
