@@ -4,6 +4,7 @@ import functools
 import hashlib
 import http.server
 import json
+import re
 import threading
 import types
 import zipfile
@@ -85,6 +86,27 @@ def write_checkpoint(folder: Path, words: list[str], config: bool = True, **size
     if config:
         (folder / "config.json").write_text(json.dumps(sizes), encoding="utf-8")
     return bert
+
+
+def write_corpus(folder: Path, rows: list[str], splits=("train", "dev", "test")) -> Path:
+    """Write rows of label, premise and hypothesis as each of the splits; return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "\n".join(["gold_label\tsentence1_binary_parse\tsentence2_binary_parse", *rows]) + "\n"
+    for split in splits:
+        (folder / f"snli_1.0_{split}.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+def write_sample(folder: Path, pattern: str = "", **numbers: int) -> Path:
+    """Write the first so many rows of the bundled corpus's splits that match."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, number in numbers.items():
+        name = f"snli_1.0_{split}.txt"
+        source = Path(d2l.download_extract("SNLI-sample")) / name
+        header, *rows = source.read_text(encoding="utf-8").splitlines()
+        matching = [row for row in rows if re.match(pattern, row)][:number]
+        (folder / name).write_text("\n".join([header, *matching]) + "\n", encoding="utf-8")
+    return folder
 
 
 @pytest.fixture

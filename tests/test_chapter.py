@@ -7,11 +7,11 @@ import re
 
 import pytest
 import torch
-from conftest import SPECIALS, write_checkpoint, zip_folder
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import d2lnli as d2l
+from conftest import SPECIALS, write_checkpoint, write_corpus, zip_folder
 
 WORDS = [*SPECIALS, *"a dog runs man sleeps . the".split()]
 CLOSING = (
@@ -66,13 +66,9 @@ def published(server, tmp_path, monkeypatch, data_dir):
     monkeypatch.setattr(d2l, "DATA_URL", server.url)
     known = dict(d2l.DATA_HUB)
     write_checkpoint(tmp_path / "reader.bert.torch", WORDS, config=False, max_len=64)
-    corpus = tmp_path / "snli_1.0"
-    corpus.mkdir()
-    rows = ["gold_label\tsentence1_binary_parse\tsentence2_binary_parse"]
-    rows += ["neutral\t( The ( dog runs ) )\t( A man )", "-\tx\ty"]
+    rows = ["neutral\t( The ( dog runs ) )\t( A man )", "-\tx\ty"]
     rows += ["entailment\t( A ( dog ( sleeps . ) ) )\t( A dog )"] * 11
-    for split in ("train", "test"):
-        (corpus / f"snli_1.0_{split}.txt").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    write_corpus(tmp_path / "snli_1.0", rows, ("train", "test"))
     yield {
         archive: zip_folder(tmp_path / archive, server.folder / f"{archive}.zip")
         for archive in ("reader.bert.torch", "snli_1.0")

@@ -13,7 +13,7 @@ import seams
 from seams import main
 
 import d2lnli as d2l
-from conftest import SPECIALS, contents, write_checkpoint
+from conftest import SPECIALS, contents, write_checkpoint, write_corpus
 
 WORDS = [*SPECIALS, *"a b c d".split()]
 
@@ -22,15 +22,11 @@ WORDS = [*SPECIALS, *"a b c d".split()]
 def folders(tmp_path, data_dir):
     """A small checkpoint and a small corpus with all three splits, in folders of their own."""
     write_checkpoint(tmp_path / "small bert", WORDS)
-    corpus = tmp_path / "my corpus"
-    corpus.mkdir()
     rows = [
         f"{d2l.LABELS[i % 3]}\t( {WORDS[5 + i % 4]} ( b c ) )\t( {WORDS[5 + i % 3]} d )"
         for i in range(60)
     ]
-    for split in ("train", "dev", "test"):
-        text = "\n".join(["gold_label\tsentence1_binary_parse\tsentence2_binary_parse", *rows])
-        (corpus / f"snli_1.0_{split}.txt").write_text(text + "\n", encoding="utf-8")
+    corpus = write_corpus(tmp_path / "my corpus", rows)
     return ["--model", str(tmp_path / "small bert"), "--data", str(corpus), "--max-len", "32"]
 
 

@@ -22,7 +22,7 @@ from seams import Picture, Record, cut_tokens, made_of
 from torch import nn
 
 import d2lnli as d2l
-from conftest import SIZES, SPECIALS, contents, few_or_many
+from conftest import SIZES, SPECIALS, contents, few_or_many, write_sample
 
 VOCAB = d2l.Vocab("a b c d e f g h".split(), reserved_tokens=SPECIALS)
 WORDS = st.lists(st.sampled_from("a b c d e f g h".split()), min_size=1, max_size=25)
@@ -35,14 +35,7 @@ HISTORY = d2l.History(
 @pytest.fixture
 def corpus(tmp_path):
     """A folder with the first pairs of the bundled corpus."""
-    folder = tmp_path / "mini"
-    folder.mkdir()
-    for split, most in (("train", 130), ("dev", 40)):
-        name = f"snli_1.0_{split}.txt"
-        with (Path(d2l.download_extract("SNLI-sample")) / name).open(encoding="utf-8") as file:
-            lines = [next(file) for _ in range(most + 1)]
-        (folder / name).write_text("".join(lines), encoding="utf-8")
-    return folder
+    return write_sample(tmp_path / "mini", train=130, dev=40)
 
 
 def must_not_run(*args, **kwargs):

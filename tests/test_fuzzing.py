@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from seams import cut, cut_tokens, main, parser, space_words, tokens_of
 
 import d2lnli as d2l
-from conftest import SIZES, SPECIALS, few_or_many, write_checkpoint
+from conftest import SIZES, SPECIALS, few_or_many, write_checkpoint, write_corpus
 
 WORDS = "a b c d e f g h".split()
 ODD = [
@@ -228,11 +228,8 @@ def folders(tmp_path_factory) -> dict[str, str]:
     """A small checkpoint, a small corpus, and a classifier made of them."""
     folder = tmp_path_factory.mktemp("ünï cödé")
     write_checkpoint(folder / "bert", [*SPECIALS, *WORDS], num_blks=1)
-    (folder / "corpus").mkdir()
     rows = [f"{d2l.LABELS[i % 3]}\t( a {WORDS[i % 4]} )\t( {WORDS[i % 3]} b )" for i in range(9)]
-    for split in ("train", "dev", "test"):
-        text = "\n".join(["gold_label\tsentence1_binary_parse\tsentence2_binary_parse", *rows])
-        (folder / "corpus" / f"snli_1.0_{split}.txt").write_text(text, encoding="utf-8")
+    write_corpus(folder / "corpus", rows)
     (folder / "broken").mkdir()
     (folder / "broken" / "snli_1.0_train.txt").write_bytes(b"\xff\xfe broken")
     (folder / "broken" / "vocab.json").write_text("{", encoding="utf-8")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from seams import load_dataset, save_dataset
 
 import d2lnli as d2l
-from conftest import SIZES, SPECIALS, contents
+from conftest import SIZES, SPECIALS, contents, write_corpus
 
 WORDS = [f"w{i}" for i in range(30)]
 SENTENCE = st.lists(st.sampled_from([*WORDS, "W3", "unseen"]), min_size=1, max_size=20)
@@ -27,11 +27,9 @@ def words() -> d2l.Vocab:
 
 
 def write(folder, pairs) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = ["gold_label\tsentence1_binary_parse\tsentence2_binary_parse"]
-    rows += [f"{d2l.LABELS[i % 3] if i % 7 else '-'}\t( {' '.join(p)} )\t( {' '.join(h)} )"
+    rows = [f"{d2l.LABELS[i % 3] if i % 7 else '-'}\t( {' '.join(p)} )\t( {' '.join(h)} )"
              for i, (p, h) in enumerate(pairs, start=1)]  # fmt: skip
-    (folder / "snli_1.0_train.txt").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    write_corpus(folder, rows, ["train"])
 
 
 def same(a: d2l.SNLIBERTDataset, b: d2l.SNLIBERTDataset) -> bool:

@@ -17,7 +17,7 @@ import torch
 from seams import ARCHITECTURES, CASES, main, notebooks
 
 import d2lnli as d2l
-from conftest import run_lesson, write_checkpoint
+from conftest import run_lesson, write_checkpoint, write_sample
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -280,33 +280,21 @@ def test_each_notebook_passes_alone_and_in_any_order_on_another_processor(tmp_pa
     run_nbval(tmp_path, names, **OTHER_PROCESSOR)
 
 
-def copy_rows(source, folder, pattern="", **numbers):
-    """Write the first so many rows of each split that match; return the folder."""
-    folder.mkdir()
-    for split, number in numbers.items():
-        text = (source / f"snli_1.0_{split}.txt").read_text(encoding="utf-8")
-        header, *rows = text.splitlines()
-        matching = [row for row in rows if re.match(pattern, row)][:number]
-        text = "\n".join([header, *matching]) + "\n"
-        (folder / f"snli_1.0_{split}.txt").write_text(text, encoding="utf-8")
-    return str(folder)
-
-
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """Models and corpora in folders of one's own, each by the name that the tests below use."""
     folder = tmp_path_factory.mktemp("own")
-    tiny, sample = (Path(d2l.download_extract(name)) for name in ("bert.tiny", "SNLI-sample"))
+    tiny = Path(d2l.download_extract("bert.tiny"))
     shutil.copytree(tiny, folder / "my-bert")
     words = json.loads((tiny / "vocab.json").read_text(encoding="utf-8"))
     write_checkpoint(folder / "short", words, num_blks=1, num_heads=2, max_len=24)
+    corpus = write_sample(folder / "my-corpus", train=300, dev=60, test=60)
+    one_kind = write_sample(folder / "one", r"neutral.*\.weather\b", train=5, dev=4, test=4)
     return {
         "my-bert": str(folder / "my-bert"),
         "short": str(folder / "short"),
-        "my-corpus": copy_rows(sample, folder / "my-corpus", train=300, dev=60, test=60),
-        "one kind": copy_rows(
-            sample, folder / "one", r"neutral.*\.weather\b", train=5, dev=4, test=4
-        ),
+        "my-corpus": str(corpus),
+        "one kind": str(one_kind),
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 from faulty import NAME, faulty_server, get, is_whole
 
 import d2lnli as d2l
-from conftest import SPECIALS, contents, write_checkpoint
+from conftest import SPECIALS, contents, write_checkpoint, write_sample
 
 ODD = "it's 100% ünï cödé 目录 (a) & b; $x #1 👩‍👩‍👧"
 SMALL = "--pairs 30 --epochs 1 --max-len 32".split()
@@ -35,12 +35,7 @@ def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
     """The first pairs of the bundled corpus."""
-    folder = tmp_path_factory.mktemp("corpus")
-    for split in ("train", "dev", "test"):
-        name = f"snli_1.0_{split}.txt"
-        with (Path(d2l.download_extract("SNLI-sample")) / name).open(encoding="utf-8") as file:
-            (folder / name).write_text("".join(next(file) for _ in range(41)), encoding="utf-8")
-    return folder
+    return write_sample(tmp_path_factory.mktemp("corpus"), train=40, dev=40, test=40)
 
 
 def test_everything_works_below_a_folder_of_any_name(tmp_path, corpus):
