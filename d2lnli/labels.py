@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ def label_ids(labels: Sequence | Tensor, names: tuple[str, ...] | None = None) -
     return torch.from_numpy(array.astype(np.int64))
 
 
-def _label_id(number: int, label: object, ids: dict[str, int]) -> int:
+def _label_id(number: int, label: Any, ids: dict[str, int]) -> int:
     """Return the id of one label of an array of texts or of any objects, such as pandas makes."""
     if isinstance(label, Integral):
         return int(label)

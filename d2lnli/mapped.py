@@ -142,8 +142,8 @@ def _build(
     """Write encoded pairs, part after part; the folder takes its name once it is whole."""
     half = folder.with_name(f".{folder.name}.half")
     shutil.rmtree(half, ignore_errors=True)
-    half.mkdir()
     try:
+        half.mkdir()
         with contextlib.ExitStack() as stack:
             files = [stack.enter_context((half / f"{name}.bin").open("wb")) for name in _ARRAYS]
             checksums, num_tokens, num_pairs = dict.fromkeys(_ARRAYS, 0), 0, 0

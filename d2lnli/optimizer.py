@@ -197,7 +197,7 @@ class RowAdam(torch.optim.Adam):
         rows = ids[self.last[ids] < self.now].unique()
         weight, state = self.embedding.weight, self.state[self.embedding.weight]
         (beta1, beta2), eps = (self.param_groups[0][key] for key in ("betas", "eps"))
-        for part in rows.split(4096):
+        for part in rows.split(4096) if len(rows) else ():  # torch 2.6 compiles no split of none
             m, v = state["exp_avg"][part], state["exp_avg_sq"][part]
             first, second = self.missed[:, self.last[part], None]
             move = m * first.float() / (v.sqrt() + (eps * second / first).float())

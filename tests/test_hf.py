@@ -7,6 +7,8 @@ import threading
 import types
 
 import huggingface_hub.constants
+import huggingface_hub.file_download
+import huggingface_hub.utils
 import pytest
 from layouts import write_hf
 from seams import main
@@ -15,6 +17,11 @@ import d2lnli as d2l
 
 FIRST, SECOND = "1" * 40, "2" * 40
 OPTIONAL = ("tokenizer.json", "tokenizer_config.json", "pytorch_model.bin", "model.safetensors")
+
+
+def forget_sessions() -> None:
+    """Before 1.0 the library keeps a connection, and whether it may go on line."""
+    getattr(huggingface_hub.utils, "reset_sessions", bool)()
 
 
 @pytest.fixture
@@ -66,9 +73,11 @@ def hub(tmp_path, monkeypatch, data_dir):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{httpd.server_port}"
+        forget_sessions()
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
         template = url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        for module in (huggingface_hub.constants, huggingface_hub.file_download):  # as of 0.26
+            monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
         yield state
         httpd.shutdown()
 
@@ -120,10 +129,12 @@ def test_pickled_weights_are_fetched_where_there_are_no_others(hub):
 
 def test_offline_mode_is_honoured(hub, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    forget_sessions()
     with pytest.raises(OSError, match=r"hf:org/bert.*(?i:offline|outgoing)"):
         d2l.load_pretrained_model("hf:org/bert")
     assert hub.requests == []
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    forget_sessions()
     d2l.load_pretrained_model("hf:org/bert")
     asked = len(hub.requests)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -75,8 +74,7 @@ def test_the_wheel_holds_the_package_with_its_data_and_the_licence_and_nothing_e
 
 
 def test_the_sdist_holds_the_whole_project_and_builds_the_same_wheel(built, tmp_path):
-    with tarfile.open(built.sdist) as file:
-        file.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(built.sdist, tmp_path)
     (unpacked,) = tmp_path.iterdir()
     assert files_below(unpacked) == files_below(built.source) | {"PKG-INFO"}
     assert members(build(unpacked, tmp_path / "dist", "--wheel")) == members(built.wheel)
