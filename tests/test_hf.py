@@ -149,6 +149,7 @@ def test_without_a_network_a_lost_file_is_not_said_to_be_missing_on_the_hub(
     for lost in (*data_dir.rglob("*.commit"), *data_dir.rglob("model.safetensors")):
         lost.unlink()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    forget_sessions()
     with pytest.raises(OSError, match=r"hf:org/bert.*(?i:offline|outgoing)"):
         d2l.load_pretrained_model("hf:org/bert")
 
