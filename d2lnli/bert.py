@@ -260,7 +260,7 @@ class BERTModel(nn.Module):
         super().__init__()
         sizes = vocab_size, num_hiddens, ffn_num_hiddens, num_heads, num_blks
         self.encoder = BERTEncoder(*sizes, dropout, max_len, activation, embedding_norm, norm_eps)
-        self.hidden = nn.Sequential(nn.Linear(num_hiddens, num_hiddens), nn.Tanh())
+        self.hidden: Any = nn.Sequential(nn.Linear(num_hiddens, num_hiddens), nn.Tanh())
         self.mlm = MaskLM(vocab_size, num_hiddens, activation, norm_eps)
         self.nsp = NextSentencePred(num_hiddens, is_next)
         self.config = {**self.encoder.config, "tied_decoder": tied_decoder, "is_next": is_next}
@@ -312,7 +312,7 @@ class BERTClassifier(nn.Module):
         self.label_names = checked_label_names(names, num_classes)
         self.encoder = bert.encoder
         self.hidden = bert.hidden
-        pooler = next(bert.hidden.parameters())
+        pooler = bert.hidden[0].weight
         self.output = nn.Linear(pooler.shape[0], num_classes, device=pooler.device)
 
     def forward(self, inputs: list[Tensor]) -> Tensor:

@@ -230,7 +230,7 @@ def _check_label_names(names: tuple[str, ...], dataset: SNLIBERTDataset) -> None
 def to_device(X: Tensor, device: torch.device) -> Tensor: ...
 @overload
 def to_device(X: Sequence[Tensor], device: torch.device) -> list[Tensor]: ...
-def to_device(X, device):
+def to_device(X: Tensor | Sequence[Tensor], device: torch.device) -> Tensor | list[Tensor]:
     """Move a minibatch's inputs, one tensor or several, to a device."""
     if isinstance(X, Tensor):
         return X.to(device, non_blocking=True)

@@ -252,8 +252,8 @@ class Training:
         self.trainer.zero_grad()
         scale = world_size() / num_pairs if self.mean else 1.0  # ranks take the mean of gradients
         parts = [(X, y)]
-        if self.most_tokens is not None and not isinstance(X, Tensor):
-            parts = list(micro_batches(X, y, self.most_tokens))
+        if self.most_tokens is not None:
+            parts = list(micro_batches(X, y, self.most_tokens))  # type: ignore[arg-type]  # a list
         with self.parallel.no_sync() if world_size() > 1 else contextlib.nullcontext():
             outputs = [self.add_gradients(*part, scale) for part in parts[:-1]]
         outputs.append(self.add_gradients(*parts[-1], scale))  # now ranks exchange them

@@ -177,12 +177,13 @@ class TokenPairs:
 
         They are padded to `length`, or to the longest of them.
         """
-        starts, premise_kept, lens = (array[np.asarray(indices)] for array in self.encoded[1:])
+        rows = np.asarray(indices)
+        starts, lens = self.encoded.starts[rows], self.encoded.valid_lens[rows]
         positions = np.arange(length or lens.max())
         filled = positions < lens[:, None]
         token_ids = np.full(filled.shape, self.vocab["<pad>"], np.int64)
         token_ids[filled] = self.encoded.ids[ranges(starts, lens)]
-        segments = filled & (positions > premise_kept[:, None] + 1)
+        segments = filled & (positions > self.encoded.premise_kept[rows, None] + 1)
         return [torch.from_numpy(array) for array in (token_ids, segments.astype(np.int64), lens)]
 
     def fingerprint(self) -> int:

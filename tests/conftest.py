@@ -135,7 +135,7 @@ def server(tmp_path):
 def zip_folder(folder: Path, archive: Path, *extra: str) -> str:
     """Pack a folder as the published archives are, with more members; return the SHA-1.
 
-    Those are deflated, which takes most of a test's time; tests/test_extraction.py has such ones.
+    It is stored, not deflated, to save time; tests/test_extraction.py covers deflated archives.
     """
     with zipfile.ZipFile(archive, "w") as file:
         for path in sorted(folder.rglob("*")):

@@ -213,7 +213,7 @@ CORPORA = ["SNLI-sample", "../shared/snli_slice"]
 def corpus_folder(name: str) -> Path:
     folder = ROOT / name if name.startswith(".") else Path(d2l.download_extract(name))
     if not folder.is_dir():
-        pytest.skip(f"{name} is not at hand: it holds pairs of SNLI, which the project does not")
+        pytest.skip(f"needs {name}")
     return folder
 
 

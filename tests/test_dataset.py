@@ -282,14 +282,14 @@ def test_texts_may_come_as_a_filtered_and_shuffled_series():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([1, -1], "pair 1.*-1"),
+        ([1, -1], "pair 1.*-1.*out"),
         ([1, None], "pair 1.*None"),
         ([1.0, float("nan")], "pair 1.*nan"),
         (
             PANDAS.Series([1, None], dtype="Int64"),
             "pair 1.*(<NA>|nan)",
         ),
-        (["neutral", "-"], "pair 1.* -,"),
+        (["neutral", "-"], "pair 1.*-.*class"),
         (["neutral", "Neutral"], "pair 1.*'Neutral'.*entailment"),
         ([0.5, 1.0], "float64"),
         ([10**30, 0], "ids or names"),

@@ -19,6 +19,7 @@ import d2lnli as d2l
 from conftest import contents, few_or_many
 
 ARCHIVE = f"{NAME}.zip"
+MOMENTS = f".{ARCHIVE}.part", f".{NAME}.extracting"
 
 
 @pytest.fixture(scope="module")
@@ -242,14 +243,14 @@ def test_what_is_there_needs_no_network_and_no_right_to_write(faulty, data_dir, 
 @few_or_many("moments", 6, 50)
 def test_killed_at_any_moment_a_plain_retry_succeeds(faulty, data_dir, moments):
     rng, states = random.Random(moments), []
-    for _ in range(moments):
+    for i in range(moments):
         shutil.rmtree(data_dir, ignore_errors=True)
         faulty.seconds = 0.2
         child = PROCESSES.Process(target=get, args=(faulty.address, data_dir, 0.03))
         child.start()
-        while child.is_alive() and not data_dir.exists():
+        while child.is_alive() and MOMENTS[i % 2] not in contents(data_dir):
             time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.5))
+        child.join(timeout=rng.uniform(0, 0.2))
         child.kill()
         child.join()
         states.append(tuple(contents(data_dir)))
@@ -259,7 +260,7 @@ def test_killed_at_any_moment_a_plain_retry_succeeds(faulty, data_dir, moments):
         assert is_whole(Path(d2l.download_extract(NAME)), faulty.folder)
         assert contents(data_dir) == [NAME, ARCHIVE]
     print({state: states.count(state) for state in states})
-    for moment in (f".{ARCHIVE}.part", f".{NAME}.extracting"):
+    for moment in MOMENTS:
         assert any(moment in state for state in states), f"no kill met {moment}"
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -39,11 +40,14 @@ def build(source: Path, folder: Path, kind: str) -> Path:
     return next(folder.glob({"--sdist": "*.tar.gz", "--wheel": "*.whl"}[kind]))
 
 
-def python(*arguments: str, cwd: Path | None = None, **environment: str) -> str:
-    """Run this Python, which must succeed, and return what it prints."""
+def python(
+    *arguments: str, executable=sys.executable, cwd: Path | None = None, **environment: str
+) -> str:
+    """Run this or another Python, which must succeed, and return what it prints."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     run = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True,
+        [executable, *arguments],
+        cwd=cwd, env={**inherited, **environment}, capture_output=True, text=True,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout
@@ -80,14 +84,21 @@ def test_the_sdist_holds_the_whole_project_and_builds_the_same_wheel(built, tmp_
     assert members(build(unpacked, tmp_path / "dist", "--wheel")) == members(built.wheel)
 
 
-def test_installed_it_trains_and_predicts_from_an_empty_folder(built, tmp_path):
-    site, empty = tmp_path / "site", tmp_path / "empty"
+@pytest.mark.timeout(900)  # torch and JupyterLab are installed
+def test_installed_anew_it_trains_and_predicts_from_an_empty_folder(built, tmp_path):
+    environment, empty = tmp_path / "environment", tmp_path / "empty"
     empty.mkdir()
-    install = "-m pip install --quiet --no-deps --no-index --target".split()
-    python(*install, str(site), str(built.wheel))
-    there = dict(cwd=empty, PYTHONPATH=str(site), D2LNLI_DATA_DIR=str(tmp_path / "data"))
+    venv.create(environment, with_pip=True)
+    bin_folder = environment / ("Scripts" if os.name == "nt" else "bin")
+    there = dict(
+        executable=bin_folder / "python", cwd=empty, D2LNLI_DATA_DIR=str(tmp_path / "data")
+    )
+    pins = re.findall("^.*==.*$", (ROOT / "requirements.txt").read_text(), re.M)
+    (tmp_path / "pins.txt").write_text("\n".join(pins))
+    install = "-m pip install --quiet --constraint".split()
+    python(*install, str(tmp_path / "pins.txt"), str(built.wheel), **there)
     imported = python("-c", "import d2lnli; print(d2lnli.__file__)", **there)
-    assert Path(imported.strip()) == site / "d2lnli" / "__init__.py"
+    assert environment in Path(imported.strip()).parents
     said = python(*"-m d2lnli finetune --pairs 500 --epochs 1".split(), **there)
     assert re.search(r"^loss \d\.\d{3}, train acc \d\.\d{3}, test acc \d\.\d{3}$", said, re.M)
     answer = python("-m", "d2lnli", "predict", "A man is sleeping.", "Nobody is awake.", **there)

@@ -148,7 +148,7 @@ def test_the_stop_button_stops_what_is_waited_for_and_a_failure_is_told(tmp_path
     for worker in psutil.Process(run.process.pid).children():
         if seams.LAUNCHED in worker.cmdline():
             worker.kill()
-    with pytest.raises(OSError, match=rf"{tmp_path}.*log"):
+    with pytest.raises(OSError, match=rf"{tmp_path}.*failed.*log"):
         print(run.closing_lines())
     with pytest.raises(OSError, match=r"failed"):
         run.wait()

@@ -143,7 +143,7 @@ def test_it_is_a_value_of_the_parameters_where_it_is_fine_tuned(
     run_notebook(name, 500, tmp_path, monkeypatch)
 
 
-@pytest.mark.skipif(not SLICE.is_dir(), reason="the slice of SNLI is not here")
+@pytest.mark.skipif(not SLICE.is_dir(), reason="needs ../shared/snli_slice")
 def test_eight_thousand_pairs_of_snli_are_enough(minilm, data_dir):
     bert, vocab = d2l.load_pretrained_model("minilm")
     torch.manual_seed(0)

@@ -127,7 +127,11 @@ def imports() -> set[tuple[str, str]]:
     for path in (ROOT / "d2lnli").rglob("*.py"):
         place = path.relative_to(ROOT / "d2lnli").with_suffix("").parts
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level == len(place):
+            if isinstance(node, ast.Import):
+                assert not any(name.name.startswith("d2lnli") for name in node.names), path
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                assert not node.module.startswith("d2lnli"), path
+            elif isinstance(node, ast.ImportFrom) and node.level == len(place):
                 names = [node.module] if node.module else [name.name for name in node.names]
                 found.update((place[0], name.partition(".")[0]) for name in names)
     return {(importer, name) for importer, name in found if importer not in ("__init__", name)}

@@ -87,7 +87,7 @@ def test_a_missing_file_or_folder_is_named(tmp_path):
         d2l.read_snli(tmp_path / "nowhere", True)
 
 
-@pytest.mark.skipif(not SLICE.is_dir(), reason="needs the development slice of real SNLI")
+@pytest.mark.skipif(not SLICE.is_dir(), reason="needs ../shared/snli_slice")
 def test_real_pairs():
     premises, hypotheses, labels = d2l.read_snli(SLICE, True)
     assert (len(premises), len(d2l.read_snli(SLICE, False)[0])) == (8041, 1801)

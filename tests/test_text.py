@@ -111,7 +111,7 @@ def test_sentences_and_parses_of_the_bundled_corpus_give_the_same_tokens(split):
 
 def test_real_parses_do_not_change_but_for_misprints():
     if not SLICE.is_dir():
-        pytest.skip("../shared/snli_slice is not here")
+        pytest.skip("needs ../shared/snli_slice")
     changed = {}
     for split in ("train", "test"):
         for parse in sentences_of(SLICE / f"snli_1.0_{split}.txt")[1]:

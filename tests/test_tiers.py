@@ -1,6 +1,7 @@
 """The rules of the conftest.py at the root: who runs when, and what a skip means in CI."""
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,17 @@ def project(tmp_path) -> Path:
     (tmp_path / "pytest.ini").touch()
     (tmp_path / "test_installed.py").write_text(TESTS)
     return tmp_path
+
+
+def test_every_part_of_an_id_in_the_table_is_one_of_a_test():
+    table = runpy.run_path(str(ROOT / "conftest.py"))["TIERS"]
+    for part in table.keys() - {"many]"}:
+        file, _, test = part.partition("::")
+        (found,) = ROOT.rglob(f"{file}*") if file.startswith("test_") else [ROOT / file]
+        if test:
+            assert f"\ndef {test.partition('[')[0]}" in found.read_text(encoding="utf-8"), part
+        else:
+            assert list(ROOT.glob(f"{file}*")) or found.is_file(), part
 
 
 def outcome(project: Path, *arguments: str, **environment: str) -> str:
