@@ -59,7 +59,7 @@ class Vocab:
     def __getitem__(self, tokens: str) -> int: ...
     @overload
     def __getitem__(self, tokens: list[str] | tuple[str, ...]) -> list[int]: ...
-    def __getitem__(self, tokens: str | Sequence[str]) -> int | list[int]:
+    def __getitem__(self, tokens: Any) -> Any:
         """Return the id of a token, or the ids of a sequence; unknown words give `<unk>`'s id."""
         if isinstance(tokens, (list, tuple)):
             return list(self.ids_of(tokens))
@@ -73,9 +73,9 @@ class Vocab:
     def to_tokens(self, indices: int) -> str: ...
     @overload
     def to_tokens(self, indices: Sequence[int]) -> list[str]: ...
-    def to_tokens(self, indices: int | Sequence[int]) -> str | list[str]:
+    def to_tokens(self, indices: Any) -> Any:
         """Return the token of an id, or the tokens of a sequence of ids."""
-        if hasattr(indices, "__len__") and getattr(indices, "ndim", 1):
+        if hasattr(indices, "__len__") and getattr(indices, "ndim", True):
             return [self._token(index) for index in indices]
         return self._token(indices)
 

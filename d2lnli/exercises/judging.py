@@ -32,7 +32,8 @@ def _same(result: Any, expected: Any) -> bool:
             return result == expected
         case Real():
             tolerance = 0 if isinstance(expected, int) else 0.0051
-            return isinstance(result, Real) and abs(result - expected) <= tolerance
+            is_number = isinstance(result, Real)
+            return is_number and abs(result - expected) <= tolerance
         case Mapping():
             same_names = isinstance(result, Mapping) and result.keys() == expected.keys()
             return same_names and all(_same(result[name], x) for name, x in expected.items())
