@@ -89,42 +89,42 @@ def _replace(module: types.ModuleType, name: str, value: object) -> None:
 
 
 def first_wait(seconds: float) -> None:
-    """Let a download that broke wait so long for its second attempt, then twice as long."""
+    """Wait `seconds` before the second attempt of a download, and twice as long before the next."""
     _replace(downloads, "_FIRST_WAIT", seconds)
 
 
 def server_is_lost_after(seconds: float) -> None:
-    """Let a download give up a server that says nothing for so long."""
+    """Give up on a server that is silent for `seconds`."""
     _replace(downloads, "_TIMEOUT", (1, seconds))
 
 
 def checkpoint_every(seconds: float) -> None:
-    """Let a run with a folder write a checkpoint so often; at 0 after each step."""
+    """Write a checkpoint every `seconds`; at 0, after each step."""
     _replace(runs, "_EVERY", seconds)
 
 
 def look_for_stop_every(seconds: float) -> None:
-    """Let a run look so often for the file `stop` in its folder."""
+    """Look for the file `stop` in a run's folder every `seconds`."""
     _replace(runs, "_LOOK_EVERY", seconds)
 
 
 def agree_every(seconds: float) -> None:
-    """Let ranks tell each other so often whether to stop; at 0 after each step."""
+    """Make ranks agree every `seconds` whether to stop; at 0, after each step."""
     _replace(distributed, "_AGREE_EVERY", seconds)
 
 
 def last_words_take(seconds: float) -> None:
-    """Let a rank that is told to end have so long to say why."""
+    """Give a rank that is told to end `seconds` to say why."""
     _replace(distributed, "_LAST_WORDS", seconds)
 
 
 def look_at_launched_runs_every(seconds: float) -> None:
-    """Let this process look so often at the runs that it follows."""
+    """Look at the runs that this process follows every `seconds`."""
     _replace(following, "_LOOK_EVERY", seconds)
 
 
 def every_step_is_drawn() -> None:
-    """Let a run draw a picture after each step, however long that takes."""
+    """Redraw the live plot after each step, however long that takes."""
     _replace(progress, "_SHOW_EVERY", 0.0)
     _replace(progress, "_MOST_SHARE", float("inf"))
 
@@ -133,22 +133,22 @@ def every_step_is_drawn() -> None:
 
 
 def archives_are_large_from(size: int) -> None:
-    """Let an archive that grows to so many bytes be one that can do harm."""
+    """Treat an archive as large from `size` bytes."""
     _replace(archives, "_LARGE", size)
 
 
 def every_embedding_has_plain_adam() -> None:
-    """Let no embedding have so many rows that the optimizer is lazy about them."""
+    """Use plain Adam for the rows of every embedding."""
     _replace(optimizer, "_MANY_ROWS", 10**9)
 
 
 def map_pairs_at_once(number: int) -> None:
-    """Let a dataset on disk be written so many pairs at a time."""
+    """Write a dataset to disk `number` pairs at a time."""
     _replace(mapped, "_PAIRS_AT_ONCE", number)
 
 
 def encode_pairs_at_once(number: int) -> None:
-    """Let so many pairs be encoded at a time, and be enough for a process of their own."""
+    """Encode `number` pairs at a time, and start a process for as many."""
     _replace(encoding, "_PAIRS_AT_ONCE", number)
     _replace(encoding, "_PAIRS_PER_WORKER", number)
 
@@ -158,7 +158,7 @@ def pretraining_is_small(
     num_epochs: int = pretraining.NUM_EPOCHS,
     sizes: dict[str, int] = pretraining.CONFIG,
 ) -> None:
-    """Let the bundled model learn from less text, in fewer epochs, and have other sizes."""
+    """Pretrain the bundled model on less text, for fewer epochs, with other sizes."""
     _replace(pretraining, "NUM_PASSAGES", num_passages)
     _replace(pretraining, "NUM_EPOCHS", num_epochs)
     _replace(pretraining, "CONFIG", sizes)
@@ -168,24 +168,24 @@ def pretraining_is_small(
 
 
 def as_in_a_notebook(display: Callable) -> None:
-    """Let the package take itself to be in a notebook, whose display is this one."""
+    """Make the package believe that it runs in a notebook, with this function as its display."""
     for module in (finetuned, following, plotting, progress, training):
         _replace(module, "in_notebook", lambda: True)
     _replaced.setattr("IPython.display.display", display)
 
 
 def launched_runs_go_on_beside() -> None:
-    """Let a launched run leave this process free, as in a notebook, but draw nothing."""
+    """Return from a launched run at once, as in a notebook, but draw nothing."""
     _replace(training, "in_notebook", lambda: True)
 
 
 def disk_has(free: int) -> None:
-    """Let the disk have so many bytes free."""
+    """Make the disk report `free` bytes."""
     _replace(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free))
 
 
 def disk_is_full_for_runs() -> None:
-    """Let no file of a run be written."""
+    """Fail whenever a file of a run is written."""
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -194,38 +194,38 @@ def disk_is_full_for_runs() -> None:
 
 
 def is_read_only(folder: Path) -> None:
-    """Let a folder and all in it be another's, even for root."""
+    """Make a folder and everything in it read-only, even for root."""
     for module in (hub, checkup, command_line):
         _replace(module, "is_writable", lambda asked: folder not in (asked, *asked.parents))
 
 
 def users_cache_is(folder: Path) -> None:
-    """Let this be the folder that the system gives the user for caches."""
+    """Make this the user's cache folder."""
     _replace(hub, "_cache_dir", lambda: folder)
 
 
 def bf16_is_faster(times: float) -> None:
-    """Let bf16 be so many times as fast as fp32."""
+    """Make bf16 measure `times` times as fast as fp32."""
     _replace(devices, "bf16_speedup", lambda _: times)
 
 
 def attention_is_fused() -> None:
-    """Let attention take the way that a GPU takes."""
+    """Use the fused attention, as on a GPU."""
     _replace(self_attention, "fused_is_faster", lambda _: True)
 
 
 def is_one_of_ranks(number: int) -> None:
-    """Let this process be one of so many."""
+    """Make this process one of `number` ranks."""
     _replace(distributed, "world_size", lambda: number)
 
 
 def nobody_to_join() -> None:
-    """Let a process group be entered without other processes."""
+    """Enter a process group without other processes."""
     _replace(distributed, "_join", lambda: None)
 
 
 def count_processes_that_encode() -> list[int]:
-    """Return a list that grows by the number of processes whenever some are started."""
+    """Return a list to which each start of processes appends their number."""
     started, executor = [], encoding.ProcessPoolExecutor
 
     def counting(number: int):
@@ -240,32 +240,32 @@ def count_processes_that_encode() -> list[int]:
 
 
 def every_run_is_told_to_stop() -> None:
-    """Let each run find the file `stop` after its first step."""
+    """Stop each run after its first step, as the file `stop` does."""
     _replaced.setattr(RunFolder, "is_to_stop", lambda _: True)
 
 
 def training_is(function: Callable) -> None:
-    """Let load_or_finetune train by this function."""
+    """Replace the training in load_or_finetune."""
     _replace(finetuned, "finetune", function)
 
 
 def scoring_is(function: Callable) -> None:
-    """Let finetune measure the dev set by this function."""
+    """Replace the evaluation in finetune."""
     _replace(training, "evaluate", function)
 
 
 def loading_is(function: Callable) -> None:
-    """Let the command line load pretrained models by this function."""
+    """Replace the loading of pretrained models in the command line."""
     _replace(command_line, "load_pretrained_model", function)
 
 
 def reading_is(function: Callable) -> None:
-    """Let the command line read pairs by this function."""
+    """Replace the reading of pairs in the command line."""
     _replace(command_line, "read_snli", function)
 
 
 def mapping_first(function: Callable[[], None]) -> None:
-    """Let this be called whenever a dataset on disk has pairs encoded."""
+    """Call a function before each encoding for a dataset on disk."""
     encode = mapped.encode_pairs
 
     def call_and_encode(*arguments, **more):
@@ -276,12 +276,12 @@ def mapping_first(function: Callable[[], None]) -> None:
 
 
 def every_recipe_is_that_of(model: str) -> None:
-    """Let the command line train every model by the recipe of this one."""
+    """Use one model's recipe for all models of the command line."""
     _replace(command_line, "recipe", lambda _, recipe=command_line.recipe: recipe(model))
 
 
 def heat_maps_are_kept() -> list[tuple]:
-    """Return a list of what is given to the pictures of attention that are drawn."""
+    """Return a list to which each attention picture appends what it was given."""
     seen, draw = [], widgets.heat_map
 
     def keep_and_draw(*given):
