@@ -6,6 +6,7 @@ runs, whatever its tier.
 """
 
 import os
+import signal
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -18,6 +19,9 @@ _data_dir = tempfile.TemporaryDirectory(prefix="d2lnli-tests-")
 os.environ["D2LNLI_DATA_DIR"] = _data_dir.name  # empty at first, for notebooks and commands too
 if "PYTEST_XDIST_WORKER" in os.environ:  # idle OpenMP threads spin, and would slow the other worker
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's & passes it on
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Parts of tests' ids. Of several that fit the longest counts; what none fits is default.
 CI = (

@@ -324,7 +324,7 @@ def test_killed_while_it_is_replaced_a_classifier_is_the_old_or_the_new(tmp_path
     assert contents(tmp_path) == ["config.json", "model.safetensors", "vocab.json"]
 
 
-@few_or_many("seconds", 1, 30)
+@few_or_many("seconds", 3, 30)
 def test_read_while_it_is_replaced_a_classifier_is_one_of_the_two(tmp_path, seconds):
     d2l.save_classifier(tmp_path, *numbered(0), HISTORY)
     writers = [PROCESSES.Process(target=save_for_ever, args=(tmp_path,)) for _ in "ab"]
