@@ -12,10 +12,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import seams
 import torch
 
 import d2lnli as d2l
+import seams
 
 torch.set_num_threads(1)  # the networks here are too small for more
 

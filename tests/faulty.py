@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from conftest import SPECIALS, zip_folder
 
 import d2lnli as d2l
+from conftest import SPECIALS, zip_folder
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["faulty", "torch._dynamo", "test_runs"])

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
-from seams import MXNET_NAMES
 from torch import Tensor
 
 from conftest import GOLDEN
+from seams import MXNET_NAMES
 
 HF = GOLDEN.parent / "hf" / "tiny"
 MXNET_TYPES = {"float32": 0, "float64": 1, "float16": 2}

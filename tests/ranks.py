@@ -9,10 +9,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
-from faulty import PROCESSES
-from seams import rank
 
 import d2lnli as d2l
+from faulty import PROCESSES
+from seams import rank
 
 PORT_TAKEN = 75  # the exit status of who finds that another process was given the port
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from layouts import in_mxnet, write_mxnet
-from seams import ARCHITECTURES
 
 import d2lnli as d2l
 from benchmarks.measure import MEGABYTE, PeakMemory, in_new_process
 from benchmarks.memory import WORDS, one_step
 from conftest import SPECIALS, contents, zip_folder
+from layouts import in_mxnet, write_mxnet
+from seams import ARCHITECTURES
 
 FOLDERS = {
     "bert.small": "bert.small.torch",

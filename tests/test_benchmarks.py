@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import seams
 import torch
-from test_dataset import CHAPTER, PAIRS, WORDS
 from torch.utils.flop_counter import FlopCounterMode
 
 import d2lnli as d2l
+import seams
 from benchmarks import chapter, corpus, growth, minilm, speed
 from benchmarks.measure import PeakMemory, in_turn, median_ratio
 from conftest import GOLDEN
+from test_dataset import CHAPTER, PAIRS, WORDS
 
 ROOT = Path(__file__).parents[1]
 SIZES = dict(num_hiddens=32, ffn_num_hiddens=64, num_heads=4, num_blks=2, max_len=64)

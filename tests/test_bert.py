@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-import seams
 import torch
 import torch.nn.functional as F
-from seams import Dropout, MultiHeadAttention
 
 import d2lnli as d2l
+import seams
 from conftest import GOLDEN, SIZES
+from seams import Dropout, MultiHeadAttention
 
 
 @pytest.fixture(params=["tiny-4x2", "tiny-12x3"])

@@ -10,13 +10,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import seams
 import torch
 import torch.nn.functional as F
-from judge import judge
-from seams import BUNDLED, claims, grammar, lexicon, pretraining, scenes
 
 import d2lnli as d2l
+import seams
+from judge import judge
+from seams import BUNDLED, claims, grammar, lexicon, pretraining, scenes
 
 CORPUS, BERT = BUNDLED / "SNLI-sample", BUNDLED / "bert.tiny"
 SIZES = {"train": 10_000, "dev": 2_000, "test": 2_000}

@@ -8,10 +8,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-import seams
-from seams import main
 
 import d2lnli as d2l
+import seams
+from seams import main
 
 
 def checked(capsys) -> tuple[int, list[str], list[str]]:

@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-import seams
-from seams import main
 
 import d2lnli as d2l
+import seams
 from conftest import SPECIALS, contents, write_checkpoint, write_corpus
+from seams import main
 
 WORDS = [*SPECIALS, *"a b c d".split()]
 

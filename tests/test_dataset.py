@@ -11,15 +11,15 @@ import nbclient
 import nbformat
 import numpy as np
 import pytest
-import seams
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seams import LengthBuckets, as_pairs, load_dataset, save_dataset
 from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
 
 import d2lnli as d2l
+import seams
 from conftest import GOLDEN, SPECIALS
+from seams import LengthBuckets, as_pairs, load_dataset, save_dataset
 
 CHAPTER = json.loads((GOLDEN / "dataset.json").read_text(encoding="utf-8"))
 PAIRS = CHAPTER["premises"], CHAPTER["hypotheses"], CHAPTER["labels"]

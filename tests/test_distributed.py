@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import seams
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ranks import started, together
-from seams import CHECKPOINT, NO_LABEL, from_all_ranks, own_device, rank, shared_loader, world_size
 
 import d2lnli as d2l
+import seams
 from conftest import SIZES, SPECIALS, contents
+from ranks import started, together
+from seams import CHECKPOINT, NO_LABEL, from_all_ranks, own_device, rank, shared_loader, world_size
 
 # the last of 50 minibatches has two pairs, so that of four ranks two have none
 OPTIONS = dict(lr=1e-3, num_epochs=2, batch_size=8, schedule="linear", warmup=0.1, clip=1.0)

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-import seams
-from faulty import NAME, PROCESSES, faulty_server, get, is_whole
-from seams import ATTEMPTS
 
 import d2lnli as d2l
+import seams
 from conftest import contents, few_or_many
+from faulty import NAME, PROCESSES, faulty_server, get, is_whole
+from seams import ATTEMPTS
 
 ARCHIVE = f"{NAME}.zip"
 MOMENTS = f".{ARCHIVE}.part", f".{NAME}.extracting"

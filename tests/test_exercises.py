@@ -7,9 +7,9 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from seams import CASES
 
 import d2lnli as d2l
+from seams import CASES
 
 SOLUTIONS = sorted((Path(__file__).parents[1] / "notebooks" / "solutions").glob("*.ipynb"))
 

@@ -9,13 +9,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import seams
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from seams import extract_folder
 
 import d2lnli as d2l
+import seams
 from conftest import contents, few_or_many
+from seams import extract_folder
 
 
 @pytest.fixture

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import seams
 import torch
-from faulty import PROCESSES
 from hypothesis import given
 from hypothesis import strategies as st
-from seams import Picture, Record, cut_tokens, made_of
 from torch import nn
 
 import d2lnli as d2l
+import seams
 from conftest import SIZES, SPECIALS, contents, few_or_many, write_sample
+from faulty import PROCESSES
+from seams import Picture, Record, cut_tokens, made_of
 
 VOCAB = d2l.Vocab("a b c d e f g h".split(), reserved_tokens=SPECIALS)
 WORDS = st.lists(st.sampled_from("a b c d e f g h".split()), min_size=1, max_size=25)

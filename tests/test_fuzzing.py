@@ -16,10 +16,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from seams import cut, cut_tokens, main, parser, space_words, tokens_of
 
 import d2lnli as d2l
 from conftest import SIZES, SPECIALS, few_or_many, write_checkpoint, write_corpus
+from seams import cut, cut_tokens, main, parser, space_words, tokens_of
 
 WORDS = "a b c d e f g h".split()
 ODD = [

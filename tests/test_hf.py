@@ -10,10 +10,10 @@ import huggingface_hub.constants
 import huggingface_hub.file_download
 import huggingface_hub.utils
 import pytest
-from layouts import write_hf
-from seams import main
 
 import d2lnli as d2l
+from layouts import write_hf
+from seams import main
 
 FIRST, SECOND = "1" * 40, "2" * 40
 OPTIONAL = ("tokenizer.json", "tokenizer_config.json", "pytorch_model.bin", "model.safetensors")

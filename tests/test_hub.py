@@ -4,11 +4,11 @@ import hashlib
 from pathlib import Path
 
 import pytest
-import seams
-from seams import find_classifier, is_present, is_writable
 
 import d2lnli as d2l
+import seams
 from conftest import SPECIALS, contents, write_checkpoint, zip_folder
+from seams import find_classifier, is_present, is_writable
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from layouts import HF, tiny_tensors, write_hf
-from test_pretrained import Malice
 
 import d2lnli as d2l
+from layouts import HF, tiny_tensors, write_hf
+from test_pretrained import Malice
 
 PAIRS = json.loads((HF / "pairs.json").read_text(encoding="utf-8"))
 EXPECTED = {name: torch.from_numpy(array) for name, array in np.load(HF / "expected.npz").items()}

@@ -11,13 +11,13 @@ import time
 
 import psutil
 import pytest
-import seams
 import torch
-from ranks import together
-from test_distributed import OPTIONS, example, fit
 
 import d2lnli as d2l
+import seams
 from conftest import SIZES, SPECIALS, contents
+from ranks import together
+from test_distributed import OPTIONS, example, fit
 
 CPUS = [torch.device("cpu")] * 2
 LONG = dict(num_epochs=10_000, batch_size=2, clip=None)

@@ -7,15 +7,15 @@ import warnings
 
 import numpy as np
 import pytest
-import seams
 import torch
-from faulty import PROCESSES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from seams import load_dataset, save_dataset
 
 import d2lnli as d2l
+import seams
 from conftest import SIZES, SPECIALS, contents, write_corpus
+from faulty import PROCESSES
+from seams import load_dataset, save_dataset
 
 WORDS = [f"w{i}" for i in range(30)]
 SENTENCE = st.lists(st.sampled_from([*WORDS, "W3", "unseen"]), min_size=1, max_size=20)

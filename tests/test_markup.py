@@ -5,12 +5,12 @@ from html.parser import HTMLParser
 import pytest
 import torch
 from hypothesis import strategies as st
-from markup import FRAGMENTS, OURS
-from seams import table
-from test_fuzzing import CASES, fuzz
 
 import d2lnli as d2l
 from conftest import SIZES, SPECIALS, few_or_many
+from markup import FRAGMENTS, OURS
+from seams import table
+from test_fuzzing import CASES, fuzz
 
 MARKUP = st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=8).flatmap(
     lambda parts: st.sampled_from(["", " "]).map(lambda between: between.join(parts))

@@ -15,10 +15,10 @@ from pathlib import Path
 import papermill
 import pytest
 import torch
-from seams import how_to_get, is_present, main
 
 import d2lnli as d2l
 from conftest import run_lesson
+from seams import how_to_get, is_present, main
 
 ROOT = Path(__file__).parents[1]
 SLICE = ROOT.parent / "shared" / "snli_slice"

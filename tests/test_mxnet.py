@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from layouts import write_mxnet
-from seams import is_mxnet, read_mxnet
 
 import d2lnli as d2l
 from conftest import GOLDEN
+from layouts import write_mxnet
+from seams import is_mxnet, read_mxnet
 
 FOLDER = GOLDEN.parent / "mxnet" / "tiny-4x2"
 PARAMS = (FOLDER / "pretrained.params").read_bytes()

@@ -14,10 +14,10 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
-from seams import ARCHITECTURES, CASES, main, notebooks
 
 import d2lnli as d2l
 from conftest import run_lesson, write_checkpoint, write_sample
+from seams import ARCHITECTURES, CASES, main, notebooks
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))

@@ -5,14 +5,14 @@ import signal
 from contextlib import nullcontext
 
 import pytest
-import seams
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seams import MANY_ROWS, RowAdam, adam, clip_gradients
 from torch import nn
 
 import d2lnli as d2l
+import seams
+from seams import MANY_ROWS, RowAdam, adam, clip_gradients
 
 NUM_ROWS, HIDDENS = 12, 4
 

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from faulty import NAME, faulty_server, get, is_whole
 
 import d2lnli as d2l
 from conftest import SPECIALS, contents, write_checkpoint, write_sample
+from faulty import NAME, faulty_server, get, is_whole
 
 ODD = "it's 100% ünï cödé 目录 (a) & b; $x #1 👩‍👩‍👧"
 SMALL = "--pairs 30 --epochs 1 --max-len 32".split()

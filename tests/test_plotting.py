@@ -11,11 +11,11 @@ import time
 import matplotlib.image
 import numpy as np
 import pytest
-import seams
-from seams import HistoryPicture, LivePlot, Progress, Record
 
 import d2lnli as d2l
+import seams
 from conftest import SIZES
+from seams import HistoryPicture, LivePlot, Progress, Record
 
 RECORDS = [
     Record(0.5, 1.0, 0.4, math.nan, 100.0, 1.0, 0.4),

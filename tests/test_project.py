@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from rattler import MatchSpec, Version
-from seams import main
 
 import d2lnli as d2l
+from seams import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

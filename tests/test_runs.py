@@ -18,14 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import seams
 import torch
-from faulty import PROCESSES
-from seams import CHECKPOINT, RunFolder, Training
 from torch import nn
 
 import d2lnli as d2l
+import seams
 from conftest import SIZES, SPECIALS, contents, few_or_many
+from faulty import PROCESSES
+from seams import CHECKPOINT, RunFolder, Training
 
 OPTIONS = dict(lr=1e-3, num_epochs=3, batch_size=8, schedule="linear", warmup=0.1, clip=1.0)
 KINDS = {  # many words: the optimizer that is lazy about rows

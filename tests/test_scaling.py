@@ -8,12 +8,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from seams import parser
 from torch.distributed.run import get_args_parser
 
 import d2lnli as d2l
 from benchmarks import scaling
 from benchmarks.scaling import Link, all_reduce_seconds, predicted_efficiency
+from seams import parser
 
 DOC = scaling.DOC.read_text(encoding="utf-8")
 FIGURES = scaling.read(scaling.CSV)

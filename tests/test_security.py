@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+
 from seams import RunFolder, read_torch_tensors
 
 ROOT = Path(__file__).parents[1]

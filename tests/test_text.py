@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from seams import join_words, space_words, tokens_of
 
 import d2lnli as d2l
+from seams import join_words, space_words, tokens_of
 
 SLICE = Path(__file__).parents[2] / "shared" / "snli_slice"
 CHANGED_IN_THE_SLICE = {"mouth.": 3, "work..": 1, "research.": 1}  # misprints of the corpus

@@ -9,15 +9,15 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-import seams
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seams import LengthBuckets, Training, lr_factor, micro_batches
 from torch import nn
 
 import d2lnli as d2l
+import seams
 from conftest import contents
+from seams import LengthBuckets, Training, lr_factor, micro_batches
 
 HEADER = "epoch,loss,train_acc,dev_acc,pairs_per_sec,epoch_loss,epoch_train_acc,num_classes"
 OLD_HEADER = "epoch,loss,train_acc,dev_acc,pairs_per_sec"

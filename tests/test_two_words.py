@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from seams import ARCHITECTURES
 
 import d2lnli as d2l
 from conftest import SPECIALS, run_lesson, write_checkpoint, zip_folder
+from seams import ARCHITECTURES
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9]*.ipynb"))
 SLICE = Path(__file__).parents[2] / "shared" / "snli_slice"

@@ -7,14 +7,14 @@ import sys
 import ipywidgets
 import numpy as np
 import pytest
-import seams
 import torch
 from matplotlib.figure import Figure
-from seams import EXAMPLES
-from test_strips import TAGS, Page
 
 import d2lnli as d2l
+import seams
 from conftest import SIZES
+from seams import EXAMPLES
+from test_strips import TAGS, Page
 
 PAIR = "a b c d e", "a b zebra"
 VIEW = "application/vnd.jupyter.widget-view+json"

@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from layouts import HF
-from seams import SPECIAL_TOKENS, tokens_of
 
 import d2lnli as d2l
+from layouts import HF
+from seams import SPECIAL_TOKENS, tokens_of
 
 WORDS = "a b ab abc ##a ##b ##ab ##c . ' n ##n t"
 PIECES = [*SPECIAL_TOKENS.values(), *WORDS.split()]

@@ -4,11 +4,11 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
-from conftest import SPECIALS
-from markup import FRAGMENTS, OURS
 from playwright.sync_api import Page, TimeoutError, expect
 
 import d2lnli as d2l
+from conftest import SPECIALS
+from markup import FRAGMENTS, OURS
 
 from .lab import Lab
 
