@@ -89,6 +89,8 @@ SOAK = (
     "test_notebooks.py::test_every_notebook_runs_with_other_parameters",
     "test_two_words.py::test_two_words_take_a_notebook_to_the_books_model_and_corpus[01",
     "test_two_words.py::test_two_words_take_a_notebook_to_the_books_model_and_corpus[02",
+    "test_two_words.py::test_two_words_take_a_notebook_to_the_books_model_and_corpus[04",
+    "tests/browser/test_notebooks.py::test_run_all_draws_every_cell[chromium-notebooks/solutions",
 )
 DEFAULT = (
     "tests/browser/test_notebooks.py::test_run_all_draws_every_cell[chromium-notebooks/01",
