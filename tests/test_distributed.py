@@ -255,7 +255,7 @@ def test_who_is_told_to_stop_tells_the_others(tmp_path, how):
     whole = together(2, tmp_path / "whole", fit, "few words", 0.1)
     resumed = together(2, tmp_path / "resumed", fit, "few words", 0.1, run_dir)
     assert all(torch.equal(resumed[0][0][name], whole[0][0][name]) for name in whole[0][0])
-    assert repr(resumed[0][1]) == repr(whole[0][1])  # what was counted before counts once
+    assert repr(resumed[0][1]) == repr(whole[0][1])
 
 
 def test_a_press_between_two_agreements_is_heard_at_the_next(tmp_path):
