@@ -159,7 +159,7 @@ class Groups(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
-    """Let pytest-xdist schedule by the groups of this file."""
+    """Give pytest-xdist the groups of this file."""
     return Groups(config, log)
 
 
@@ -167,7 +167,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let a test that is skipped in CI fail, unless it says that it needs what CI has not."""
+    """Turn a skip in CI into a failure, unless its reason is one that CI cannot help."""
     report = yield
     expected = hasattr(report, "wasxfail") or any(r in str(report.longrepr) for r in EXPECTED_SKIPS)
     if report.skipped and "CI" in os.environ and not expected:

@@ -203,12 +203,19 @@ def notebook_page(notebook):
     return page
 
 
-def test_the_panel_says_how_a_run_stands_and_its_button_stops_it(tmp_path, notebook_page):
+@pytest.fixture
+def launched(tmp_path, notebook_page):
+    """A run that goes on for long, and the button and the line of its panel."""
     net, train_set, dev_set = example(20, 0.1)
-    options = {**OPTIONS, **LONG, "run_dir": tmp_path, "launch": True}
-    run = d2l.finetune(net, train_set, dev_set, **options)
+    run = d2l.finetune(
+        net, train_set, dev_set, **{**OPTIONS, **LONG}, run_dir=tmp_path, launch=True
+    )
     (box,) = (shown for shown in notebook_page if not isinstance(shown, dict))
-    button, line = box.children
+    return run, *box.children
+
+
+def test_the_panel_says_how_a_run_stands_and_its_button_stops_it(launched, notebook_page):
+    run, button, line = launched
     assert (button.description, line.value) == ("Stop", "the processes are starting")
     number = r"\d+\.\d+"
     standing = rf"epoch {number} of 10000: loss {number}, train acc {number}(, dev acc {number})?"
@@ -223,12 +230,8 @@ def test_the_panel_says_how_a_run_stands_and_its_button_stops_it(tmp_path, noteb
     assert "Loss and accuracy against epochs; after" in notebook_page[-1]["text/html"]
 
 
-def test_the_panel_of_a_run_that_is_waited_for_says_what_stops_it(tmp_path, notebook_page):
-    net, train_set, _ = example(20, 0.1)
-    options = {**OPTIONS, **LONG, "run_dir": tmp_path, "launch": True}
-    run = d2l.finetune(net, train_set, None, **options)
-    (box,) = (shown for shown in notebook_page if not isinstance(shown, dict))
-    button, line = box.children
+def test_the_panel_of_a_run_that_is_waited_for_says_what_stops_it(launched):
+    run, button, line = launched
     until(lambda: run.seen.records)
     waiting = threading.Thread(target=run.wait)
     waiting.start()
