@@ -31,7 +31,6 @@ CI = (
     "test_benchmarks.py::test_every_row_of_the_table_is_measured",
     "test_benchmarks_in_small.py",
     "tests/browser/",
-    "test_dataset.py::test_workers_in_a_notebook",
     "test_distributed.py::test_a_network_of_the_readers_own",
     "test_distributed.py::test_a_press_between_two_agreements",
     "test_distributed.py::test_dropout_differs",

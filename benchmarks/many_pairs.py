@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 import d2lnli as d2l
-from d2lnli.distributed import process_group
-from d2lnli.hub import ARCHITECTURES
+from d2lnli.runs.ranks import process_group
+from d2lnli.store.hub import ARCHITECTURES
 
 from . import corpus
 from .measure import MEGABYTE, PeakMemory, in_new_process, machine

@@ -7,7 +7,7 @@ processes of their own that hold nothing else.
 import time
 
 import d2lnli as d2l
-from d2lnli.hub import ARCHITECTURES
+from d2lnli.store.hub import ARCHITECTURES
 
 from .measure import PeakMemory, in_new_process, machine
 

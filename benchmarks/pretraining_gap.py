@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import d2lnli as d2l
-from d2lnli.bundled import pretraining
+from tools import pretraining
 
 Run = tuple[d2l.BERTClassifier, float]  # a fine-tuned classifier and the seconds it took
 

@@ -27,9 +27,9 @@ import torch
 import torch.distributed as dist
 
 import d2lnli as d2l
-from d2lnli.distributed import process_group
-from d2lnli.hub import ARCHITECTURES
-from d2lnli.minibatches import shared_loader
+from d2lnli.dataset import shared_loader
+from d2lnli.runs.ranks import process_group
+from d2lnli.store.hub import ARCHITECTURES
 
 from .corpus import vocabulary
 from .measure import in_turn, machine, median_ratio, seconds

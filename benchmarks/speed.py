@@ -316,8 +316,7 @@ PLOTTED_RUN = """
 import time
 from pathlib import Path
 import d2lnli as d2l
-from d2lnli.plotting import LivePlot
-from d2lnli.progress import Progress
+from d2lnli.show.live import LivePlot, Progress
 from benchmarks.speed import Scale, Setting
 
 spent, pictures = 0.0, 0

@@ -1,27 +1,30 @@
 """d2lnli: natural language inference by fine-tuning BERT, as a course and as a thin package."""
 
 from .bert import BERTClassifier, BERTEncoder, BERTModel
-from .classifiers import load_classifier, save_classifier
+from .checkpoints import load_pretrained_model
+from .corpora import LABELS, read_phenomena, read_snli
+from .dataset import SNLIBERTDataset, bucketed_loader
 from .devices import get_dataloader_workers, try_all_gpus
-from .distributed import process_group
-from .evaluation import Evaluation, evaluate, paired_difference, predict_proba, predict_snli
+from .evaluation import Evaluation, evaluate, paired_difference
 from .exercises import check
-from .finetuned import load_or_finetune
 from .history import History
-from .hub import DATA_HUB, DATA_URL, classifier_dir, data_dir, download, download_extract
-from .labels import LABELS
-from .mapped import mapped_dataset
-from .minibatches import bucketed_loader
-from .plotting import bar_chart, heat_map, line_chart, padding_chart, show_source
-from .pretrained import load_pretrained_model
-from .probing import attention, fill_mask, next_sentence_proba, word_changes
-from .recipes import recipe
-from .snli import SNLIBERTDataset, read_phenomena, read_snli
-from .strips import PairStrip, TruncationStrips
-from .text import Vocab, get_tokens_and_segments, tokenize
-from .training import finetune, train_ch13
+from .prediction import (
+    attention,
+    fill_mask,
+    next_sentence_proba,
+    predict_proba,
+    predict_snli,
+    word_changes,
+)
+from .runs.ranks import process_group
+from .show.charts import bar_chart, heat_map, line_chart, padding_chart, show_source
+from .show.strips import PairStrip, TruncationStrips
+from .store.classifiers import load_classifier, save_classifier
+from .store.datasets import mapped_dataset
+from .store.hub import DATA_HUB, DATA_URL, classifier_dir, data_dir, download, download_extract
+from .training import finetune, load_or_finetune, recipe, train_ch13
 from .truncation import TRUNCATIONS
-from .wordpiece import WordPieceVocab
+from .vocab import Vocab, WordPieceVocab, get_tokens_and_segments, tokenize
 
 __version__ = "0.1.0"
 
@@ -83,7 +86,7 @@ __all__ = [
 def __getattr__(name: str) -> type:
     """Import the widgets when one is first asked for: ipywidgets takes its time."""
     if name in ("AttentionExplorer", "Predictor", "TruncationExplorer"):
-        from . import widgets
+        from .show import widgets
 
         return getattr(widgets, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

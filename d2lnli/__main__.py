@@ -9,19 +9,20 @@ from pathlib import Path
 import torch
 
 from .bert import BERTClassifier
-from .best_epoch import KEEP
+from .checkpoints import load_pretrained_model
 from .checkup import checkup
-from .classifiers import describe, load_classifier, save_classifier
+from .corpora import read_snli, snli_file
+from .dataset import SNLIBERTDataset
 from .devices import PRECISIONS
-from .distributed import only_rank_0_speaks, process_group, rank, world_size
-from .evaluation import evaluate, max_positions, predict_proba
-from .hub import classifier_dir, data_dir, find_classifier, find_folder, is_writable
-from .mapped import mapped_dataset
-from .pretrained import load_pretrained_model
-from .recipes import recipe
-from .snli import SNLIBERTDataset, read_snli, snli_file
-from .strips import PairStrip
-from .training import SCHEDULES, finetune
+from .evaluation import evaluate, max_positions
+from .prediction import predict_proba
+from .runs.best_epoch import KEEP
+from .runs.ranks import only_rank_0_speaks, process_group, rank, world_size
+from .show.strips import PairStrip
+from .store.classifiers import describe, load_classifier, save_classifier
+from .store.datasets import mapped_dataset
+from .store.hub import classifier_dir, data_dir, find_classifier, find_folder, is_writable
+from .training import SCHEDULES, finetune, recipe
 from .truncation import TRUNCATIONS
 
 

@@ -13,9 +13,9 @@ import torch
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from .checkpoints import load_pretrained_model
 from .devices import bf16_speedup, choose_precision, try_all_gpus
-from .hub import DATA_HUB, classifier_dir, data_dir, how_to_get, is_present, is_writable
-from .pretrained import load_pretrained_model
+from .store.hub import DATA_HUB, classifier_dir, data_dir, how_to_get, is_present, is_writable
 
 _OLDEST_PYTHON = (3, 11)
 _LEAST_FREE = 0.1  # GB: the classifiers of the course, and room to spare

@@ -1,4 +1,4 @@
-"""What a fine-tuned classifier answers, and how often it is right."""
+"""How often a classifier is right: accuracy with its interval, confusion, groups, differences."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .bert import BERTEncoder, label_names_of, unwrapped
+from .corpora import default_label_names
+from .dataset import LengthBuckets, SNLIBERTDataset, TokenPairs, as_pairs
 from .devices import autocast, choose_precision, memory_advice
-from .distributed import rank, sum_over_ranks, world_size
-from .labels import default_label_names
-from .minibatches import LengthBuckets
-from .snli import SNLIBERTDataset, TokenPairs, as_pairs
-from .text import Vocab
+from .runs.ranks import rank, sum_over_ranks, world_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,42 +124,8 @@ def evaluate(
     """
     dataset = as_pairs(dataset)
     check_fits(net, dataset)
-    logits = _logits(net, dataset, batch_size, precision, rank(), world_size())
+    logits = logits_of(net, dataset, batch_size, precision, rank(), world_size())
     return Evaluation(sum_over_ranks(logits), dataset.labels)
-
-
-def predict_proba(
-    net: nn.Module,
-    vocab: Vocab,
-    premises: Sequence[str | list[str]],
-    hypotheses: Sequence[str | list[str]],
-    max_len: int | None = None,
-    truncation: str = "longest_first",
-    batch_size: int = 128,
-) -> np.ndarray:
-    """Return each class's probability for every pair of sentences or token lists, (n, classes).
-
-    The columns are in the order of `net.label_names`, by default that of `LABELS`. Pairs are cut to
-    `max_len` tokens, or to what the model can take. Raises MemoryError, which names a smaller
-    batch_size, if memory runs out.
-    """
-    for side in (premises, hypotheses):
-        if isinstance(side, str):
-            raise ValueError(f"expected a list of sentences, got the sentence {side!r}: use [ ]")
-    max_len = max_positions(net) if max_len is None else max_len
-    pairs = TokenPairs(premises, hypotheses, max_len, vocab, truncation)
-    check_fits(net, pairs)
-    return _logits(net, pairs, batch_size).softmax(dim=1).numpy()
-
-
-def predict_snli(
-    net: nn.Module, vocab: Vocab, premise: str | list[str], hypothesis: str | list[str]
-) -> str:
-    """Return the label of one pair, one of `net.label_names`: by default one of `LABELS`.
-
-    A list holds the tokens of one sentence; for lists of sentences there is `predict_proba`.
-    """
-    return label_names_of(net)[predict_proba(net, vocab, [premise], [hypothesis]).argmax()]
 
 
 def accuracy_on(net: nn.Module, batches: DataLoader) -> float:
@@ -250,7 +214,7 @@ def evaluating(net: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _logits(
+def logits_of(
     net: nn.Module,
     pairs: TokenPairs,
     batch_size: int,

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import harmonic_mean
+from typing import TYPE_CHECKING
 
-from .files import replace_file
-from .labels import LABELS
-from .plotting import HistoryPicture, Picture
+from .corpora import LABELS
+
+if TYPE_CHECKING:
+    from .show.charts import Picture
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,10 @@ class History:
         records = [r for r in self.records if self.kept_epoch in (None, r.epoch)]
         return History(records).last(name)
 
-    def plot(self) -> Picture:
+    def plot(self) -> "Picture":
         """Draw loss and accuracies against epochs."""
+        from .show.live import HistoryPicture
+
         measured = not math.isnan(self.last("dev_acc"))
         picture = HistoryPicture(self.epoch or 1, "dev" if measured else None)
         picture.draw(self.columns(), self.num_classes)
@@ -109,6 +113,8 @@ class History:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the points as CSV; the file is replaced whole or not at all."""
+        from .store.files import replace_file
+
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_HEADER)

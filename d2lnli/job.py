@@ -6,12 +6,11 @@ import sys
 from operator import attrgetter
 from pathlib import Path
 
-from .classifiers import load_classifier, save_classifier
-from .distributed import process_group, rank
-from .files import alone, replace_file
-from .following import JOB, OUTCOME, STARTING
-from .layouts.files import read_json
-from .mapped import load_dataset
+from .runs.launched import JOB, OUTCOME, STARTING
+from .runs.ranks import process_group, rank
+from .store.classifiers import load_classifier, save_classifier
+from .store.datasets import load_dataset
+from .store.files import exclusive_lock, read_json, replace_file
 from .training import finetune
 
 
@@ -20,7 +19,7 @@ def main(folder: Path) -> int:
     try:
         with process_group(), contextlib.ExitStack() as stack:
             if rank() == 0:
-                stack.enter_context(alone(folder / JOB))
+                stack.enter_context(exclusive_lock(folder / JOB))
                 (folder.parent / STARTING).unlink(missing_ok=True)
             _work(folder)
         return 0

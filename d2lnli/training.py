@@ -1,20 +1,30 @@
-"""Fine-tuning: the two ways into the one training loop, `finetune` and `train_ch13`."""
+"""Fine-tuning: recipes, the training loop, and the ways into it: `finetune`, `train_ch13`."""
 
+import contextlib
+import dataclasses
+import io
+import json
 import math
+import os
+import time
+import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .bert import unwrapped
-from .best_epoch import KEEP
+from .bert import BERTClassifier, unwrapped
+from .checkpoints import load_pretrained_model
+from .corpora import read_snli
+from .dataset import SNLIBERTDataset, as_pairs, shared_loader
 from .devices import (
+    autocast,
     choose_precision,
     first_device,
     known_devices,
@@ -22,27 +32,70 @@ from .devices import (
     reproducible,
     try_all_gpus,
 )
-from .distributed import (
+from .evaluation import accuracy_on, check_fits, evaluate, to_device
+from .fast.optimizer import RowAdam, adam, catch_up_saved, clip_gradients
+from .history import History, Record
+from .runs.best_epoch import KEEP, BestEpoch
+from .runs.folder import RunFolder, differences, open_run
+from .runs.launched import frozen_parts, launch_run
+from .runs.ranks import (
+    Agreement,
     all_devices,
+    data_parallel,
+    from_all_ranks,
     from_rank_0,
     own_device,
     rank,
+    sum_over_ranks,
     under_torchrun,
     world_size,
 )
-from .evaluation import accuracy_on, check_fits, evaluate
-from .history import History
-from .launching import frozen_parts, launch_run
-from .loop import Training
-from .minibatches import shared_loader
-from .optimizer import adam
-from .plotting import in_notebook
-from .runs import differences, open_run
-from .snli import SNLIBERTDataset, as_pairs
+from .runs.stop_button import StopButton
+from .show.charts import in_notebook
+from .show.live import LivePlot, Progress
+from .store.classifiers import describe, load_classifier, read_made_of, save_classifier
+from .store.files import exclusive_lock
+from .store.hub import classifier_dirs, find_folder
+from .vocab import Vocab
+
+BOOK_RECIPE = dict(
+    lr=1e-4, num_epochs=5, batch_size=512, schedule="constant", warmup=0.0, clip=None
+)
+"""The chapter's, for `bert.small`."""
+
+TINY_RECIPE = dict(lr=1e-3, num_epochs=4, batch_size=64, schedule="linear", warmup=0.1, clip=None)
+"""Found on the dev split of `SNLI-sample`."""
+
+BASE_RECIPE = dict(lr=3e-5, num_epochs=3, batch_size=32, schedule="linear", warmup=0.1, clip=1.0)
+"""What BERT's authors did with twelve blocks: Devlin et al. (2019), appendix A.3."""
+
+MINILM_RECIPE = dict(lr=1e-4, num_epochs=4, batch_size=32, schedule="linear", warmup=0.06, clip=1.0)
+"""For few real pairs, such as some thousand of SNLI."""
+
+_RECIPES = {
+    "bert.tiny": TINY_RECIPE,
+    "bert.base": BASE_RECIPE,
+    "bert.base.mxnet": BASE_RECIPE,
+    "minilm": MINILM_RECIPE,
+}
+
+
+def recipe(model: str | os.PathLike) -> dict:
+    """Return settings for `finetune`: those that suit a model by its name, else the book's."""
+    default = BASE_RECIPE if str(model).startswith("hf:") else BOOK_RECIPE
+    return dict(_RECIPES.get(str(model), default))
+
 
 SCHEDULES = ("constant", "linear")
 MOST_TOKENS = 4096
 """How many tokens go through a network at once on a CPU in fp32: what its caches hold."""
+
+_LOOK_EVERY = 16  # minibatches: whether the loss is still a number
+_STATEFUL = ("net", "trainer", "scaler", "best")
+_CHECKSUMS = {
+    "checksum of the pairs": "other pairs",
+    "checksum of the pretrained encoder": "other pretrained weights",
+}
 
 
 def train_ch13(
@@ -234,6 +287,401 @@ def lr_factor(step: int, num_steps: int, schedule: str, warmup: float) -> float:
     return 1.0 if schedule == "constant" else (num_steps - step) / (num_steps - num_warmup)
 
 
+def load_or_finetune(
+    model: str | os.PathLike = "bert.tiny",
+    corpus: str | os.PathLike = "SNLI-sample",
+    num_pairs: int | None = None,
+    max_len: int = 128,
+) -> tuple[BERTClassifier, Vocab]:
+    """Load the classifier that was fine-tuned from `model` on `corpus`, or fine-tune it first.
+
+    It lives in the data folder, where the command line and notebook 03 keep theirs, and is loaded
+    only if it is what would be made here: from this encoder, on the first `num_pairs` as they are
+    now, cut to `max_len`, by the model's recipe, to the end. A line says which one it is and when
+    it was made; a notebook shows the curves of its run. Of several processes that want the same,
+    one makes it while the others wait.
+    """
+    data_dir = find_folder(corpus)
+    with contextlib.redirect_stdout(io.StringIO()):
+        bert, vocab = load_pretrained_model(model)
+        train_set = SNLIBERTDataset(read_snli(data_dir, "train", num_pairs), max_len, vocab)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = BERTClassifier(bert)
+    settings = {**recipe(model), "seed": 0, "keep": "last", "patience": None}
+    wanted = made_of(net, train_set, **settings)
+    folders = classifier_dirs(model, corpus)
+    if found := _find(folders, wanted):
+        return _load(found)
+    with _alone(folders[0]):
+        if found := _find(folders, wanted):  # made meanwhile by another process
+            return _load(found)
+        if why := _differing(folders[0], wanted):
+            print(f"{folders[0]} holds another classifier ({why}): fine-tuning a new one")
+        with contextlib.redirect_stdout(io.StringIO()):
+            dev_set = SNLIBERTDataset(read_snli(data_dir, "dev"), max_len, vocab)
+            history = finetune(net, train_set, dev_set, **settings)
+        history.made_of.update(model=str(model), corpus=str(corpus))
+        folder = _place(folders[0], wanted)
+        if rank() == 0:
+            try:
+                print(describe(save_classifier(folder, net, vocab, history)))
+            except OSError as error:  # it can be used all the same
+                warnings.warn(str(error), stacklevel=2)
+    return net, vocab
+
+
+class Training:
+    """A training that can be stopped, written down and gone on with after any minibatch.
+
+    `loss` gives one value for each example, whose sum is minimized, or the mean. `lr_at` gives the
+    learning rate of a step, `most_tokens` how many go through the network at once, `keep` and
+    `patience` which epoch is kept and when training ends without a better one. Under torchrun all
+    ranks make one, with their shares of the same minibatches, and do the same at the same time.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        batches: DataLoader,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        trainer: torch.optim.Optimizer,
+        mean: bool = False,
+        most_tokens: int | None = None,
+        lr_at: Callable[[int], float] | None = None,
+        clip: float | None = None,
+        precision: str = "fp32",
+        seed: int | None = None,
+        keep: str = "last",
+        patience: int | None = None,
+    ):
+        self.net, self.batches, self.loss, self.trainer = unwrapped(net), batches, loss, trainer
+        self.mean, self.most_tokens, self.lr_at, self.clip = mean, most_tokens, lr_at, clip
+        self.precision, self.seed = precision, seed
+        self.device = next(net.parameters()).device
+        own = [trainer.embedding.weight] if isinstance(trainer, RowAdam) else []
+        some_unused = type(self.net) is not BERTClassifier
+        self.parallel: Any = data_parallel(net, own, some_unused)  # the net, or one around it
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        self.epoch, self.done, self.meter = 0, 0, Meter(self.device)
+        self.best = BestEpoch(self.net, keep, patience)
+        self.random: tuple | None = None  # to go on with, once the minibatches done are skipped
+        self.kept = ""  # what is said of the run folder when training fails
+
+    def state_dict(self) -> dict:
+        """Return all that the rest of the training depends on, of all ranks."""
+        cuda = self.device.type == "cuda"
+        cuda_random = torch.cuda.get_rng_state(self.device) if cuda else torch.empty(0).byte()
+        random = self.random or (torch.get_rng_state(), cuda_random)
+        return {
+            **{name: getattr(self, name).state_dict() for name in _STATEFUL},
+            "epoch": self.epoch,
+            "done": self.done,
+            "meter": self.meter.state(),
+            "random": [from_all_ranks(state[None]) for state in random],
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go back to where `state_dict` was taken; ValueError if it was not taken from the like."""
+        random, cuda_random = state["random"]
+        alike = all(each[0].shape == torch.get_rng_state().shape for each in random)
+        if not alike or any(each.dtype != torch.uint8 for each in (*random, *cuda_random)):
+            raise ValueError("its random state is of another kind")
+        if not (state["epoch"] >= 0 and 0 <= state["done"] <= len(self.batches)):
+            raise ValueError(f"it has {state['done']} of {len(self.batches)} minibatches")
+        if len(state["meter"][0]) != 2:
+            raise ValueError("its means are of another kind")
+        if not isinstance(self.trainer, RowAdam):
+            names = [name for name, _ in self.net.named_parameters()]
+            catch_up_saved(state["net"], state["trainer"], names)
+        for name in _STATEFUL:
+            if name != "best" or name in state:  # earlier versions knew of no best epoch
+                getattr(self, name).load_state_dict(state[name])
+        self.epoch, self.done = state["epoch"], state["done"]
+        self.meter = Meter(self.device, *state["meter"])
+        if len(random) == world_size():  # else the ranks' dropout begins anew
+            self.random = random[rank()][0], cuda_random[rank()][0]
+
+    def run(
+        self,
+        num_epochs: int,
+        history: History,
+        score: Callable[[], float] | None,
+        split: str = "dev",
+        run: RunFolder | None = None,
+        settings: dict | None = None,
+    ) -> None:
+        """Train from where it stands to `num_epochs`, or to an interrupt, and fill `history`.
+
+        `score` measures the accuracy on the named split after each epoch. What is to be kept goes
+        to `run`, with the `settings`.
+        """
+
+        def save() -> None:
+            self.check_weights()
+            if run and run.save(settings or {}, self.state_dict(), history):
+                self.kept = f". {run.path} is from minibatch {self.done} of epoch {self.epoch + 1}"
+
+        if not _length(self.batches):
+            raise ValueError("there are no minibatches: take a smaller batch_size")
+        num_steps = num_epochs * len(self.batches) - self.num_steps
+        plot = LivePlot(num_epochs, split if score else None)
+        keep, pass_on = (run.save_history, run.pass_on) if run else (None, None)
+        agreement, stop = Agreement(), False
+        shared = under_torchrun()
+        with (
+            Progress(plot, num_steps, history, keep, pass_on) as progress,
+            StopButton(shared) as button,
+        ):
+            try:
+                while self.epoch < num_epochs and not self.best.is_long_ago(self.epoch):
+                    for _ in self.rest_of_epoch(progress, button):
+                        if run and run.is_to_stop():
+                            button.pressed = True
+                        stop, due = agreement.on(button.pressed, run is not None and run.is_due())
+                        if stop:
+                            raise KeyboardInterrupt
+                        if due:
+                            self.check()
+                            with button.held():
+                                save()
+                    record = self.check()
+                    self.check_weights()
+                    dev_acc = score() if score else math.nan
+                    with button.held():
+                        progress.report(dataclasses.replace(record, dev_acc=dev_acc))
+                        self.epoch, self.done = self.epoch + 1, 0
+                        self.best.note(self.epoch, dev_acc)
+                        save()
+            except KeyboardInterrupt:
+                if shared and not stop:  # pressed twice: the others know nothing of it
+                    raise
+                history.interrupted = True
+                if not button.broken:
+                    save()
+            finally:
+                self.net.eval()
+                self.trainer.zero_grad()  # gradients would take memory, after a failed pass too
+
+    @property
+    def num_steps(self) -> int:
+        """How many steps are done."""
+        return self.epoch * len(self.batches) + self.done
+
+    @property
+    def epochs_done(self) -> float:
+        """How many epochs are done, with the fraction of this one."""
+        return self.epoch + self.done / len(self.batches)
+
+    def rest_of_epoch(self, progress: Progress, button: StopButton) -> Iterator[None]:
+        """Train on the minibatches of this epoch that are left, and yield after each."""
+        num_batches = len(self.batches)
+        for X, y, *told in self.minibatches_left():
+            num_pairs = told[0] if told else len(y)
+            with button.held():
+                with memory_advice(self.device, num_pairs, self.smaller_parts(X) + self.kept):
+                    losses, y_hat = self.step(self.num_steps, X, y, num_pairs)
+                self.meter.add(losses, y_hat, y, num_pairs)
+                self.done += 1
+                progress.history.num_classes = y_hat.shape[1]
+                progress.advance(lambda: self.meter.provisional_record(self.epochs_done))
+                if self.done == num_batches and isinstance(self.trainer, RowAdam):
+                    self.trainer.catch_up()
+                twentieths = [20 * done // num_batches for done in (self.done - 1, self.done)]
+                if self.done < num_batches and twentieths[0] < twentieths[1]:
+                    progress.report(self.check())
+                    self.meter.begin_twentieth()
+                elif self.done % _LOOK_EVERY == 0:
+                    self.check()
+            yield
+
+    def minibatches_left(self) -> Iterator[tuple]:
+        """Return the minibatches of this epoch that are left, in the epoch's own random order."""
+        if self.seed is not None:
+            order: Any = self.batches.batch_sampler
+            order.epoch = self.epoch
+            torch.manual_seed(1000 * self.seed + self.epoch + 1_000_003 * rank())
+        self.net.train()
+        batches = iter(self.batches)
+        for _ in range(self.done):
+            next(batches)
+        if not self.done:
+            self.meter = Meter(self.device)
+        elif self.random:
+            random, cuda_random = self.random
+            torch.set_rng_state(random)
+            if len(cuda_random) and self.device.type == "cuda":
+                torch.cuda.set_rng_state(cuda_random, self.device)
+        self.random = None
+        return batches
+
+    def check(self) -> Record:
+        """Return the record of this point; ValueError if the loss is not a finite number."""
+        record = self.meter.record(self.epochs_done)
+        if not math.isfinite(record.epoch_loss):
+            self.give_up(f"the loss became {record.epoch_loss}")
+        return record
+
+    def check_weights(self) -> None:
+        """Raise ValueError if a weight is no number, which no loss has told yet."""
+        extremes = [torch.stack(parameter.aminmax()) for parameter in self.net.parameters()]
+        if not torch.cat(extremes).isfinite().all():
+            self.give_up("a weight became infinite")
+
+    def give_up(self, reason: str) -> NoReturn:
+        """Say that the training has gone off, and what is left."""
+        lr = self.trainer.param_groups[0]["lr"]
+        raise ValueError(
+            f"{reason} in epoch {self.epoch + 1}, minibatch {self.done}, at a learning rate of "
+            f"{lr:.3g}: load the model again and take a smaller lr, a warm-up, or clip=1.0"
+            f"{self.kept}"
+        )
+
+    def step(
+        self, number: int, X: Tensor | list[Tensor], y: Tensor, num_pairs: int
+    ) -> tuple[Tensor, Tensor]:
+        """Take one step on a minibatch; return each example's loss and outputs.
+
+        X and y are this rank's share of its `num_pairs`.
+        """
+        if self.lr_at:
+            for group in self.trainer.param_groups:
+                group["lr"] = self.lr_at(number)
+        self.trainer.zero_grad()
+        scale = world_size() / num_pairs if self.mean else 1.0  # ranks take the mean of gradients
+        parts = [(X, y)]
+        if self.most_tokens is not None:
+            parts = list(micro_batches(X, y, self.most_tokens))  # type: ignore[arg-type]  # a list
+        with self.parallel.no_sync() if world_size() > 1 else contextlib.nullcontext():
+            outputs = [self.add_gradients(*part, scale) for part in parts[:-1]]
+        outputs.append(self.add_gradients(*parts[-1], scale))  # now ranks exchange them
+        if isinstance(self.trainer, RowAdam):
+            self.trainer.gather()  # so that scaling and clipping see the whole gradient
+        if self.clip is not None:
+            self.scaler.unscale_(self.trainer)
+            clip_gradients(self.net.parameters(), self.clip)
+        self.scaler.step(self.trainer)
+        self.scaler.update()
+        losses, y_hats = zip(*outputs, strict=True)
+        return torch.cat(losses), torch.cat(y_hats)
+
+    def add_gradients(
+        self, X: Tensor | list[Tensor], y: Tensor, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        """Add the gradients of the scaled sum of losses; return each example's loss and outputs."""
+        X, y = to_device(X, self.device), y.to(self.device, non_blocking=True)
+        with autocast(self.precision, self.device):
+            y_hat = self.parallel(X)
+        losses = self.loss(y_hat.float(), y)
+        if losses.dim() == 0:
+            raise ValueError("the loss is one number: give it reduction='none'")
+        self.scaler.scale(scale * losses.sum()).backward()
+        return losses.detach(), y_hat.detach()
+
+    def smaller_parts(self, X: Tensor | list[Tensor]) -> str:
+        """Advise a minibatch's parts that take less memory, if it can be taken in parts."""
+        if not self.mean:
+            return ""
+        at_once = min(X[0].numel(), self.most_tokens or math.inf)
+        return f", or most_tokens={at_once // 2} or less, the same but for dropout"
+
+
+def _length(batches: DataLoader) -> int:
+    try:
+        return len(batches)
+    except TypeError as error:
+        raise ValueError(f"the minibatches have no length ({error}): give a DataLoader") from error
+
+
+def micro_batches(X: list[Tensor], y: Tensor, most_tokens: int) -> Iterator[tuple]:
+    """Cut a minibatch whose pairs stand in order of length into parts of at most so many tokens.
+
+    Each part is padded to its own longest pair only.
+    """
+    lens, first = X[2].tolist(), 0
+    for i, length in enumerate([*lens[1:], math.inf], start=1):
+        if (i + 1 - first) * length > most_tokens:
+            ids, segments, valid_lens = (x[first:i] for x in X)
+            yield [ids[:, : lens[i - 1]], segments[:, : lens[i - 1]], valid_lens], y[first:i]
+            first = i
+
+
+class Meter:
+    """Means of an epoch and of its latest twentieth; no step waits for them.
+
+    The sums stay on the device. With several ranks each has the sums of its own pairs until the
+    means are asked for.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        sums: tuple[float, ...] = (0.0, 0.0),
+        num_pairs: int = 0,
+        seconds: float = 0.0,
+        sums_before: tuple[float, ...] = (0.0, 0.0),
+        num_before: int = 0,
+    ):
+        self.sums = torch.tensor(sums, dtype=torch.float64, device=device)  # since the last record
+        self.sums *= rank() == 0  # what was summed before counts once
+        self.num_pairs = self.num_own = num_pairs
+        self.sums_before, self.num_before = tuple(sums_before), num_before  # in earlier records
+        self.start = time.perf_counter() - seconds
+
+    def state(self) -> tuple[tuple[float, ...], int, float, tuple[float, ...], int]:
+        """Return what another meter needs to count on from here."""
+        seconds = time.perf_counter() - self.start
+        sums = tuple(self._all_sums().tolist())
+        return sums, self.num_pairs, seconds, self.sums_before, self.num_before
+
+    def _all_sums(self) -> Tensor:
+        return sum_over_ranks(self.sums.clone())
+
+    def add(self, losses: Tensor, y_hat: Tensor, y: Tensor, num_pairs: int) -> None:
+        """Count a minibatch: each example's loss, outputs (classes) and label.
+
+        `num_pairs` are the pairs of the minibatch on all ranks.
+        """
+        correct = y_hat.argmax(dim=1) == y.to(y_hat.device, non_blocking=True)
+        self.sums += torch.stack([losses.double().sum(), correct.double().sum()])
+        self.num_pairs += num_pairs
+        self.num_own += len(y)
+
+    def record(self, epoch: float) -> Record:
+        """Return the means of all ranks, which call this together, as the record of this point."""
+        return self._record(epoch, self._all_sums())
+
+    def provisional_record(self, epoch: float) -> Record:
+        """Estimate the record from this rank's own pairs, without waiting for the others."""
+        return self._record(epoch, self.sums * (self.num_pairs / self.num_own))
+
+    def _record(self, epoch: float, sums: Tensor) -> Record:
+        loss, correct = sums.tolist()
+        loss_before, correct_before = self.sums_before
+        num_in_epoch = self.num_before + self.num_pairs
+        return Record(
+            epoch=float(epoch),
+            loss=_mean(loss, self.num_pairs),
+            train_acc=_mean(correct, self.num_pairs),
+            dev_acc=math.nan,
+            pairs_per_sec=num_in_epoch / (time.perf_counter() - self.start),
+            epoch_loss=_mean(loss_before + loss, num_in_epoch),
+            epoch_train_acc=_mean(correct_before + correct, num_in_epoch),
+        )
+
+    def begin_twentieth(self) -> None:
+        """Begin new means, after a record; all ranks call this together."""
+        sums = zip(self.sums_before, self._all_sums().tolist(), strict=True)
+        self.sums_before = tuple(before + latest for before, latest in sums)
+        self.num_before += self.num_pairs
+        self.num_pairs = self.num_own = 0
+        self.sums.zero_()
+
+
+def _mean(total: float, number: int) -> float:
+    return total / number if number else math.nan
+
+
 def _plain(number: Any) -> Any:
     """Return a number of numpy's, which no checkpoint may hold, as one of Python's."""
     return number.item() if isinstance(number, np.generic) else number
@@ -307,3 +755,64 @@ def _is_number(value: object) -> bool:
 
 def _is_whole(value: object, least: int) -> bool:
     return isinstance(value, Integral) and int(value) >= least
+
+
+def _find(folders: list[Path], wanted: dict) -> Path | None:
+    """Return the first folder that holds what is wanted, of each folder and the one beside it."""
+    places = [place for folder in folders for place in (folder, _beside(folder, wanted))]
+    found = (place for place in places if _is_there(place) and not _differing(place, wanted))
+    path = from_rank_0(str(next(found, "")))  # all ranks load, or all train
+    return Path(path) if path else None
+
+
+def _is_there(folder: Path) -> bool:
+    return (folder / "model.safetensors").is_file()
+
+
+def _differing(folder: Path, wanted: dict) -> str:
+    """Say in what the classifier in a folder, if there is one, is not the one that is wanted."""
+    if not _is_there(folder):
+        return ""
+    kept = read_made_of(folder)
+    if not kept.keys() >= wanted.keys():
+        return "its training data are not recorded"
+    asked = {name: value for name, value in wanted.items() if name not in _CHECKSUMS}
+    told = [differences(kept, {**asked, "interrupted": False})]
+    told += [what for name, what in _CHECKSUMS.items() if kept[name] != wanted[name]]
+    return "; ".join(filter(None, told))
+
+
+def _beside(folder: Path, wanted: dict) -> Path:
+    """Return where a classifier is kept if another one, which is not to be lost, has the place."""
+    settings = {name: value for name, value in wanted.items() if "checksum" not in name}
+    return folder.with_name(f"{folder.name}-{zlib.crc32(json.dumps(settings).encode()):08x}")
+
+
+def _place(folder: Path, wanted: dict) -> Path:
+    """Return where to keep a new classifier, which replaces one of as many pairs or fewer."""
+    if not _is_there(folder):
+        return folder
+    kept = read_made_of(folder)
+    data = {"pairs", "checksum of the pairs"}
+    alike = all(kept.get(name) == wanted[name] for name in wanted.keys() - data)
+    return folder if alike and kept["pairs"] <= wanted["pairs"] else _beside(folder, wanted)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time make a classifier, where the place can be written to at all."""
+    with contextlib.ExitStack() as stack:
+        if rank() == 0:
+            with contextlib.suppress(OSError):
+                stack.enter_context(exclusive_lock(folder))
+        yield
+
+
+def _load(folder: Path) -> tuple[BERTClassifier, Vocab]:
+    if not os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):  # a page shows the Predictor
+        print(describe(folder))
+        if in_notebook() and (folder / "history.csv").is_file():
+            from IPython.display import display
+
+            display(History.load(folder).plot())
+    return load_classifier(folder)

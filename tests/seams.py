@@ -13,32 +13,24 @@ from pathlib import Path
 import pytest
 
 from d2lnli import __main__ as command_line
-from d2lnli import (
-    archives,
-    checkup,
-    devices,
-    distributed,
-    downloads,
-    encoding,
-    finetuned,
-    following,
-    hub,
-    job,
-    mapped,
-    notebooks,
-    optimizer,
-    plotting,
-    progress,
-    runs,
-    self_attention,
-    training,
-    widgets,
-)
+from d2lnli import bert, checkup, dataset, devices, job, training
 from d2lnli.__main__ import _parser as parser
 from d2lnli.__main__ import main
-from d2lnli.archives import extract_folder
-from d2lnli.bundled import claims, grammar, lexicon, pretraining, scenes
-from d2lnli.distributed import (
+from d2lnli.bert import Dropout, MultiHeadAttention
+from d2lnli.dataset import NO_LABEL, LengthBuckets, as_pairs, shared_loader
+from d2lnli.exercises.cases import CASES
+from d2lnli.fast import optimizer
+from d2lnli.fast.optimizer import _MANY_ROWS as MANY_ROWS
+from d2lnli.fast.optimizer import RowAdam, adam, clip_gradients
+from d2lnli.history import Record
+from d2lnli.layouts.book import MXNET_NAMES
+from d2lnli.layouts.checkpoint import read_torch_tensors
+from d2lnli.layouts.mxnet import is_mxnet, read_mxnet
+from d2lnli.runs import folder as run_folder
+from d2lnli.runs import launched, ranks
+from d2lnli.runs.folder import CHECKPOINT, RunFolder
+from d2lnli.runs.launched import _environment as environment_of_ranks
+from d2lnli.runs.ranks import (
     Agreement,
     all_devices,
     from_all_ranks,
@@ -48,33 +40,24 @@ from d2lnli.distributed import (
     sum_over_ranks,
     world_size,
 )
-from d2lnli.downloads import _ATTEMPTS as ATTEMPTS
-from d2lnli.exercises.cases import CASES
-from d2lnli.history import Record
-from d2lnli.hub import ARCHITECTURES, find_classifier, how_to_get, is_present, is_writable
-from d2lnli.launching import _environment as environment_of_ranks
-from d2lnli.layouts.book import MXNET_NAMES
-from d2lnli.layouts.files import read_torch_tensors
-from d2lnli.layouts.mxnet import is_mxnet, read_mxnet
-from d2lnli.loop import Meter, Training, micro_batches
-from d2lnli.mapped import load_dataset, save_dataset
-from d2lnli.minibatches import NO_LABEL, LengthBuckets, shared_loader
-from d2lnli.optimizer import _MANY_ROWS as MANY_ROWS
-from d2lnli.optimizer import RowAdam, adam, clip_gradients
-from d2lnli.plotting import HistoryPicture, LivePlot, Picture, in_notebook
-from d2lnli.progress import Progress
-from d2lnli.runs import CHECKPOINT, RunFolder
-from d2lnli.self_attention import Dropout, MultiHeadAttention
-from d2lnli.snli import as_pairs
-from d2lnli.text import join_words, space_words, tokens_of
-from d2lnli.training import lr_factor, made_of
+from d2lnli.show import charts, live, widgets
+from d2lnli.show.charts import Picture, in_notebook
+from d2lnli.show.live import HistoryPicture, LivePlot, Progress
+from d2lnli.show.widgets import EXAMPLES
+from d2lnli.show.widgets import _table as table
+from d2lnli.store import archives, classifiers, datasets, downloads, hub
+from d2lnli.store.archives import extract_folder
+from d2lnli.store.datasets import load_dataset, save_dataset
+from d2lnli.store.downloads import _ATTEMPTS as ATTEMPTS
+from d2lnli.store.hub import ARCHITECTURES, find_classifier, how_to_get, is_present, is_writable
+from d2lnli.training import Meter, Training, lr_factor, made_of, micro_batches
 from d2lnli.truncation import cut, cut_tokens
-from d2lnli.widgets import EXAMPLES
-from d2lnli.widgets import _table as table
-from d2lnli.wordpiece import SPECIAL_TOKENS
+from d2lnli.vocab import SPECIAL_TOKENS, join_words, space_words, tokens_of
+from tools import notebooks, pretraining
+from tools.corpus import claims, grammar, lexicon, scenes
 
-BUNDLED = Path(lexicon.__file__).parent
-MAKE_BUNDLED = f"{lexicon.__package__}.make"  # for python -m
+BUNDLED = Path(dataset.__file__).parent / "data"
+MAKE_BUNDLED = "tools.data"  # for python -m
 LAUNCHED = job.__name__  # in the command of each process that a launched run starts
 
 _replaced = pytest.MonkeyPatch()
@@ -100,33 +83,33 @@ def server_is_lost_after(seconds: float) -> None:
 
 def checkpoint_every(seconds: float) -> None:
     """Write a checkpoint every `seconds`; at 0, after each step."""
-    _replace(runs, "_EVERY", seconds)
+    _replace(run_folder, "_EVERY", seconds)
 
 
 def look_for_stop_every(seconds: float) -> None:
     """Look for the file `stop` in a run's folder every `seconds`."""
-    _replace(runs, "_LOOK_EVERY", seconds)
+    _replace(run_folder, "_LOOK_EVERY", seconds)
 
 
 def agree_every(seconds: float) -> None:
     """Make ranks agree every `seconds` whether to stop; at 0, after each step."""
-    _replace(distributed, "_AGREE_EVERY", seconds)
+    _replace(ranks, "_AGREE_EVERY", seconds)
 
 
 def last_words_take(seconds: float) -> None:
     """Give a rank that is told to end `seconds` to say why."""
-    _replace(distributed, "_LAST_WORDS", seconds)
+    _replace(ranks, "_LAST_WORDS", seconds)
 
 
 def look_at_launched_runs_every(seconds: float) -> None:
     """Look at the runs that this process follows every `seconds`."""
-    _replace(following, "_LOOK_EVERY", seconds)
+    _replace(launched, "_LOOK_EVERY", seconds)
 
 
 def every_step_is_drawn() -> None:
     """Redraw the live plot after each step, however long that takes."""
-    _replace(progress, "_SHOW_EVERY", 0.0)
-    _replace(progress, "_MOST_SHARE", float("inf"))
+    _replace(live, "_SHOW_EVERY", 0.0)
+    _replace(live, "_MOST_SHARE", float("inf"))
 
 
 # ---- Sizes ---------------------------------------------------------------------------------------
@@ -144,13 +127,12 @@ def every_embedding_has_plain_adam() -> None:
 
 def map_pairs_at_once(number: int) -> None:
     """Write a dataset to disk `number` pairs at a time."""
-    _replace(mapped, "_PAIRS_AT_ONCE", number)
+    _replace(datasets, "_PAIRS_AT_ONCE", number)
 
 
 def encode_pairs_at_once(number: int) -> None:
-    """Encode `number` pairs at a time, and start a process for as many."""
-    _replace(encoding, "_PAIRS_AT_ONCE", number)
-    _replace(encoding, "_PAIRS_PER_WORKER", number)
+    """Encode `number` pairs at a time."""
+    _replace(dataset, "_PAIRS_AT_ONCE", number)
 
 
 def pretraining_is_small(
@@ -169,7 +151,7 @@ def pretraining_is_small(
 
 def as_in_a_notebook(display: Callable) -> None:
     """Make the package believe that it runs in a notebook, with this function as its display."""
-    for module in (finetuned, following, plotting, progress, training):
+    for module in (charts, launched, live, training):
         _replace(module, "in_notebook", lambda: True)
     _replaced.setattr("IPython.display.display", display)
 
@@ -190,7 +172,7 @@ def disk_is_full_for_runs() -> None:
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    _replace(runs, "replace_file", full)
+    _replace(run_folder, "replace_file", full)
 
 
 def is_read_only(folder: Path) -> None:
@@ -211,29 +193,17 @@ def bf16_is_faster(times: float) -> None:
 
 def attention_is_fused() -> None:
     """Use the fused attention, as on a GPU."""
-    _replace(self_attention, "fused_is_faster", lambda _: True)
+    _replace(bert, "fused_is_faster", lambda _: True)
 
 
 def is_one_of_ranks(number: int) -> None:
     """Make this process one of `number` ranks."""
-    _replace(distributed, "world_size", lambda: number)
+    _replace(ranks, "world_size", lambda: number)
 
 
 def nobody_to_join() -> None:
     """Enter a process group without other processes."""
-    _replace(distributed, "_join", lambda: None)
-
-
-def count_processes_that_encode() -> list[int]:
-    """Return a list to which each start of processes appends their number."""
-    started, executor = [], encoding.ProcessPoolExecutor
-
-    def counting(number: int):
-        started.append(number)
-        return executor(number)
-
-    _replace(encoding, "ProcessPoolExecutor", counting)
-    return started
+    _replace(ranks, "_join", lambda: None)
 
 
 # ---- Steps of the work ---------------------------------------------------------------------------
@@ -246,7 +216,7 @@ def every_run_is_told_to_stop() -> None:
 
 def training_is(function: Callable) -> None:
     """Replace the training in load_or_finetune."""
-    _replace(finetuned, "finetune", function)
+    _replace(training, "finetune", function)
 
 
 def scoring_is(function: Callable) -> None:
@@ -266,13 +236,13 @@ def reading_is(function: Callable) -> None:
 
 def mapping_first(function: Callable[[], None]) -> None:
     """Call a function before each encoding for a dataset on disk."""
-    encode = mapped.encode_pairs
+    encode = datasets.encode_pairs
 
     def call_and_encode(*arguments, **more):
         function()
         return encode(*arguments, **more)
 
-    _replace(mapped, "encode_pairs", call_and_encode)
+    _replace(datasets, "encode_pairs", call_and_encode)
 
 
 def every_recipe_is_that_of(model: str) -> None:

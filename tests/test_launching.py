@@ -173,7 +173,7 @@ def test_a_launched_run_that_runs_out_of_memory_says_what_to_take(tmp_path, note
             use()
 
 
-def test_a_run_whose_folder_is_taken_away_can_be_stopped(tmp_path, notebook):
+def test_a_run_whose_folder_is_locked_away_can_be_stopped(tmp_path, notebook):
     net, train_set, _ = example(20, 0.1)
     options = {**OPTIONS, **LONG, "run_dir": tmp_path / "run", "launch": True}
     run = d2l.finetune(net, train_set, None, **options)

@@ -54,10 +54,10 @@ def test_nothing_unpickles_and_nothing_calls_a_shell(name):
 
 def test_what_starts_processes_is_known_and_starts_this_python():
     starting = [name for name, source in SOURCES.items() if "import subprocess" in source]
-    assert sorted(starting) == ["benchmarks/speed.py", "d2lnli/following.py", "d2lnli/launching.py"]
+    assert sorted(starting) == ["benchmarks/speed.py", "d2lnli/runs/launched.py"]
     for name in starting:
         called = re.findall(r"subprocess\.([a-z]\w+|Popen)\(\s*(\w+)", SOURCES[name])
-        assert called == {"d2lnli/launching.py": [("Popen", "command")],
+        assert called == {"d2lnli/runs/launched.py": [("Popen", "command")],
                           "benchmarks/speed.py": [("run", "command")]}.get(name, [])  # fmt: skip
         assert not called or "command = [sys.executable, " in SOURCES[name]
 

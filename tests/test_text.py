@@ -128,7 +128,7 @@ def test_what_parses_set_apart_is_joined_for_wordpiece():
         assert join_words(typed) == typed
 
 
-def test_a_list_of_tokens_is_taken_as_it_is(vocab):
+def test_a_list_of_tokens_is_locked_as_it_is(vocab):
     assert tokens_of(vocab, [["A", "b.", "n't"], "A b."]) == [["A", "b.", "n't"], ["a", "b", "."]]
     with pytest.raises(ValueError, match=r"'a b'.*predict_proba"):
         tokens_of(vocab, [["a b", "c"]])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ..text import Vocab
+from ..vocab import Vocab
 from .cases import CASES
 from .judging import Case
 

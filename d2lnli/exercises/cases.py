@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from ..bert import BERTClassifier, BERTEncoder, BERTModel
+from ..dataset import SNLIBERTDataset
 from ..evaluation import evaluating
-from ..snli import SNLIBERTDataset
-from ..text import Vocab
 from ..training import finetune
 from ..truncation import longest_first
+from ..vocab import Vocab
 from .judging import Case, Judge, equals
 
 _WORDS = "a man woman dog is running sleeping in the park .".split()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .book import read_book
-from .files import Checkpoint
+from .checkpoint import Checkpoint
 from .huggingface import is_hugging_face, read_hugging_face
 
 

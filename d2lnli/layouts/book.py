@@ -5,15 +5,9 @@ The archives of its PyTorch edition and of its MXNet edition hold files of the s
 
 from pathlib import Path
 
-from ..text import Vocab
-from .files import (
-    Checkpoint,
-    check_sizes,
-    existing,
-    read_json,
-    read_torch_tensors,
-    warn_of_capitals,
-)
+from ..store.files import existing, read_json
+from ..vocab import Vocab
+from .checkpoint import Checkpoint, check_sizes, read_torch_tensors, warn_of_capitals
 from .mxnet import is_mxnet, read_mxnet
 
 _SPECIAL_TOKENS = ("<pad>", "<cls>", "<sep>", "<unk>")

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..wordpiece import WordPieceVocab
-from .files import (
+from ..store.files import read_json
+from ..vocab import WordPieceVocab
+from .checkpoint import (
     Checkpoint,
     check_sizes,
-    read_json,
     read_safetensors,
     read_torch_tensors,
     warn_of_capitals,

@@ -1,0 +1,136 @@
+"""What a classifier answers, and looking inside: masked words, attention, words that matter."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .bert import BERTClassifier, BERTModel, label_names_of, unwrapped
+from .dataset import TokenPairs
+from .evaluation import check_fits, evaluating, logits_of, max_positions, to_device
+from .truncation import cut_tokens
+from .vocab import Vocab, get_tokens_and_segments, tokens_of
+
+
+def predict_proba(
+    net: nn.Module,
+    vocab: Vocab,
+    premises: Sequence[str | list[str]],
+    hypotheses: Sequence[str | list[str]],
+    max_len: int | None = None,
+    truncation: str = "longest_first",
+    batch_size: int = 128,
+) -> np.ndarray:
+    """Return each class's probability for every pair of sentences or token lists, (n, classes).
+
+    The columns are in the order of `net.label_names`, by default that of `LABELS`. Pairs are cut to
+    `max_len` tokens, or to what the model can take. Raises MemoryError, which names a smaller
+    batch_size, if memory runs out.
+    """
+    for side in (premises, hypotheses):
+        if isinstance(side, str):
+            raise ValueError(f"expected a list of sentences, got the sentence {side!r}: use [ ]")
+    max_len = max_positions(net) if max_len is None else max_len
+    pairs = TokenPairs(premises, hypotheses, max_len, vocab, truncation)
+    check_fits(net, pairs)
+    return logits_of(net, pairs, batch_size).softmax(dim=1).numpy()
+
+
+def predict_snli(
+    net: nn.Module, vocab: Vocab, premise: str | list[str], hypothesis: str | list[str]
+) -> str:
+    """Return the label of one pair, one of `net.label_names`: by default one of `LABELS`.
+
+    A list holds the tokens of one sentence; for lists of sentences there is `predict_proba`.
+    """
+    return label_names_of(net)[predict_proba(net, vocab, [premise], [hypothesis]).argmax()]
+
+
+def fill_mask(
+    bert: BERTModel, vocab: Vocab, sentence: str | list[str], k: int = 5
+) -> list[tuple[str, float]]:
+    """Return the `k` most probable words for the first `<mask>` of a sentence, best first."""
+    bert = unwrapped(bert)
+    bert.require("mlm")
+    tokens, segments = get_tokens_and_segments(tokens_of(vocab, [sentence])[0])
+    ids, mask = vocab[tokens], vocab["<mask>"]
+    if mask not in ids or mask == vocab.unk:
+        raise ValueError(f"{sentence!r} has no <mask>: put one where a word is to be guessed")
+    if k < 1:
+        raise ValueError(f"k={k}: ask for at least one word")
+    rows = (ids, segments, [ids.index(mask)])
+    X, segment_ids, where = to_device([torch.tensor([row]) for row in rows], _device(bert))
+    with evaluating(bert):
+        logits = bert(X, segment_ids, pred_positions=where)[1][0, 0]
+    probs, best = logits.softmax(dim=0).topk(min(k, len(vocab)))
+    return list(zip(vocab.to_tokens(best.tolist()), probs.tolist(), strict=True))
+
+
+def next_sentence_proba(
+    bert: BERTModel, vocab: Vocab, first: str | list[str], second: str | list[str]
+) -> float:
+    """Return the probability that the second sentence follows the first."""
+    bert = unwrapped(bert)
+    bert.require("hidden")
+    bert.require("nsp")
+    with evaluating(bert):
+        logits = bert(*_inputs(bert, vocab, first, second))[2]
+    return logits.softmax(dim=1)[0, bert.nsp.is_next].item()
+
+
+def attention(
+    bert: BERTModel | BERTClassifier,
+    vocab: Vocab,
+    premise: str | list[str],
+    hypothesis: str | list[str],
+) -> tuple[list[str], np.ndarray]:
+    """Return a pair's tokens and the attention of each to each, (blocks, heads, length, length).
+
+    Row i of the last two axes says where token i looks; it sums to 1.
+    """
+    inputs = _inputs(bert, vocab, premise, hypothesis)
+    with evaluating(bert):
+        weights = unwrapped(bert).encoder.attention_weights(*inputs)
+    return vocab.to_tokens(inputs[0][0].tolist()), weights[:, 0].cpu().numpy()
+
+
+def word_changes(
+    net: BERTClassifier,
+    vocab: Vocab,
+    premise: str | list[str],
+    hypothesis: str | list[str],
+    max_len: int | None = None,
+    truncation: str = "longest_first",
+) -> list[float]:
+    """Return how much of the answer's probability goes when each kept word is hidden in turn.
+
+    A hidden word is replaced by `<mask>`. Positive: the word speaks for the answer. The order is
+    that of the tokens, premise first, as `PairStrip` takes them.
+    """
+    first, second = tokens_of(vocab, (premise, hypothesis))
+    max_len = max_positions(net) if max_len is None else max_len
+    premise, hypothesis = cut_tokens(first, second, max_len, truncation)
+    without = [
+        *((words, hypothesis) for words in _hide_each(premise)),
+        *((premise, words) for words in _hide_each(hypothesis)),
+    ]
+    premises, hypotheses = zip((premise, hypothesis), *without, strict=True)
+    probs = predict_proba(net, vocab, premises, hypotheses)
+    answer = probs[0].argmax()
+    return (probs[0, answer] - probs[1:, answer]).tolist()
+
+
+def _hide_each(words: list[str]) -> list[list[str]]:
+    return [[*words[:i], "<mask>", *words[i + 1 :]] for i in range(len(words))]
+
+
+def _inputs(
+    bert: BERTModel | BERTClassifier, vocab: Vocab, first: str | list[str], second: str | list[str]
+) -> list[Tensor]:
+    pair = TokenPairs([first], [second], max_positions(bert), vocab)
+    return to_device(pair.inputs([0]), _device(bert))
+
+
+def _device(bert: BERTModel | BERTClassifier) -> torch.device:
+    return next(bert.parameters()).device

@@ -1,0 +1,345 @@
+"""A run in processes of its own: whoever starts it goes on with something else meanwhile.
+
+torchrun starts the processes, in a session of their own, so that a closed tab and even a lost
+kernel leave them alone. They tell how it goes by the run folder's `history.csv`, and are told to
+stop by its file `stop`.
+"""
+
+import contextlib
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from ..bert import BERTClassifier
+from ..dataset import SNLIBERTDataset
+from ..devices import is_out_of_memory
+from ..history import History
+from ..show.charts import in_notebook
+from ..show.live import LivePlot
+from ..store.classifiers import built, classifier_config, save_classifier
+from ..store.datasets import save_dataset
+from ..store.files import is_locked, read_json
+from .folder import HISTORY, LAUNCHED, PROVISIONAL, STOP
+from .ranks import check_can_join
+
+JOB, OUTCOME, LOG, STARTING = "job.json", "outcome.json", "log.txt", "starting"
+_LOOK_EVERY = 0.5  # seconds
+_LONGEST_START = 120.0  # seconds
+
+
+def launch_run(
+    net: BERTClassifier,
+    train_set: SNLIBERTDataset,
+    dev_set: SNLIBERTDataset | None,
+    settings: dict,
+    devices: Sequence[torch.device],
+    run_dir: str | Path | None,
+) -> "LaunchedRun":
+    """Start a process for each device; together they do `finetune(net, …, **settings)`.
+
+    If the same run is still at work in `run_dir`, since before this kernel was started, it is
+    followed instead.
+    """
+    check_can_join()
+    config = classifier_config(net)
+    _check_plain(net, config)
+    environment = _environment(devices)
+    run_folder = Path(run_dir or tempfile.mkdtemp(prefix="d2lnli-run-")).absolute()
+    folder, process = run_folder / LAUNCHED, None
+    datasets = {name: data for name, data in (("train", train_set), ("dev", dev_set)) if data}
+    job = {
+        "net": config,
+        "frozen": list(frozen_parts(net)),
+        "settings": settings,
+        "checksums": {name: data.fingerprint() for name, data in datasets.items()},
+        "datasets": {name: str(data.folder or folder / name) for name, data in datasets.items()},
+    }
+    text = json.dumps(job, indent=2, default=lambda number: number.item())
+    mark = run_folder / STARTING
+    while mark.exists() and time.time() - mark.stat().st_mtime < _LONGEST_START:
+        time.sleep(0.2)  # for another call has just started it
+    if is_locked(folder / JOB):
+        if read_json(folder / JOB, dict) != json.loads(text):
+            raise BlockingIOError(
+                f"a run with other settings or data is at work in {run_folder}: wait for its end, "
+                "or take another folder"
+            )
+        print(f"following the run that is at work in {run_folder}")
+    else:
+        run_folder.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+        _put_down(folder, net, datasets, text)
+        process = _start(folder, len(devices), environment)
+        print(f"processes: {len(devices)}, at work in {run_folder}")
+    split = "dev" if dev_set else None
+    return LaunchedRun(net, folder, process, settings["num_epochs"], split, run_dir is None)
+
+
+def _check_plain(net: BERTClassifier, config: dict) -> None:
+    """Raise ValueError if the network is another than its sizes say, for those are passed on."""
+    with torch.device("meta"):
+        plain = built(config)
+    if type(net).forward is not BERTClassifier.forward or repr(net) != repr(plain):
+        raise ValueError(f"this {type(net).__name__} has parts of its own: train it without launch")
+
+
+def frozen_parts(net: nn.Module, prefix: str = "") -> Iterator[str]:
+    """Yield the names of the largest parts, or of parameters, that do not learn."""
+    parts: list[tuple[str, Any]]
+    parts = [*net.named_children(), *net.named_parameters(recurse=False)]
+    for name, part in parts:
+        parameters = [part] if isinstance(part, nn.Parameter) else list(part.parameters())
+        learning = [parameter for parameter in parameters if parameter.requires_grad]
+        if parameters and not learning:
+            yield prefix + name
+        elif len(learning) < len(parameters):
+            yield from frozen_parts(part, f"{prefix}{name}.")
+
+
+def _environment(devices: Sequence[torch.device]) -> dict[str, str]:
+    """Return the variables by which each process gets a device of its own."""
+    if any(device.type not in ("cuda", "cpu") for device in devices):
+        raise ValueError(
+            f"devices={list(devices)}: processes of their own train on CUDA's GPUs or on the CPU; "
+            "take one device, without launch"
+        )
+    gpus = [str(device.index or 0) for device in devices if device.type == "cuda"]
+    if len(gpus) not in (0, len(devices)) or len(set(gpus)) < len(gpus):
+        raise ValueError(f"devices={list(devices)}: give different GPUs, or the CPU several times")
+    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        gpus = [visible.split(",")[int(gpu)] for gpu in gpus]
+    threads = max(1, torch.get_num_threads() // len(devices))
+    given = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    return {**given, "CUDA_VISIBLE_DEVICES": ",".join(gpus)}
+
+
+def _put_down(
+    folder: Path, net: BERTClassifier, datasets: dict[str, SNLIBERTDataset], job: str
+) -> None:
+    """Write what the processes start from; what is mapped already is used where it is."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    save_classifier(folder / "net", net, datasets["train"].vocab)
+    for name, data in datasets.items():
+        if not data.folder:
+            save_dataset(folder / name, data)
+    (folder / JOB).write_text(job, encoding="utf-8")
+
+
+def _start(folder: Path, num_processes: int, environment: dict[str, str]) -> subprocess.Popen:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={num_processes}", "-m", "d2lnli.job", str(folder)]
+    with (folder / LOG).open("wb") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment,
+        )
+
+
+def _when_ended(name: str) -> property:
+    return property(lambda run: getattr(run.wait(), name), doc=f"The `{name}` of the whole run.")
+
+
+class LaunchedRun(History):
+    """The history of a run at work elsewhere; what is asked of it or its net waits for the end.
+
+    The net then has its weights. The stop button, pressed while something waits, stops the run, and
+    so does the one below its curves. `process` is torchrun's, None if another kernel started it.
+    """
+
+    records, device = _when_ended("records"), _when_ended("device")
+    precision, interrupted = _when_ended("precision"), _when_ended("interrupted")
+    num_classes, made_of = _when_ended("num_classes"), _when_ended("made_of")
+    kept_epoch = _when_ended("kept_epoch")
+
+    def __init__(
+        self,
+        net: BERTClassifier,
+        folder: Path,
+        process: subprocess.Popen | None,
+        num_wanted: int,
+        split: str | None,
+        temporary: bool,
+    ):
+        self.net, self.folder, self.process, self.temporary = net, folder, process, temporary
+        self.stopping = self.waiting = False
+        self.written = self.seen = History()  # so far; what is seen may end in a provisional point
+        self.outcome: History | None = None
+        self.error: OSError | MemoryError | None = None
+        self.hooks = [
+            net.encoder.token_embedding.register_forward_pre_hook(self._before_use),
+            net.register_state_dict_pre_hook(self._before_use),
+        ]
+        self.taking_over = threading.Lock()
+        self.panel = _Panel(self, num_wanted, split) if in_notebook() else None
+        self.ended = threading.Event()  # a thread whose join() is interrupted counts as ended
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def __repr__(self) -> str:
+        return f"<LaunchedRun in {self.folder.parent}>"
+
+    def __deepcopy__(self, memo: dict) -> "LaunchedRun":
+        raise ValueError(
+            "other processes train this network: wait() for its run before you copy it"
+        )
+
+    def stop(self) -> None:
+        """Let the run end after the step that it is in; asked again, within half a minute."""
+        if self.stopping and self.process:
+            self.process.terminate()
+        self.stopping = True
+
+    def is_at_work(self) -> bool:
+        """Tell whether the run goes on."""
+        return self.process.poll() is None if self.process else is_locked(self.folder / JOB)
+
+    def wait(self) -> History:
+        """Return the whole history once the run has ended and the net has its weights.
+
+        Raises OSError if it failed, and MemoryError if memory ran out.
+        """
+        try:
+            self.waiting = True
+            while self.is_at_work() or not self.ended.is_set():
+                time.sleep(_LOOK_EVERY)
+        except KeyboardInterrupt:
+            again = self.stopping
+            self.stop()
+            if again:
+                raise
+            return self.wait()
+        finally:
+            self.waiting = False
+        with self.taking_over:
+            if not (self.outcome or self.error):
+                self._take_over()
+        if self.error:
+            raise self.error
+        return self.outcome  # type: ignore[return-value]  # there is one, or an error
+
+    def _before_use(self, *_: object) -> None:
+        self.wait()
+
+    def _take_over(self) -> None:
+        for hook in self.hooks:
+            hook.remove()
+        try:
+            told = read_json(self.folder / OUTCOME, dict)
+            weights = safetensors.torch.load_file(self.folder / "net" / "model.safetensors")
+            self.net.load_state_dict(weights)
+            self.outcome = replace(History.load(self.folder / "net"), **told)
+        except FileNotFoundError:
+            failed = OSError(self.why_it_failed())
+            self.error = MemoryError(*failed.args) if is_out_of_memory(failed) else failed
+        except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+            self.error = OSError(f"{self.folder} cannot be read ({error}): launch the run again")
+        if self.temporary and self.outcome:
+            shutil.rmtree(self.folder.parent, ignore_errors=True)
+
+    def why_it_failed(self) -> str:
+        """Say why there is no outcome, in the words of the processes."""
+        log = self.folder / LOG
+        if not log.is_file():
+            return f"the run in {self.folder.parent} failed: its folder is gone"
+        lines = log.read_text("utf-8", "replace").splitlines()
+        said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        said += [line for line in lines if re.match(r"\w+Error: ", line)]
+        reason = said[0] if said else "its processes were ended"
+        return f"the run in {self.folder.parent} failed: {reason} (see {log})"
+
+    def _follow(self) -> None:
+        """Look after the run until it ends, in a thread of its own."""
+        stop, mark = self.folder.parent / STOP, self.folder.parent / STARTING
+        at_work, self.stamp = True, 0
+        try:
+            while at_work:
+                time.sleep(_LOOK_EVERY)
+                at_work = self.is_at_work()
+                if self.stopping and at_work:  # again: a run that begins takes the file away
+                    self._ask_to_stop(stop)
+                self.seen = self._look(at_work)
+                if self.panel:
+                    self.panel.update(ended=not at_work)
+            for file in (stop, mark):
+                file.unlink(missing_ok=True)
+        finally:
+            self.ended.set()
+
+    def _look(self, at_work: bool) -> History:
+        """Return what the run has written; while it works, with its provisional point."""
+        path = self.folder.parent / HISTORY
+        with contextlib.suppress(OSError, ValueError):  # not yet there, or somebody else's doing
+            if path.stat().st_mtime_ns != self.stamp:
+                self.stamp, self.written = path.stat().st_mtime_ns, History.load(path)
+        with contextlib.suppress(OSError, ValueError):
+            latest = History.load(self.folder / PROVISIONAL)
+            if at_work and latest.epoch > self.written.epoch:
+                return replace(latest, records=[*self.written.records, *latest.records])
+        return self.written
+
+    def _ask_to_stop(self, file: Path) -> None:
+        try:
+            file.touch()
+        except OSError:  # the run folder is gone
+            if self.process:
+                self.process.terminate()
+
+
+class _Panel:
+    """The curves of a launched run, a line that says how it stands, and a stop button."""
+
+    def __init__(self, run: LaunchedRun, num_wanted: int, split: str | None):
+        import ipywidgets
+        from IPython.display import display
+
+        self.run, self.num_wanted, self.drawn = run, num_wanted, 0.0
+        self.plot = LivePlot(num_wanted, split)
+        self.line = ipywidgets.HTML("the processes are starting")
+        self.button = ipywidgets.Button(description="Stop", icon="stop")
+        self.button.on_click(lambda _: run.stop())
+        display(ipywidgets.HBox([self.button, self.line]))
+
+    def update(self, ended: bool) -> None:
+        """Draw what is known of the run."""
+        seen, said = self.run.seen, "the processes are starting"
+        if seen.records:
+            last = seen.records[-1]
+            said = (
+                f"epoch {last.epoch:.2f} of {self.num_wanted}: {last.means()}, "
+                f"{last.pairs_per_sec:,.0f} pairs a second"
+            )
+        if ended:
+            whole = (self.run.folder / OUTCOME).is_file()
+            said = f"ended at {said}" if whole else self.run.why_it_failed()
+            self.button.layout.display = "none"
+        elif self.run.stopping:
+            said += "; stopping (again: at once)"
+        elif (
+            self.run.waiting
+        ):  # its kernel is busy, and would hear of the button when it is too late
+            said += "; a cell waits for the end (■ in the toolbar stops the run)"
+        self.button.disabled = self.run.waiting
+        self.line.value = html.escape(said)
+        if ended or seen.epoch != self.drawn:
+            self.plot.update(seen.columns(), seen.num_classes)
+            self.drawn = seen.epoch

@@ -1,0 +1,188 @@
+"""Still figures, and source code, for people to look at.
+
+They know numbers, not networks. matplotlib and IPython are imported when first needed.
+"""
+
+import base64
+import html
+import inspect
+import io
+import sys
+from collections.abc import Callable, Mapping, Sequence, Sized
+
+
+class Picture:
+    """A matplotlib figure that a notebook shows with a description for those who cannot see it."""
+
+    def __init__(self, figure, description: str):
+        self.figure, self.description = figure, description
+
+    def __repr__(self) -> str:
+        return "<Picture>"
+
+    def _repr_html_(self) -> str:
+        """An `<img>` tag: JupyterLab drops the description of images of other kinds."""
+        data = base64.b64encode(self.png()).decode("ascii")
+        alt = html.escape(self.description)
+        return f'<img alt="{alt}" src="data:image/png;base64,{data}">'
+
+    def png(self) -> bytes:
+        """Draw the figure."""
+        from matplotlib import rc_context
+        from matplotlib.text import Text
+
+        file = io.BytesIO()
+        for text in self.figure.findobj(Text):
+            text.set_parse_math(False)  # a word with dollar signs is a word, not a formula
+        with rc_context({"text.parse_math": False}):
+            self.figure.savefig(file, format="png", dpi=100)
+        return file.getvalue()
+
+
+def in_notebook() -> bool:
+    """Tell whether a Jupyter kernel runs this code, so that pictures can be shown and updated."""
+    kernel = sys.modules.get("ipykernel.zmqshell")
+    if kernel is None:
+        return False
+    shell = sys.modules["IPython"].get_ipython()
+    return isinstance(shell, kernel.ZMQInteractiveShell)  # or a kind of it, as Colab's
+
+
+def bar_chart(
+    values: Mapping[str, float],
+    xlabel: str,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    reference: tuple[str, float] | None = None,
+    number: str = ".2f",
+) -> Picture:
+    """Draw a bar for each name, the first on top, its number beside it.
+
+    `intervals` gives (low, high) by name, `reference` a named dotted line, `number` the format.
+    """
+    _check_something(values)
+    figure, axes = _still(0.34 * len(values) + 0.9)
+    axes.barh(list(values), list(values.values()), color="C0")
+    ends = [(intervals or {}).get(name, (value, value)) for name, value in values.items()]
+    lows, highs = zip(*ends, strict=True)
+    if intervals:
+        axes.hlines(range(len(values)), lows, highs, color="0.2")
+    for row, (value, high) in enumerate(zip(values.values(), highs, strict=True)):
+        beside = max(value, high, 0), row
+        label = axes.annotate(f"{value:{number}}", beside, (4, 0), textcoords="offset points")
+        label.set(va="center", bbox=dict(facecolor="white", edgecolor="none", pad=1))
+    axes.invert_yaxis()
+    axes.margins(x=0.12, y=0.3 / len(values))
+    axes.set(xlabel=xlabel)
+    if reference:
+        axes.axvline(reference[1], color="0.3", linestyle=":")
+        axes.set_title(f"dotted: {reference[0]}", loc="right", fontsize="small")
+    listed = ", ".join(f"{name} {value:{number}}" for name, value in values.items())
+    return Picture(figure, f"Bar chart of {xlabel}: {listed}.")
+
+
+def line_chart(
+    lines: Mapping[str, Mapping[float, float | tuple[float, float, float]]],
+    xlabel: str,
+    ylabel: str,
+    reference: tuple[str, float] | None = None,
+) -> Picture:
+    """Draw a line for each name through its points `{x: y}`, or `{x: (y, low, high)}`.
+
+    Lines differ in colour, dashes and markers; `reference` is a named dotted horizontal line.
+    """
+    _check_something(lines)
+    figure, axes = _still(3.4)
+    lines, said = {name: points for name, points in lines.items() if points}, []
+    many = max(map(len, lines.values()), default=0) > 40
+    for i, (name, points) in enumerate(lines.items()):
+        xs = list(points)
+        ys, lows, highs = zip(*(_with_interval(y) for y in points.values()), strict=True)
+        style = {"linestyle": ("-", "--", "-.", ":", (0, (5, 1)))[i % 5], "color": f"C{i}"}
+        axes.plot(xs, ys, marker="" if many else "os^Dv"[i % 5], label=name, **style)
+        if lows != highs:
+            axes.fill_between(xs, lows, highs, color=f"C{i}", alpha=0.15, linewidth=0)
+        told = [0, -1] if many else range(len(xs))
+        said.append(f"{name} {', '.join(f'{ys[j]:.3g} at {xs[j]:g}' for j in told)}")
+    if reference:
+        axes.axhline(reference[1], color="0.3", linestyle=":", label=reference[0])
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    if all(float(x).is_integer() for points in lines.values() for x in points):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    handles, names = axes.get_legend_handles_labels()
+    columns = 3 if len(names) > 4 else 4
+    figure.legend(handles, names, loc="outside upper center", ncols=columns, frameon=False)
+    return Picture(figure, f"Lines of {ylabel} against {xlabel}: {'; '.join(said)}.")
+
+
+def heat_map(
+    matrix: Sequence[Sequence[float]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    ylabel: str,
+    xlabel: str,
+    numbers: bool = False,
+) -> Picture:
+    """Draw a matrix of numbers from 0 (white) to 1 (dark), with a name for each row and column."""
+    _check_something(matrix)
+    figure, axes = _still(1.2 + (0.5 if numbers else 0.26) * max(len(rows), 3))
+    stretch = "auto" if numbers else "equal"
+    image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, aspect=stretch)
+    axes.set_xticks(range(len(columns)), columns, rotation=0 if numbers else 90)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    figure.colorbar(image)
+    cells = {(i, j): float(x) for i, row in enumerate(matrix) for j, x in enumerate(row)}
+    for (i, j), value in cells.items() if numbers else ():
+        shade = "white" if value > 0.72 else "black"
+        axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=shade)
+    told = cells if numbers else [max(cells, key=cells.__getitem__)]
+    said = ", ".join(f"{rows[i]} and {columns[j]} {cells[i, j]:.2f}" for i, j in told)
+    most = "" if numbers else "the largest, "
+    return Picture(figure, f"Heat map, {ylabel} against {xlabel}: {most}{said}.")
+
+
+def padding_chart(batches: Mapping[str, tuple[Sequence[int], int]]) -> Picture:
+    """Draw minibatches side by side, a bar for each pair: its tokens, then its padding.
+
+    `batches` gives for each name the number of tokens of every pair and the width padded to.
+    """
+    _check_something(batches)
+    figure, axes = _still(3.2)
+    axes.remove()
+    shares = {}
+    panels = figure.subplots(1, len(batches), sharex=True, squeeze=False)[0]
+    for axes, (name, (lens, width)) in zip(panels, batches.items(), strict=True):
+        rows, padding = range(len(lens)), [width - length for length in lens]
+        axes.barh(rows, lens, height=1, color="C0", label="tokens")
+        axes.barh(rows, padding, left=lens, height=1, color="0.85", hatch="///", label="padding")
+        shares[name] = f"{name}: {sum(padding) / (width * len(lens)):.0%} padding"
+        axes.set_title(shares[name].replace(": ", "\n"), fontsize="medium")
+        axes.set_xlabel("position")
+    panels[0].set_ylabel("pair of the minibatch")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return Picture(figure, f"Minibatches drawn pair by pair; {'; '.join(shares.values())}.")
+
+
+def _check_something(given: Sized) -> None:
+    if not len(given):
+        raise ValueError("there is nothing to draw: give at least one name and number")
+
+
+def _still(height: float):
+    """Return a white figure of the notebooks' width and its axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, height), facecolor="white", layout="constrained")
+    return figure, figure.subplots()
+
+
+def _with_interval(y: float | tuple[float, float, float]) -> tuple[float, float, float]:
+    return y if isinstance(y, tuple) else (y, y, y)
+
+
+def show_source(obj: Callable | type) -> None:
+    """Show the source code of a function or class of the package, straight from its module."""
+    from IPython.display import Markdown, display
+
+    display(Markdown(f"```python\n{inspect.getsource(obj)}```"))

@@ -1,0 +1,178 @@
+"""What a run shows while it lasts: a live plot of its curves, and a progress bar."""
+
+import importlib
+import io
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from tqdm import tqdm
+
+from ..history import History, Record
+from ..runs.ranks import rank
+from .charts import Picture, in_notebook
+
+Columns = Mapping[str, Sequence[float]]
+_SHOW_EVERY = 0.8  # seconds between two pictures of a run
+_MOST_SHARE = 0.05  # of the time, for pictures of runs so long, or machines so busy, that they cost
+
+
+if in_notebook():  # half a second that the first plot need not wait for
+    threading.Thread(
+        target=importlib.import_module, args=["matplotlib.backends.backend_agg"], daemon=True
+    ).start()
+
+
+class HistoryPicture(Picture):
+    """A run's loss (left) and its accuracies (right), on training pairs and perhaps a split.
+
+    What stays from picture to picture is drawn once and kept: only the lines are drawn anew.
+    """
+
+    def __init__(self, num_epochs: float, split: str | None = "dev"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(8, 3.2), dpi=100, facecolor="white")
+        self.canvas, self.background = FigureCanvasAgg(figure), None
+        figure.subplots_adjust(left=0.07, right=0.98, bottom=0.16, top=0.86, wspace=0.2)
+        left, right = figure.subplots(1, 2)
+        dot = dict(marker="o", markersize=4, clip_on=False, animated=True)  # animated: drawn later
+        end = dict(markevery=[-1], **dot)
+        self.lines = {
+            "loss": left.plot([], "-", color="C0", label="train loss", **end)[0],
+            "train_acc": right.plot([], "--", color="C1", label="train acc", **end)[0],
+        }
+        if split:
+            (line,) = right.plot([], "-", color="C2", label=f"{split} acc", **dot)
+            self.lines["dev_acc"] = line
+        for axes, name, top in ((left, "loss", 1.2), (right, "accuracy", 1.0)):
+            axes.set(xlabel="epoch", ylabel=name, xlim=(0, num_epochs), ylim=(0, top))
+            axes.grid(alpha=0.3)
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+        self.chance = right.axhline(1 / 3, color="0.4", linestyle=":", linewidth=1)
+        self.chance_name = right.text(
+            0.98 * num_epochs, 1 / 3 - 0.01, "chance", ha="right", va="top", color="0.3"
+        )
+        super().__init__(figure, "Loss and accuracy against epochs; training has not begun.")
+
+    def draw(self, columns: Columns, num_classes: int = 3) -> None:
+        """Draw the curves of `columns` and say in words where they end."""
+        ends = []
+        for name, line in self.lines.items():
+            points = [p for p in zip(columns["epoch"], columns[name], strict=True) if p[1] == p[1]]
+            line.set_data(*zip(*points, strict=True) if points else ([], []))
+            ends += [f"{line.get_label()} {points[-1][1]:.3f}"] if points else []
+        finite = [loss for loss in columns["loss"] if math.isfinite(loss)]
+        self._fit(max(finite, default=1.0), 1 / num_classes)
+        if columns["epoch"]:
+            epochs = f"Loss and accuracy against epochs; after {columns['epoch'][-1]:.1f}"
+            self.description = f"{epochs}: {', '.join(ends)}."
+
+    def _fit(self, highest_loss: float, chance: float) -> None:
+        """Set the loss's axis (seldom: then all is drawn anew) and the line of chance."""
+        axes = self.figure.axes[0]
+        top = axes.get_ylim()[1]
+        if not 1.02 * highest_loss <= top <= 2.1 * max(highest_loss, 0.01):
+            top = 1.2 * max(highest_loss, 0.01)
+        if (axes.get_ylim()[1], self.chance.get_ydata()[0]) != (top, chance):
+            axes.set_ylim(0, top)
+            self.chance.set_ydata([chance, chance])
+            self.chance_name.set_y(chance - 0.01)
+            self.background = None
+
+    def png(self) -> bytes:
+        """Draw the lines on the background, which is drawn first if it has changed."""
+        import PIL.Image
+
+        if self.background is None:
+            self.canvas.draw()
+            self.background = self.canvas.copy_from_bbox(self.figure.bbox)
+        self.canvas.restore_region(self.background)
+        for line in self.lines.values():
+            line.axes.draw_artist(line)
+        file = io.BytesIO()
+        image = PIL.Image.frombuffer(
+            "RGBA", self.canvas.get_width_height(), self.canvas.buffer_rgba()
+        )
+        image.save(file, format="png", compress_level=1)  # a ninth of the time of the usual 6
+        return file.getvalue()
+
+
+class LivePlot:
+    """Curves that grow while a network trains; outside a notebook it does nothing."""
+
+    def __init__(self, num_epochs: int, split: str | None = "dev"):
+        self.shown = in_notebook()
+        if not self.shown:
+            return
+        from IPython.display import display
+
+        self.picture = HistoryPicture(num_epochs, split)
+        self.handle = display(self._bundle(), raw=True, display_id=True)
+
+    def update(self, columns: Columns, num_classes: int = 3) -> None:
+        """Draw the curves of `columns`."""
+        if self.shown:
+            self.picture.draw(columns, num_classes)
+            self.handle.update(self._bundle(), raw=True)
+
+    def _bundle(self) -> dict[str, str]:
+        return {"text/html": self.picture._repr_html_(), "text/plain": repr(self.picture)}
+
+
+class Progress:
+    """What a person sees of a run: a bar and a live plot; `keep` is told of every new point.
+
+    Between two points the plot gains a provisional one by the clock, which `pass_on` is told of and
+    nobody keeps. It is a context: what was reported before an error or an interrupt stays visible.
+    Of several ranks, one shows.
+    """
+
+    def __init__(
+        self,
+        plot: LivePlot,
+        num_steps: int,
+        history: History,
+        keep: Callable[[History], None] | None = None,
+        pass_on: Callable[[History], None] | None = None,
+    ):
+        self.plot, self.history, self.keep, self.pass_on = plot, history, keep, pass_on
+        self.next_picture = 0.0 if rank() == 0 and (plot.shown or pass_on) else math.inf
+        self.bar = tqdm(
+            total=num_steps,
+            unit=" minibatches",
+            file=sys.stdout if in_notebook() else sys.stderr,
+            disable=rank() > 0 or (False if in_notebook() else None),
+            ncols=100,
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.plot.update(self.history.columns(), self.history.num_classes)
+        self.bar.close()
+
+    def advance(self, provisional: Callable[[], Record]) -> None:
+        """Move the bar by one minibatch; show a provisional point if it is time for a picture."""
+        self.bar.update()
+        start = time.perf_counter()
+        if start < self.next_picture:
+            return
+        seen = self.history.with_provisional(provisional())
+        self.plot.update(seen.columns(), seen.num_classes)
+        if self.pass_on:
+            self.pass_on(seen)
+        end = time.perf_counter()
+        self.next_picture = end + max(_SHOW_EVERY, (end - start) / _MOST_SHARE)
+
+    def report(self, record: Record) -> None:
+        """Add a point to the run's history."""
+        self.history.records.append(record)
+        note = f"{self.history.precision}, {record.means()}"
+        self.bar.set_postfix_str(note, refresh=False)
+        if self.keep:
+            self.keep(self.history)

@@ -1,0 +1,173 @@
+"""Strips: a pair of sentences drawn token by token, as BERT reads it.
+
+Every colour has a second sign, and the colours of text and ground are both set, so that a strip can
+be read in any theme. What a person typed is escaped.
+"""
+
+import html
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from ..truncation import TRUNCATIONS, cut
+from ..vocab import Vocab, tokens_of
+
+_BOX = "display:inline-block;margin:2px 1px;padding:1px 4px;border-radius:4px;"
+_SEGMENTS = (  # the line below a token is solid or dashed
+    "color:#0d2240;background:#d6e6ff;border-bottom:3px solid #2b62b8;",
+    "color:#40220a;background:#ffe3c7;border-bottom:3px dashed #b85c00;",
+)
+_CUT = _BOX + "color:#6b1f1f;background:#eeeeee;border-bottom:3px dotted #777777;"
+_PAD = _BOX + "color:#555555;background:#ffffff;border:1px dotted #888888;font-size:60%;"
+_SUPPORTS, _OPPOSES = (232, 168, 0), (178, 132, 235)  # amber and violet, mixed with white
+PLAIN = 'class="mathjax_ignore tex2jax_ignore"'
+"""For elements that show words: Jupyter would draw what is between dollar signs as a formula."""
+
+_LONGEST = 40  # letters drawn of a token
+_MOST_CUT = 60  # tokens drawn of a stretch that is cut; the others are counted
+
+
+class Piece(NamedTuple):
+    """One token of a strip; `kind` is 'special', 'word', 'unknown', 'cut' or 'pad'."""
+
+    text: str
+    segment: int
+    kind: str
+    change: float = math.nan
+
+
+class PairStrip:
+    """A pair as BERT reads it: segments coloured, cut tokens struck out, unknown words flagged.
+
+    `padded` draws the padding up to `max_len`. `changes` holds a number for each word that is kept,
+    which is written beside the word and shades it.
+    """
+
+    def __init__(
+        self,
+        premise: str | list[str],
+        hypothesis: str | list[str],
+        vocab: Vocab,
+        max_len: int = 128,
+        truncation: str = "longest_first",
+        padded: bool = False,
+        changes: Sequence[float] = (),
+    ):
+        sides = tokens_of(vocab, (premise, hypothesis))
+        self.lens = list(map(len, sides))
+        kept = [int(number) for number in cut(self.lens[0], self.lens[1], max_len, truncation)]
+        self.kept = [sum(kept[:2]), sum(kept[2:])]
+        cls, sep, self.pad, self.unk = vocab.to_tokens(vocab[["<cls>", "<sep>", "<pad>", "<unk>"]])
+        self.pieces, numbers = [Piece(cls, 0, "special")], iter(changes)
+        for segment, tokens in enumerate(sides):
+            head, tail = kept[2 * segment : 2 * segment + 2]
+            for i, token in enumerate(tokens):
+                if head <= i < len(tokens) - tail:
+                    self.pieces.append(Piece(token, segment, "cut"))
+                else:
+                    kind = "unknown" if vocab[token] == vocab.unk else "word"
+                    self.pieces.append(Piece(token, segment, kind, next(numbers, math.nan)))
+            self.pieces.append(Piece(sep, segment, "special"))
+        if padded:
+            self.pieces += [Piece(self.pad, 0, "pad")] * (max_len - sum(self.kept) - 3)
+        if len(changes) not in (0, sum(self.kept)):
+            raise ValueError(f"{len(changes)} changes for {sum(self.kept)} words: give each one")
+
+    def count(self, kind: str) -> int:
+        """Return how many tokens are of one kind."""
+        return sum(piece.kind == kind for piece in self.pieces)
+
+    def unknown_note(self) -> str:
+        """Say how many of the words that are kept are unknown; an empty text if none is."""
+        unknown = self.count("unknown")
+        if not unknown:
+            return ""
+        return (
+            f"Not in the vocabulary: {unknown} of {sum(self.kept)} words; the model has to guess."
+        )
+
+    def row(self) -> str:
+        """Return the tokens alone as HTML."""
+        runs = groupby(self.pieces, key=lambda piece: (piece.kind == "cut", piece.segment))
+        drawn = (_draw_cut(list(run)) if is_cut else map(_draw, run) for (is_cut, _), run in runs)
+        tokens = " ".join(token for run in drawn for token in run)
+        return f'<div {PLAIN} style="line-height:1.9;">{tokens}</div>'
+
+    def legend(self) -> str:
+        """Return what the signs in the row mean, as HTML."""
+        names = ("premise, solid line", "hypothesis, dashed line")
+        sides = zip(names, self.kept, self.lens, strict=True)
+        signs = [f"{name}: {kept} of {length} tokens" for name, kept, length in sides]
+        shaded = sum(not math.isnan(piece.change) for piece in self.pieces)
+        for number, sign in (
+            (shaded, "number: the probability lost without the word, amber; won, violet"),
+            (self.count("cut"), "struck out: cut"),
+            (self.count("unknown"), f"?: not in the vocabulary, read as {html.escape(self.unk)}"),
+            (self.count("pad"), f"dotted: {self.count('pad')} times {html.escape(self.pad)}"),
+        ):
+            signs += [sign] if number else []
+        return f"<small {PLAIN}>{' · '.join(signs)}</small>"
+
+    def _repr_html_(self) -> str:
+        return self.row() + self.legend()
+
+    def __repr__(self) -> str:
+        words = []
+        for kind, run in groupby(self.pieces, key=lambda piece: piece.kind):
+            texts = [piece.text for piece in run]
+            cut_or_pad = {"cut": f"[{' '.join(texts)}]", "pad": f"{self.pad} ({len(texts)} times)"}
+            words.append(cut_or_pad.get(kind, " ".join(texts)))
+        return " ".join(words)
+
+
+class TruncationStrips:
+    """One pair, cut by every strategy, the strips one below the other."""
+
+    def __init__(
+        self, premise: str | list[str], hypothesis: str | list[str], vocab: Vocab, max_len: int
+    ):
+        self.strips = {
+            name: PairStrip(premise, hypothesis, vocab, max_len, name) for name in TRUNCATIONS
+        }
+
+    def _repr_html_(self) -> str:
+        rows = (
+            f"<div><b>{name}</b> {strip._repr_html_()}</div>" for name, strip in self.strips.items()
+        )
+        return "".join(rows)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name:<16}{strip}" for name, strip in self.strips.items())
+
+
+def _draw(piece: Piece) -> str:
+    """Return one token as HTML; `<bdi>` keeps text that runs right to left to itself."""
+    shown = piece.text if len(piece.text) <= _LONGEST else f"{piece.text[:_LONGEST]}…"
+    text = f"<bdi>{html.escape(shown.encode('utf-8', 'replace').decode('utf-8'))}</bdi>"
+    if piece.kind == "cut":
+        return f'<del style="{_CUT}">{text}</del>'
+    if piece.kind == "pad":
+        return f'<span style="{_PAD}">{text}</span>'
+    style = _BOX + _SEGMENTS[piece.segment]
+    if not math.isnan(piece.change):
+        style += f"background:{_shade(piece.change)};"
+        text += f" <small>{round(piece.change, 2) + 0.0:+.2f}</small>"
+    if piece.kind == "unknown":
+        return f'<span style="{style}" title="not in the vocabulary">{text}<sup>?</sup></span>'
+    return f'<span style="{style}">{text}</span>'
+
+
+def _draw_cut(run: list[Piece]) -> list[str]:
+    """Return a stretch that is cut; of a long one the beginning and the end."""
+    if len(run) <= _MOST_CUT:
+        return list(map(_draw, run))
+    half = _MOST_CUT // 2
+    between = f'<del style="{_CUT}">… {len(run) - _MOST_CUT:,} more …</del>'
+    return [*map(_draw, run[:half]), between, *map(_draw, run[-half:])]
+
+
+def _shade(change: float) -> str:
+    """Return white for no change, and amber or violet for a large one, up or down."""
+    hue, strength = _SUPPORTS if change > 0 else _OPPOSES, min(1.0, 1.5 * abs(change))
+    return "#" + "".join(f"{round(255 - strength * (255 - part)):02x}" for part in hue)

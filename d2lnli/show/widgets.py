@@ -1,0 +1,276 @@
+"""Widgets: a pair of sentences to type, and what the model makes of it while you do.
+
+They answer in a running notebook; a saved one keeps a picture of what they showed first. Whatever a
+person types, the worst that can happen is a message.
+"""
+
+import html
+
+import ipywidgets as widgets
+
+from ..bert import BERTClassifier, BERTModel, label_names_of, unwrapped
+from ..evaluation import max_positions
+from ..prediction import attention, predict_proba, word_changes
+from ..truncation import TRUNCATIONS
+from ..vocab import Vocab
+from .charts import heat_map
+from .strips import PLAIN, PairStrip, TruncationStrips
+
+EXAMPLES = (
+    ("Two tall women are running in a park.", "Two women are running."),
+    ("Two tall women are running in a park.", "Two women are sleeping."),
+    ("Two tall women are running in a park.", "Two women are running on Monday."),
+    ("A man is playing a guitar.", "A person is playing an instrument."),
+    ("A dog is chasing a cat.", "A cat is being chased by a dog."),
+    ("A dog is chasing a cat.", "A cat is chasing a dog."),
+    ("Three girls are not swimming.", "Three girls are swimming."),
+)
+"""Pairs to begin with, in the words of the bundled corpus."""
+
+_MOST_SHADED = 64  # words; hiding each of more, one at a time, would not answer at once
+_MOST_DRAWN = 40  # tokens; the labels of a larger heat map cannot be read
+_LABELLED = {"description_width": "7em"}  # one width, so that fields and bars stand in line
+_LINE = {"width": "95%"}
+_CELL = "padding:2px 10px;text-align:left;"
+
+
+class _PairWidget(widgets.VBox):
+    """Two fields and a list of examples, and below them what `show` makes of the pair."""
+
+    def __init__(self, premise: str, hypothesis: str, *controls: widgets.Widget):
+        self.premise, self.hypothesis = _field("premise", premise), _field("hypothesis", hypothesis)
+        examples = [
+            ("choose one to fill the fields", ()),
+            *((" / ".join(p), p) for p in EXAMPLES),
+        ]
+        self.examples = widgets.Dropdown(
+            options=examples, description="examples", style=_LABELLED, layout=_LINE
+        )
+        self.message, self.drawing = widgets.HTML(), widgets.HTML()
+        super().__init__(
+            [self.examples, self.premise, self.hypothesis, *controls, self.message, self.drawing]
+        )
+        self.examples.observe(self._take_example, "value")
+        for field in (self.premise, self.hypothesis):
+            field.observe(self.update, "value")
+        self.update()
+
+    def update(self, change: object = None) -> None:
+        """Show what stands in the fields, or say what is wrong with it."""
+        pair = self.pair()
+        if self.examples.value not in ((), tuple(pair)):
+            self.examples.value = ()  # it is no longer the example, which can be chosen again
+        try:
+            if not all(text.strip() for text in pair):
+                raise ValueError("Type a premise and a hypothesis.")
+            message, self.drawing.value = self.show(*pair)
+        except ValueError as error:
+            message, self.drawing.value = str(error), ""
+            self.refuse()
+        self.message.value = f'<div {PLAIN} role="status">{html.escape(message)}</div>'
+
+    def pair(self) -> tuple[str, str]:
+        """Return the two texts; half of a surrogate pair, which nothing can send, becomes `?`."""
+        premise, hypothesis = (
+            field.value.encode("utf-8", "replace").decode("utf-8")
+            for field in (self.premise, self.hypothesis)
+        )
+        return premise, hypothesis
+
+    def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
+        """Return a message, as text, and a drawing, as HTML."""
+        raise NotImplementedError
+
+    def refuse(self) -> None:
+        """Empty what `show` fills besides: there is nothing to show."""
+
+    def _take_example(self, change: dict) -> None:
+        if example := change["new"]:
+            self.premise.value, self.hypothesis.value = example
+            self.examples.value = example
+
+    def _repr_mimebundle_(self, **kwargs) -> dict:
+        """Add a still picture: a notebook that is saved does not keep the widget."""
+        note = "<p><small>This is a picture: run the cell to use the widget.</small></p>"
+        return {**super()._repr_mimebundle_(**kwargs), "text/html": self.still() + note}
+
+    def still(self) -> str:
+        """Return what a saved notebook shows in place of the widget, as HTML."""
+        return self.drawing.value
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: run this cell in JupyterLab to use it>"
+
+
+class Predictor(_PairWidget):
+    """Type a premise and a hypothesis and see the answer, and which words it rests on.
+
+    It answers while you type; the button keeps the answer in a table of tries.
+    """
+
+    def __init__(
+        self,
+        net: BERTClassifier,
+        vocab: Vocab,
+        premise: str = EXAMPLES[0][0],
+        hypothesis: str = EXAMPLES[0][1],
+    ):
+        self.net, self.vocab = net, vocab
+        self.rows: list[tuple[str, ...]] = []
+        self.strategy = widgets.Dropdown(
+            options=list(TRUNCATIONS), description="truncation", style=_LABELLED
+        )
+        self.max_len = _slider("max_len", max_positions(net), 5, max_positions(net))
+        self.button = widgets.Button(description="Predict and keep")
+        self.label_names = label_names_of(net)
+        self.bars = [
+            widgets.FloatProgress(max=1, description=name, style=_LABELLED)
+            for name in self.label_names
+        ]
+        self.numbers = [widgets.Label() for _ in self.bars]
+        self.tries = widgets.HTML()
+        super().__init__(
+            premise,
+            hypothesis,
+            widgets.HBox([self.strategy, self.max_len], layout={"flex_flow": "row wrap"}),
+            self.button,
+            *map(widgets.HBox, zip(self.bars, self.numbers, strict=True)),
+        )
+        self.children += (self.tries,)
+        self.button.on_click(self.keep)
+        for control in (self.strategy, self.max_len):
+            control.observe(self.update, "value")
+
+    def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
+        """Fill the bars; return the answer, with what to know about it, and the strip."""
+        pair, limits = (premise, hypothesis), (self.max_len.value, self.strategy.value)
+        self.answer, notes = None, []
+        probs = predict_proba(self.net, self.vocab, [premise], [hypothesis], *limits)[0]
+        strip = PairStrip(*pair, self.vocab, *limits)
+        if sum(strip.kept) <= _MOST_SHADED:
+            changes = word_changes(self.net, self.vocab, *pair, *limits)
+            strip = PairStrip(*pair, self.vocab, *limits, changes=changes)
+        else:
+            notes.append(f"More than {_MOST_SHADED} words: which of them matter is not computed.")
+        if unknown := strip.unknown_note():
+            notes.append(unknown)
+        if cut_off := strip.count("cut"):
+            notes.append(f"Cut off: {cut_off} of {sum(strip.lens)} words.")
+        self.answer = self.label_names[probs.argmax()]
+        self._fill_bars(probs)
+        return " ".join([f"The model answers: {self.answer}.", *notes]), strip._repr_html_()
+
+    def refuse(self) -> None:
+        """Empty the bars: there is no answer."""
+        self.answer = None
+        self._fill_bars([0.0] * len(self.bars))
+
+    def keep(self, button: object = None) -> None:
+        """Answer anew and add the answer to the table of tries."""
+        self.update()
+        if self.answer is None:
+            return
+        pair = map(_shorten, self.pair())
+        prob = f"{max(bar.value for bar in self.bars):.3f}"
+        limits = f"{self.strategy.value}, {self.max_len.value}"
+        self.rows.append((*pair, self.answer, prob, limits))
+        self.tries.value = _table(
+            ("premise", "hypothesis", "answer", "probability", "truncation"), self.rows
+        )
+
+    def still(self) -> str:
+        """Return the pair without the trained numbers, which differ between machines."""
+        if self.answer is None:
+            return self.message.value
+        strip = PairStrip(*self.pair(), self.vocab, self.max_len.value, self.strategy.value)
+        return f"<p>The model answers: <b>{self.answer}</b>.</p>{strip._repr_html_()}"
+
+    def _fill_bars(self, probs) -> None:
+        for bar, number, prob in zip(self.bars, self.numbers, probs, strict=True):
+            bar.value, number.value = float(prob), f"{prob:.3f}"
+
+
+class TruncationExplorer(_PairWidget):
+    """A pair cut to `max_len` by every strategy, the strips one below the other."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        premise: str = "A tall man in a red shirt is playing a guitar in a park on Monday.",
+        hypothesis: str = "A man in a shirt is playing an instrument outdoors.",
+        max_len: int = 16,
+    ):
+        self.vocab, self.max_len = vocab, _slider("max_len", max_len, 5, 128)
+        super().__init__(premise, hypothesis, self.max_len)
+        self.max_len.observe(self.update, "value")
+
+    def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
+        """Return how many tokens are too many, and the strips."""
+        strips = TruncationStrips(premise, hypothesis, self.vocab, self.max_len.value)
+        length = sum(strips.strips["longest_first"].lens)
+        too_many = max(0, length + 3 - self.max_len.value)
+        message = (
+            f"{length} tokens and 3 special ones: {too_many} too many for {self.max_len.value}."
+        )
+        return message, strips._repr_html_()
+
+
+class AttentionExplorer(_PairWidget):
+    """Where each token of a pair looks, for one head of one block at a time."""
+
+    def __init__(
+        self,
+        bert: BERTModel | BERTClassifier,
+        vocab: Vocab,
+        premise: str = EXAMPLES[3][0],
+        hypothesis: str = EXAMPLES[3][1],
+        block: int = 0,
+        head: int = 0,
+    ):
+        self.bert, self.vocab = bert, vocab
+        config = unwrapped(bert).encoder.config
+        self.block = _slider("block", block, 0, config["num_blks"] - 1)
+        self.head = _slider("head", head, 0, config["num_heads"] - 1)
+        super().__init__(premise, hypothesis, self.block, self.head)
+        for control in (self.block, self.head):
+            control.observe(self.update, "value")
+
+    def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
+        """Return what is drawn, and the heat map."""
+        tokens, weights = attention(self.bert, self.vocab, premise, hypothesis)
+        if len(tokens) > _MOST_DRAWN:
+            raise ValueError(f"{len(tokens)} tokens: more than {_MOST_DRAWN} cannot be drawn.")
+        shown = weights[self.block.value, self.head.value]
+        picture = heat_map(shown, tokens, tokens, "from this token", "to that token")
+        message = f"Block {self.block.value}, head {self.head.value}."
+        unknown = self.vocab.to_tokens(self.vocab.unk)
+        if unknown in tokens:
+            message += f" A word that is not in the vocabulary is read, and drawn, as {unknown}."
+        return message, picture._repr_html_()
+
+
+def _field(description: str, text: str) -> widgets.Textarea:
+    return widgets.Textarea(
+        text,
+        description=description,
+        placeholder=f"type a {description}",
+        rows=2,
+        style=_LABELLED,
+        layout=_LINE,
+    )
+
+
+def _slider(name: str, at_first: int, least: int, most: int) -> widgets.IntSlider:
+    return widgets.IntSlider(at_first, least, most, description=name, style=_LABELLED)
+
+
+def _shorten(text: str, most: int = 80) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a table as HTML, everything in it escaped."""
+    head = "".join(f'<th scope="col" style="{_CELL}">{name}</th>' for name in names)
+    cells = ("".join(f'<td style="{_CELL}">{html.escape(x)}</td>' for x in row) for row in rows)
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
+    return f"<table {PLAIN}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,270 @@
+"""Words and pieces of words: from lines of text to tokens, and from tokens to ids."""
+
+import operator
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain, repeat
+from typing import Any, overload
+
+
+def tokenize(lines: Iterable[str], token: str = "word") -> list[list[str]]:
+    """Split each line into words (at white space) or, with `token='char'`, into characters."""
+    if token not in ("word", "char"):
+        raise ValueError(f"unknown token type {token!r}: use 'word' or 'char'")
+    return [line.split() if token == "word" else list(line) for line in lines]
+
+
+def get_tokens_and_segments(
+    tokens_a: list[str], tokens_b: list[str] | None = None
+) -> tuple[list[str], list[int]]:
+    """Return `<cls> a <sep>` or `<cls> a <sep> b <sep>`, and the segment (0 or 1) of each token."""
+    tokens = ["<cls>", *tokens_a, "<sep>"]
+    segments = [0] * len(tokens)
+    if tokens_b is not None:
+        tokens += [*tokens_b, "<sep>"]
+        segments += [1] * (len(tokens_b) + 1)
+    return tokens, segments
+
+
+class Vocab:
+    """A word vocabulary; `vocab[word]` is an id, `vocab[[word, …]]` a list of ids.
+
+    An empty `Vocab()` may be filled later by assigning `idx_to_token` and `token_to_idx`, so
+    nothing derived from them is kept.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[str] | Sequence[list[str]] | None = None,
+        min_freq: int = 0,
+        reserved_tokens: Iterable[str] = (),
+    ):
+        if tokens and isinstance(tokens[0], list):
+            tokens = [token for line in tokens for token in line]
+        counts: Counter[Any] = Counter(tokens or ())
+        self.token_freqs = counts.most_common()
+        frequent = {token for token, count in self.token_freqs if count >= min_freq}
+        try:
+            self.idx_to_token: list[str] = sorted({"<unk>", *reserved_tokens, *frequent})
+        except TypeError as error:
+            raise ValueError(f"the tokens are not all strings ({error}): convert them") from error
+        self.token_to_idx = {token: i for i, token in enumerate(self.idx_to_token)}
+
+    def __len__(self) -> int:
+        return len(self.idx_to_token)
+
+    @overload
+    def __getitem__(self, tokens: str) -> int: ...
+    @overload
+    def __getitem__(self, tokens: list[str] | tuple[str, ...]) -> list[int]: ...
+    def __getitem__(self, tokens: Any) -> Any:
+        """Return the id of a token, or the ids of a sequence; unknown words give `<unk>`'s id."""
+        if isinstance(tokens, (list, tuple)):
+            return list(self.ids_of(tokens))
+        return self.token_to_idx.get(tokens, self.unk)
+
+    def ids_of(self, tokens: Iterable[str]) -> Iterator[int]:
+        """Return the ids of many tokens one after another, without a list of them."""
+        return map(self.token_to_idx.get, tokens, repeat(self.unk))
+
+    @overload
+    def to_tokens(self, indices: int) -> str: ...
+    @overload
+    def to_tokens(self, indices: Sequence[int]) -> list[str]: ...
+    def to_tokens(self, indices: Any) -> Any:
+        """Return the token of an id, or the tokens of a sequence of ids."""
+        if hasattr(indices, "__len__") and getattr(indices, "ndim", True):
+            return [self._token(index) for index in indices]
+        return self._token(indices)
+
+    def _token(self, given: int) -> str:
+        try:
+            index = operator.index(given)
+        except TypeError:
+            index = -1
+        if not 0 <= index < len(self):
+            raise ValueError(f"there is no id {given!r}: the vocabulary has 0 to {len(self) - 1}")
+        return self.idx_to_token[index]
+
+    @property
+    def unk(self) -> int:
+        """The id of `<unk>`."""
+        if "<unk>" not in self.token_to_idx:
+            raise ValueError("the vocabulary has no '<unk>' token: add it to its word list")
+        return self.token_to_idx["<unk>"]
+
+    def tokenize(self, sentence: str) -> list[str]:
+        """Return the words of a sentence in lower case, set apart as in SNLI's parses."""
+        return self.tokenize_all([sentence])[0]
+
+    def tokenize_all(self, sentences: Iterable[str]) -> list[list[str]]:
+        """Return the words of each sentence, like `tokenize`."""
+        return [_spaced_words(sentence) for sentence in sentences]
+
+    def split(self, words: list[str]) -> list[str]:
+        """Return words as tokens: here each is one."""
+        return words
+
+
+_ABBREVIATION = r"(?<!\w)(?:(?:[a-z]\.){2,}|(?:dr|ft|jr|mr|mrs|ms|mt|prof|rt|sr|st|vs)\.)(?!\w)"
+_CLITIC = r"(?<=\w)(?:n't|'(?:s|re|ve|ll|d|m))(?![\w-])"
+_SIGN = r"[;!?()\"“”…%]|\$(?=\d)|(?<!\d)[,:]|[,:](?!\d)|\.+(?=\W*$)"
+_APART = re.compile(f"(?i)({_ABBREVIATION})|{_CLITIC}|{_SIGN}")
+_PLURAL_GENITIVE = re.compile(r"(?i)^(\w.*s)'(?=\W*$)")
+_OPENING_QUOTE = re.compile(r'^(\W*?)"(?=\W*\w)')
+_IN_PARSES = {'"': "''", "“": "``", "”": "''", "(": "-LRB-", ")": "-RRB-", "…": "..."}
+_TWO_WORDS = {"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"}  # in parses: can not, …
+
+
+def space_words(sentence: str) -> str:
+    """Set words and signs apart like SNLI's parses: `"It's a dog."` becomes `"It 's a dog ."`.
+
+    Sentences that are spaced already do not change.
+    """
+    return " ".join(part for word in sentence.split() for part in _set_apart(word))
+
+
+_JOINED = re.compile(r"(?i)\w n't\b|\b(?:can not|gim me|gon na|got ta|lem me|wan na)\b")
+_TYPED = {"``": '"', "''": '"', "-LRB-": "(", "-RRB-": ")"}
+_TYPED_DIFFERENTLY = re.compile("|".join(_TYPED))
+
+
+def join_words(sentence: str) -> str:
+    """Undo what `space_words` does and WordPiece would notice: `"is n't"` becomes `"isn't"`."""
+    sentence = _JOINED.sub(lambda found: found[0].replace(" ", ""), sentence)
+    return _TYPED_DIFFERENTLY.sub(lambda found: _TYPED[found[0]], sentence)
+
+
+_MOST_REMEMBERED = 2**16
+_PLAIN: set[str] = set()  # words met before that have no parts: most of a corpus
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _set_apart(word: str) -> tuple[str, ...]:
+    """Return the parts of a text without white space, as the Penn Treebank writes them."""
+    if word == '"':  # nobody knows whether it opens or closes
+        return (word,)
+    word = word.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    word = _PLURAL_GENITIVE.sub(r"\1 '", _OPENING_QUOTE.sub(r"\1 `` ", word))
+    parts = _APART.sub(lambda m: m[0] if m[1] else f" {_IN_PARSES.get(m[0], m[0])} ", word).split()
+    halves = ((p[:3], p[3:]) if p.lower() in _TWO_WORDS else (p,) for p in parts)
+    return tuple(chain.from_iterable(halves))
+
+
+def _spaced_words(sentence: str) -> list[str]:
+    words = sentence.lower().split()
+    if _PLAIN.issuperset(words):
+        return words
+    words = [part.lower() for word in words for part in _set_apart(word)]
+    if len(_PLAIN) < _MOST_REMEMBERED:
+        _PLAIN.update(word for word in words if _set_apart(word) == (word,))
+    return words
+
+
+def tokens_of(vocab: Vocab, texts: Iterable[str | list[str]]) -> list[list[str]]:
+    """Return the tokens of each sentence; a list of tokens is taken as it is.
+
+    This is the one way in for training, evaluation, prediction and everything that draws a pair.
+    Raises ValueError for what is neither, and for white space in a token.
+    """
+    texts = list(texts)
+    sentences = [text for text in texts if isinstance(text, str)]
+    if len(sentences) == len(texts):
+        return vocab.tokenize_all(sentences)
+    for text in texts:
+        if not isinstance(text, (str, list, tuple)):
+            raise ValueError(f"{text!r} is not a sentence and not a list of tokens: convert it")
+    tokenized = iter(vocab.tokenize_all(sentences))
+    return [
+        next(tokenized) if isinstance(text, str) else vocab.split(_checked(text)) for text in texts
+    ]
+
+
+def _checked(tokens: Sequence[str]) -> list[str]:
+    for token in tokens:
+        if not isinstance(token, str):
+            raise ValueError(f"{token!r} in a list of tokens is not a string: convert it")
+        if token.split() != [token]:
+            raise ValueError(
+                f"{token!r} is not one token: a list holds tokens without white space. Give a "
+                "sentence as a string, and several pairs to predict_proba or SNLIBERTDataset"
+            )
+    return list(tokens)
+
+
+SPECIAL_TOKENS = {
+    "<pad>": "[PAD]",
+    "<mask>": "[MASK]",
+    "<cls>": "[CLS]",
+    "<sep>": "[SEP]",
+    "<unk>": "[UNK]",
+}
+"""The book's name -> the original BERT's."""
+
+
+class WordPieceVocab(Vocab):
+    """A vocabulary of pieces: `guitarist` may be read as `guitar`, `##ist`.
+
+    It answers to the book's names of the special tokens and to its own, `[CLS]` and the like. A
+    word is cut by taking the longest piece that it begins with, again and again; `##` marks the
+    pieces that go on with a word. The settings are the checkpoint's: `lowercase`; `strip_accents`
+    (None: if lower-cased); `split_chinese`, which sets every Chinese character apart.
+    """
+
+    def __init__(
+        self,
+        pieces: Sequence[str],
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        split_chinese: bool = True,
+    ):
+        super().__init__()
+        self.idx_to_token = list(pieces)
+        self.token_to_idx = {piece: i for i, piece in enumerate(self.idx_to_token)}
+        if len(self.token_to_idx) != len(self.idx_to_token):
+            raise ValueError("the pieces are not all different: an id stands for one piece only")
+        missing = [own for own in SPECIAL_TOKENS.values() if own not in self.token_to_idx]
+        if missing:
+            raise ValueError(f"the pieces lack the special token(s) {', '.join(missing)}: add them")
+        self.settings = {
+            "lowercase": lowercase,
+            "strip_accents": strip_accents,
+            "split_chinese": split_chinese,
+        }
+        self.tokenizer = _tokenizer(self.token_to_idx, lowercase, strip_accents, split_chinese)
+        self.token_to_idx |= {book: self.token_to_idx[own] for book, own in SPECIAL_TOKENS.items()}
+
+    def tokenize_all(self, sentences: Iterable[str]) -> list[list[str]]:
+        """Split sentences into pieces as the model was pretrained; `<mask>` stays whole.
+
+        The pieces are those that transformers cuts the raw text into. What SNLI's parses set apart
+        is joined first, so that `is n't` gives the pieces of `isn't`.
+        """
+        return [self._cut(join_words(sentence)) for sentence in sentences]
+
+    def _cut(self, sentence: str) -> list[str]:
+        sentence = sentence.encode("utf-8", "replace").decode("utf-8")  # no half surrogate pairs
+        masked = sentence.replace("<mask>", "[MASK]")
+        return self.tokenizer.encode(masked, add_special_tokens=False).tokens
+
+    def split(self, words: list[str]) -> list[str]:
+        """Return words as tokens: those that are no pieces themselves are cut into pieces."""
+        pieces = ([word] if word in self.token_to_idx else self._cut(word) for word in words)
+        return [piece for some in pieces for piece in some]
+
+
+def _tokenizer(ids: dict[str, int], lowercase: bool, strip_accents: bool | None, chinese: bool):
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=chinese,
+        strip_accents=strip_accents,
+        lowercase=lowercase,
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_special_tokens(["[MASK]"])
+    return tokenizer
