@@ -17,7 +17,8 @@ from .devices import PRECISIONS
 from .evaluation import evaluate, max_positions
 from .prediction import predict_proba
 from .runs.best_epoch import KEEP
-from .runs.ranks import only_rank_0_speaks, process_group, rank, world_size
+from .runs.launched import finish_job, open_job
+from .runs.ranks import Ranks, only_rank_0_speaks, process_group
 from .show.strips import PairStrip
 from .store.classifiers import describe, load_classifier, save_classifier
 from .store.datasets import mapped_dataset
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with only_rank_0_speaks():
         arguments = _parser().parse_args(argv)
     try:
-        with process_group():
+        with process_group() as arguments.ranks:
             return arguments.command(arguments)
     except (ValueError, OSError, MemoryError) as error:
         print(f"error: {str(error) or 'out of memory'}", file=sys.stderr)
@@ -46,21 +47,24 @@ def finetune_command(arguments: argparse.Namespace) -> int:
 
     Under torchrun all processes do so together; rank 0 writes.
     """
+    ranks = arguments.ranks
+    if arguments.job:
+        return _do_job(arguments.job, ranks)
     settings = recipe(arguments.model)
     for name in settings:
         if getattr(arguments, name) is not None:
             settings[name] = getattr(arguments, name)
     settings["clip"] = settings["clip"] or None
     output = Path(arguments.output or classifier_dir(arguments.model, arguments.data))
-    if rank() == 0 and not is_writable(output):  # to say so after the training would lose it
+    if ranks.rank == 0 and not is_writable(output):  # to say so after the training would lose it
         raise OSError(f"{output} cannot be written to: give --output, or set D2LNLI_DATA_DIR")
-    if rank() == 0 and arguments.run_dir and not is_writable(Path(arguments.run_dir)):
+    if ranks.rank == 0 and arguments.run_dir and not is_writable(Path(arguments.run_dir)):
         raise OSError(f"{arguments.run_dir} cannot be written to: give another --run-dir")
     torch.manual_seed(arguments.seed)
     folder = find_folder(arguments.data)
     bert, vocab = load_pretrained_model(arguments.model)
 
-    kept = arguments.dataset_dir or (data_dir() / "datasets" if world_size() > 1 else None)
+    kept = arguments.dataset_dir or (data_dir() / "datasets" if ranks.size > 1 else None)
 
     def dataset(split: str, max_examples: int | None = None) -> SNLIBERTDataset:
         settings = arguments.max_len, vocab, arguments.truncation
@@ -93,9 +97,18 @@ def finetune_command(arguments: argparse.Namespace) -> int:
         print(f"dev acc {dev_acc:.3f}")
     print(f"trained in {history.precision}")
     history.made_of.update(model=arguments.model, corpus=arguments.data)
-    if rank() == 0:
+    if ranks.rank == 0:
         print(f"the classifier is in {save_classifier(output, net, vocab, history)}")
     print(history.closing_lines("test", evaluate(net, test_set).accuracy))
+    return 0
+
+
+def _do_job(folder: Path, ranks: Ranks) -> int:
+    """Fine-tune as `finetune(…, launch=True)` wrote it down in a folder, and leave the outcome."""
+    with open_job(folder, ranks) as job:
+        history = finetune(job.net, job.train_set, job.dev_set, **job.settings)
+        if ranks.rank == 0:
+            finish_job(folder, job, history)
     return 0
 
 
@@ -208,6 +221,7 @@ def _add_finetune(commands: argparse._SubParsersAction, names: argparse.Argument
         metavar="DIR",
         help="save the classifier here (its own place in the data folder)",
     )
+    option("--job", type=Path, help=argparse.SUPPRESS)  # the folder of a launched run
 
 
 def _add_predict(commands: argparse._SubParsersAction, names: argparse.ArgumentParser) -> None:

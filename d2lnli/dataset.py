@@ -154,20 +154,26 @@ class SNLIBERTDataset(TokenPairs, Dataset):
         super().__init__(premises, hypotheses, max_len, vocab, truncation)
         self._label(ids, names)
 
+    def save(self, folder: str | Path) -> None:
+        """Write the dataset to a folder for `load`; one that is there already is replaced."""
+        from .store.datasets import write_dataset
+
+        write_dataset(Path(folder), self)
+
     @classmethod
-    def of_encoded(
-        cls,
-        encoded: EncodedPairs,
-        labels: Tensor,
-        max_len: int,
-        vocab: Vocab,
-        label_names: tuple[str, ...] | None = None,
-        truncation: str | None = None,
-    ) -> "SNLIBERTDataset":
-        """Return a dataset of pairs that were encoded before, with label ids (n,), int64."""
+    def load(cls, folder: str | Path, vocab: Vocab) -> "SNLIBERTDataset":
+        """Map a dataset of a folder into memory; it was built with this vocabulary.
+
+        Raises FileNotFoundError if there is none, and ValueError if it is not whole or was built
+        with another vocabulary.
+        """
+        from .store.datasets import map_dataset
+
+        encoded, labels, known = map_dataset(Path(folder), vocab)
         dataset = cls.__new__(cls)
-        dataset._hold(encoded, max_len, vocab, truncation)
-        dataset._label(labels, label_names)
+        dataset._hold(encoded, known["max_len"], vocab, known["truncation"])
+        dataset._label(labels, known["label_names"])
+        dataset.folder = Path(folder).absolute()
         return dataset
 
     def _label(self, labels: Tensor, label_names: tuple[str, ...] | None) -> None:

@@ -14,7 +14,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-_OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
+_FAILURES = {
+    "no memory": ("out of memory", "allocate memory", "not enough memory", "alloc_failed"),
+    "a lost process": ("gloo/transport", "closed by peer", "reset by peer", "nccl error"),
+}
+"""What torch says of failures for which it has no error of their own; the only such list."""
 
 
 def try_all_gpus() -> list[torch.device]:
@@ -120,11 +124,15 @@ def _product_seconds(device_type: str, dtype: torch.dtype) -> float:
     return min(seconds[1:])
 
 
+def is_failure(error: Exception, kind: str) -> bool:
+    """Tell by its words whether an error is of a kind: 'no memory' or 'a lost process'."""
+    return any(words in str(error).lower() for words in _FAILURES[kind])
+
+
 def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether a device or the machine has no memory left: torch has no one error for it."""
-    said = str(error).lower()
+    """Tell whether a device or the machine has no memory left."""
     known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    return known or any(words in said for words in _OUT_OF_MEMORY)
+    return known or is_failure(error, "no memory")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from .bert import BERTEncoder, label_names_of, unwrapped
 from .corpora import default_label_names
 from .dataset import LengthBuckets, SNLIBERTDataset, TokenPairs, as_pairs
 from .devices import autocast, choose_precision, memory_advice
-from .runs.ranks import rank, sum_over_ranks, world_size
+from .runs.ranks import current_ranks
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +124,9 @@ def evaluate(
     """
     dataset = as_pairs(dataset)
     check_fits(net, dataset)
-    logits = logits_of(net, dataset, batch_size, precision, rank(), world_size())
-    return Evaluation(sum_over_ranks(logits), dataset.labels)
+    ranks = current_ranks()
+    logits = logits_of(net, dataset, batch_size, precision, ranks.rank, ranks.size)
+    return Evaluation(ranks.sum(logits), dataset.labels)
 
 
 def accuracy_on(net: nn.Module, batches: DataLoader) -> float:

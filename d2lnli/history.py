@@ -5,7 +5,7 @@ import io
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, fields, replace
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import harmonic_mean
 from typing import TYPE_CHECKING
@@ -123,8 +123,17 @@ class History:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "History":
-        """Read the points from a file that `save` wrote, or from `history.csv` in a folder."""
-        path = Path(path) / "history.csv" if Path(path).is_dir() else Path(path)
+        """Read the points from a file that `save` wrote.
+
+        Of a folder that is its `history.csv`, or the history of the classifier that it holds.
+        """
+        from .store.classifiers import read_history
+
+        path = Path(path)
+        if path.is_dir():
+            folder, path = path, path / "history.csv"
+            if not path.is_file() and (history := read_history(folder)):
+                return history
         with path.open(encoding="utf-8", newline="") as file:
             rows, history = csv.reader(file), cls()
             try:
@@ -143,6 +152,15 @@ class History:
             except (TypeError, ValueError, csv.Error) as error:
                 raise ValueError(f"{path}, line {rows.line_num}: no history ({error})") from error
 
+    def as_dict(self) -> dict:
+        """Return all of it as plain values, which JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def of_dict(cls, values: dict) -> "History":
+        """Return the history of which `as_dict` gave the values."""
+        return cls(**{**values, "records": [Record(**record) for record in values["records"]]})
+
     def closing_lines(self, split: str = "dev", accuracy: float | None = None) -> str:
         """Return the two lines in which the book sums up a run; dev accuracy unless given."""
         accuracy = self.kept("dev_acc") if accuracy is None else accuracy
@@ -152,6 +170,15 @@ class History:
             f"train acc {self.kept('epoch_train_acc'):.3f}{measured}\n"
             f"{self.pairs_per_sec:.1f} examples/sec on {self.device}"
         )
+
+
+def differences(theirs: dict, ours: dict) -> str:
+    """Name the settings in which one run differs from another."""
+    return "; ".join(
+        f"{name}={theirs.get(name)}, not {value}"
+        for name, value in ours.items()
+        if theirs.get(name) != value
+    )
 
 
 def _record(row: list[str]) -> Record:

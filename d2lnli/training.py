@@ -3,10 +3,8 @@
 import contextlib
 import dataclasses
 import io
-import json
 import math
 import os
-import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -34,26 +32,24 @@ from .devices import (
 )
 from .evaluation import accuracy_on, check_fits, evaluate, to_device
 from .fast.optimizer import RowAdam, adam, catch_up_saved, clip_gradients
-from .history import History, Record
+from .history import History, Record, differences
 from .runs.best_epoch import KEEP, BestEpoch
-from .runs.folder import RunFolder, differences, open_run
+from .runs.folder import RunFolder, open_run
 from .runs.launched import frozen_parts, launch_run
-from .runs.ranks import (
-    Agreement,
-    all_devices,
-    data_parallel,
-    from_all_ranks,
-    from_rank_0,
-    own_device,
-    rank,
-    sum_over_ranks,
-    under_torchrun,
-    world_size,
-)
+from .runs.meter import Meter
+from .runs.ranks import Agreement, Ranks, current_ranks, own_device
 from .runs.stop_button import StopButton
 from .show.charts import in_notebook
 from .show.live import LivePlot, Progress
-from .store.classifiers import describe, load_classifier, read_made_of, save_classifier
+from .store.classifiers import (
+    describe,
+    find_made_of,
+    load_classifier,
+    place_for,
+    read_history,
+    save_classifier,
+    why_not,
+)
 from .store.files import exclusive_lock
 from .store.hub import classifier_dirs, find_folder
 from .vocab import Vocab
@@ -92,10 +88,6 @@ MOST_TOKENS = 4096
 
 _LOOK_EVERY = 16  # minibatches: whether the loss is still a number
 _STATEFUL = ("net", "trainer", "scaler", "best")
-_CHECKSUMS = {
-    "checksum of the pairs": "other pairs",
-    "checksum of the pretrained encoder": "other pretrained weights",
-}
 
 
 def train_ch13(
@@ -114,7 +106,7 @@ def train_ch13(
     """
     if not _is_whole(num_epochs, 1):
         raise ValueError(f"num_epochs={num_epochs!r}: it must be a whole number, at least 1")
-    if world_size() > 1:
+    if current_ranks().size > 1:
         raise ValueError("train_ch13 trains in one process: use finetune under torchrun")
     _check_learns(net)
     device = first_device(devices)
@@ -167,11 +159,11 @@ def finetune(
     gradients are accumulated. Fewer take less memory. None: on a GPU all, on a CPU what it caches.
 
     One of `devices` is driven by this process (None: the first GPU, or the CPU). For each of
-    several, or if you say `launch`, torchrun starts a process. A notebook is free meanwhile: the
-    history comes at once, and what is asked of it or of `net` waits for the run's end. With a
-    `run_dir` even another kernel can follow the run. In a script that torchrun starts, all
-    processes call this together, `with process_group():`, and each has its share of every minibatch
-    on its own device.
+    several, or if you say `launch`, torchrun starts a process. With `launch` a `LaunchedRun` is
+    returned at once: its `history` grows, `wait()` returns the whole one, and whatever reads `net`
+    waits for the run's end. With a `run_dir` even another kernel can follow the run. In a script
+    that torchrun starts, all processes call this together, `with process_group():`, and each has
+    its share of every minibatch on its own device.
     """
     _check_settings(lr, num_epochs, batch_size, schedule, warmup, clip, most_tokens, seed)
     _check_early_stopping(keep, patience, dev_set)
@@ -196,34 +188,35 @@ def finetune(
         "keep": keep,
         "patience": patience,
     }
-    if not under_torchrun() and (launch or len(devices or ()) > 1):
+    ranks = current_ranks()
+    if not ranks.of_torchrun and (launch or len(devices or ()) > 1):
         devices = known_devices(devices or try_all_gpus())
         if precision != "auto":
             choose_precision(precision, devices[0])  # to refuse an unknown one here
         settings["most_tokens"] = most_tokens
         launched = launch_run(unwrapped(net), train_set, dev_set, settings, devices, run_dir)
-        return launched if in_notebook() else launched.wait()
-    device = own_device() if under_torchrun() else first_device(devices or try_all_gpus()[:1])
+        return launched if launch else launched.wait()  # type: ignore[return-value]
+    device = own_device() if ranks.of_torchrun else first_device(devices or try_all_gpus()[:1])
     with memory_advice(device):
         net.to(device)
     on_gpu = device.type == "cuda"
-    batches = shared_loader(train_set, batch_size, seed, on_gpu, rank(), world_size())
+    batches = shared_loader(train_set, batch_size, seed, on_gpu, ranks.rank, ranks.size)
     num_steps = num_epochs * len(batches)
     cuda = [device] if on_gpu else []
     with (
-        open_run(run_dir) as run,
+        open_run(run_dir, ranks) as run,
         torch.random.fork_rng(cuda),
         reproducible(device),
-        adam(net, lr) as trainer,
+        adam(net, lr, ranks) as trainer,
     ):
         if precision == "auto" and run:
             precision = run.settings.get("precision", precision)  # a timing may differ, a run not
-        precision = from_rank_0(choose_precision(precision, device))
+        precision = ranks.from_rank_0(choose_precision(precision, device))
         if most_tokens is None and device.type == "cpu":
             most_tokens = 2 * MOST_TOKENS
             if precision == "fp32":  # on a core of several, fewer are as fast and take less memory
-                most_tokens = MOST_TOKENS if world_size() == 1 else MOST_TOKENS // 4
-        history = History(device=all_devices(device), precision=precision)
+                most_tokens = MOST_TOKENS if ranks.size == 1 else MOST_TOKENS // 4
+        history = History(device=ranks.names(device), precision=precision)
         history.made_of = made_of(net, train_set, **settings)
         training = Training(
             net,
@@ -238,6 +231,7 @@ def finetune(
             seed=seed,
             keep=keep,
             patience=patience,
+            ranks=ranks,
         )
         settings |= {
             "precision": precision,
@@ -246,9 +240,9 @@ def finetune(
             "frozen": history.made_of["frozen"],
             **{f"net's {name}": value for name, value in unwrapped(net).encoder.config.items()},
         }
-        if differing := differences(from_rank_0(settings), settings):
+        if differing := differences(ranks.from_rank_0(settings), settings):
             raise ValueError(
-                f"process 0 of {world_size()} has {differing}, as process {rank()} has: give all "
+                f"process 0 of {ranks.size} has {differing}, as process {ranks.rank} has: give all "
                 "of them the same data and settings"
             )
         if run:
@@ -305,30 +299,47 @@ def load_or_finetune(
     with contextlib.redirect_stdout(io.StringIO()):
         bert, vocab = load_pretrained_model(model)
         train_set = SNLIBERTDataset(read_snli(data_dir, "train", num_pairs), max_len, vocab)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = BERTClassifier(bert)
     settings = {**recipe(model), "seed": 0, "keep": "last", "patience": None}
     wanted = made_of(net, train_set, **settings)
-    folders = classifier_dirs(model, corpus)
-    if found := _find(folders, wanted):
-        return _load(found)
-    with _alone(folders[0]):
-        if found := _find(folders, wanted):  # made meanwhile by another process
-            return _load(found)
-        if why := _differing(folders[0], wanted):
+    folders, ranks = classifier_dirs(model, corpus), current_ranks()
+
+    def find() -> str:  # all ranks load, or all train
+        return ranks.from_rank_0(str(find_made_of(folders, wanted) or ""))
+
+    if found := find():
+        return _load(Path(found))
+    with contextlib.ExitStack() as stack:
+        if ranks.rank == 0:
+            with contextlib.suppress(OSError):  # the place cannot be written to at all
+                stack.enter_context(exclusive_lock(folders[0]))
+        if found := find():  # made meanwhile by another process
+            return _load(Path(found))
+        if why := why_not(folders[0], wanted):
             print(f"{folders[0]} holds another classifier ({why}): fine-tuning a new one")
         with contextlib.redirect_stdout(io.StringIO()):
             dev_set = SNLIBERTDataset(read_snli(data_dir, "dev"), max_len, vocab)
             history = finetune(net, train_set, dev_set, **settings)
         history.made_of.update(model=str(model), corpus=str(corpus))
-        folder = _place(folders[0], wanted)
-        if rank() == 0:
+        if ranks.rank == 0:
             try:
-                print(describe(save_classifier(folder, net, vocab, history)))
+                folder = save_classifier(place_for(folders[0], wanted), net, vocab, history)
+                print(describe(folder))
             except OSError as error:  # it can be used all the same
                 warnings.warn(str(error), stacklevel=2)
     return net, vocab
+
+
+def _load(folder: Path) -> tuple[BERTClassifier, Vocab]:
+    if not os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):  # a page shows the Predictor
+        print(describe(folder))
+        if in_notebook() and (history := read_history(folder)):
+            from IPython.display import display
+
+            display(history.plot())
+    return load_classifier(folder)
 
 
 class Training:
@@ -354,16 +365,19 @@ class Training:
         seed: int | None = None,
         keep: str = "last",
         patience: int | None = None,
+        ranks: Ranks | None = None,
     ):
+        self.ranks = ranks or Ranks()
         self.net, self.batches, self.loss, self.trainer = unwrapped(net), batches, loss, trainer
         self.mean, self.most_tokens, self.lr_at, self.clip = mean, most_tokens, lr_at, clip
         self.precision, self.seed = precision, seed
         self.device = next(net.parameters()).device
         own = [trainer.embedding.weight] if isinstance(trainer, RowAdam) else []
         some_unused = type(self.net) is not BERTClassifier
-        self.parallel: Any = data_parallel(net, own, some_unused)  # the net, or one around it
+        # the net, or one around it
+        self.parallel: Any = self.ranks.data_parallel(net, own, some_unused)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
-        self.epoch, self.done, self.meter = 0, 0, Meter(self.device)
+        self.epoch, self.done, self.meter = 0, 0, Meter(self.device, self.ranks)
         self.best = BestEpoch(self.net, keep, patience)
         self.random: tuple | None = None  # to go on with, once the minibatches done are skipped
         self.kept = ""  # what is said of the run folder when training fails
@@ -378,7 +392,7 @@ class Training:
             "epoch": self.epoch,
             "done": self.done,
             "meter": self.meter.state(),
-            "random": [from_all_ranks(state[None]) for state in random],
+            "random": [self.ranks.gather(state[None]) for state in random],
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -398,9 +412,9 @@ class Training:
             if name != "best" or name in state:  # earlier versions knew of no best epoch
                 getattr(self, name).load_state_dict(state[name])
         self.epoch, self.done = state["epoch"], state["done"]
-        self.meter = Meter(self.device, *state["meter"])
-        if len(random) == world_size():  # else the ranks' dropout begins anew
-            self.random = random[rank()][0], cuda_random[rank()][0]
+        self.meter = Meter(self.device, self.ranks, *state["meter"])
+        if len(random) == self.ranks.size:  # else the ranks' dropout begins anew
+            self.random = random[self.ranks.rank][0], cuda_random[self.ranks.rank][0]
 
     def run(
         self,
@@ -427,10 +441,10 @@ class Training:
         num_steps = num_epochs * len(self.batches) - self.num_steps
         plot = LivePlot(num_epochs, split if score else None)
         keep, pass_on = (run.save_history, run.pass_on) if run else (None, None)
-        agreement, stop = Agreement(), False
-        shared = under_torchrun()
+        agreement, stop = Agreement(self.ranks), False
+        shared, shown = self.ranks.of_torchrun, self.ranks.rank == 0
         with (
-            Progress(plot, num_steps, history, keep, pass_on) as progress,
+            Progress(plot, num_steps, history, keep, pass_on, shown) as progress,
             StopButton(shared) as button,
         ):
             try:
@@ -500,13 +514,13 @@ class Training:
         if self.seed is not None:
             order: Any = self.batches.batch_sampler
             order.epoch = self.epoch
-            torch.manual_seed(1000 * self.seed + self.epoch + 1_000_003 * rank())
+            torch.manual_seed(1000 * self.seed + self.epoch + 1_000_003 * self.ranks.rank)
         self.net.train()
         batches = iter(self.batches)
         for _ in range(self.done):
             next(batches)
         if not self.done:
-            self.meter = Meter(self.device)
+            self.meter = Meter(self.device, self.ranks)
         elif self.random:
             random, cuda_random = self.random
             torch.set_rng_state(random)
@@ -548,11 +562,12 @@ class Training:
             for group in self.trainer.param_groups:
                 group["lr"] = self.lr_at(number)
         self.trainer.zero_grad()
-        scale = world_size() / num_pairs if self.mean else 1.0  # ranks take the mean of gradients
+        # ranks take the mean of gradients
+        scale = self.ranks.size / num_pairs if self.mean else 1.0
         parts = [(X, y)]
         if self.most_tokens is not None:
             parts = list(micro_batches(X, y, self.most_tokens))  # type: ignore[arg-type]  # a list
-        with self.parallel.no_sync() if world_size() > 1 else contextlib.nullcontext():
+        with self.parallel.no_sync() if self.ranks.size > 1 else contextlib.nullcontext():
             outputs = [self.add_gradients(*part, scale) for part in parts[:-1]]
         outputs.append(self.add_gradients(*parts[-1], scale))  # now ranks exchange them
         if isinstance(self.trainer, RowAdam):
@@ -604,82 +619,6 @@ def micro_batches(X: list[Tensor], y: Tensor, most_tokens: int) -> Iterator[tupl
             ids, segments, valid_lens = (x[first:i] for x in X)
             yield [ids[:, : lens[i - 1]], segments[:, : lens[i - 1]], valid_lens], y[first:i]
             first = i
-
-
-class Meter:
-    """Means of an epoch and of its latest twentieth; no step waits for them.
-
-    The sums stay on the device. With several ranks each has the sums of its own pairs until the
-    means are asked for.
-    """
-
-    def __init__(
-        self,
-        device: torch.device,
-        sums: tuple[float, ...] = (0.0, 0.0),
-        num_pairs: int = 0,
-        seconds: float = 0.0,
-        sums_before: tuple[float, ...] = (0.0, 0.0),
-        num_before: int = 0,
-    ):
-        self.sums = torch.tensor(sums, dtype=torch.float64, device=device)  # since the last record
-        self.sums *= rank() == 0  # what was summed before counts once
-        self.num_pairs = self.num_own = num_pairs
-        self.sums_before, self.num_before = tuple(sums_before), num_before  # in earlier records
-        self.start = time.perf_counter() - seconds
-
-    def state(self) -> tuple[tuple[float, ...], int, float, tuple[float, ...], int]:
-        """Return what another meter needs to count on from here."""
-        seconds = time.perf_counter() - self.start
-        sums = tuple(self._all_sums().tolist())
-        return sums, self.num_pairs, seconds, self.sums_before, self.num_before
-
-    def _all_sums(self) -> Tensor:
-        return sum_over_ranks(self.sums.clone())
-
-    def add(self, losses: Tensor, y_hat: Tensor, y: Tensor, num_pairs: int) -> None:
-        """Count a minibatch: each example's loss, outputs (classes) and label.
-
-        `num_pairs` are the pairs of the minibatch on all ranks.
-        """
-        correct = y_hat.argmax(dim=1) == y.to(y_hat.device, non_blocking=True)
-        self.sums += torch.stack([losses.double().sum(), correct.double().sum()])
-        self.num_pairs += num_pairs
-        self.num_own += len(y)
-
-    def record(self, epoch: float) -> Record:
-        """Return the means of all ranks, which call this together, as the record of this point."""
-        return self._record(epoch, self._all_sums())
-
-    def provisional_record(self, epoch: float) -> Record:
-        """Estimate the record from this rank's own pairs, without waiting for the others."""
-        return self._record(epoch, self.sums * (self.num_pairs / self.num_own))
-
-    def _record(self, epoch: float, sums: Tensor) -> Record:
-        loss, correct = sums.tolist()
-        loss_before, correct_before = self.sums_before
-        num_in_epoch = self.num_before + self.num_pairs
-        return Record(
-            epoch=float(epoch),
-            loss=_mean(loss, self.num_pairs),
-            train_acc=_mean(correct, self.num_pairs),
-            dev_acc=math.nan,
-            pairs_per_sec=num_in_epoch / (time.perf_counter() - self.start),
-            epoch_loss=_mean(loss_before + loss, num_in_epoch),
-            epoch_train_acc=_mean(correct_before + correct, num_in_epoch),
-        )
-
-    def begin_twentieth(self) -> None:
-        """Begin new means, after a record; all ranks call this together."""
-        sums = zip(self.sums_before, self._all_sums().tolist(), strict=True)
-        self.sums_before = tuple(before + latest for before, latest in sums)
-        self.num_before += self.num_pairs
-        self.num_pairs = self.num_own = 0
-        self.sums.zero_()
-
-
-def _mean(total: float, number: int) -> float:
-    return total / number if number else math.nan
 
 
 def _plain(number: Any) -> Any:
@@ -755,64 +694,3 @@ def _is_number(value: object) -> bool:
 
 def _is_whole(value: object, least: int) -> bool:
     return isinstance(value, Integral) and int(value) >= least
-
-
-def _find(folders: list[Path], wanted: dict) -> Path | None:
-    """Return the first folder that holds what is wanted, of each folder and the one beside it."""
-    places = [place for folder in folders for place in (folder, _beside(folder, wanted))]
-    found = (place for place in places if _is_there(place) and not _differing(place, wanted))
-    path = from_rank_0(str(next(found, "")))  # all ranks load, or all train
-    return Path(path) if path else None
-
-
-def _is_there(folder: Path) -> bool:
-    return (folder / "model.safetensors").is_file()
-
-
-def _differing(folder: Path, wanted: dict) -> str:
-    """Say in what the classifier in a folder, if there is one, is not the one that is wanted."""
-    if not _is_there(folder):
-        return ""
-    kept = read_made_of(folder)
-    if not kept.keys() >= wanted.keys():
-        return "its training data are not recorded"
-    asked = {name: value for name, value in wanted.items() if name not in _CHECKSUMS}
-    told = [differences(kept, {**asked, "interrupted": False})]
-    told += [what for name, what in _CHECKSUMS.items() if kept[name] != wanted[name]]
-    return "; ".join(filter(None, told))
-
-
-def _beside(folder: Path, wanted: dict) -> Path:
-    """Return where a classifier is kept if another one, which is not to be lost, has the place."""
-    settings = {name: value for name, value in wanted.items() if "checksum" not in name}
-    return folder.with_name(f"{folder.name}-{zlib.crc32(json.dumps(settings).encode()):08x}")
-
-
-def _place(folder: Path, wanted: dict) -> Path:
-    """Return where to keep a new classifier, which replaces one of as many pairs or fewer."""
-    if not _is_there(folder):
-        return folder
-    kept = read_made_of(folder)
-    data = {"pairs", "checksum of the pairs"}
-    alike = all(kept.get(name) == wanted[name] for name in wanted.keys() - data)
-    return folder if alike and kept["pairs"] <= wanted["pairs"] else _beside(folder, wanted)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time make a classifier, where the place can be written to at all."""
-    with contextlib.ExitStack() as stack:
-        if rank() == 0:
-            with contextlib.suppress(OSError):
-                stack.enter_context(exclusive_lock(folder))
-        yield
-
-
-def _load(folder: Path) -> tuple[BERTClassifier, Vocab]:
-    if not os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):  # a page shows the Predictor
-        print(describe(folder))
-        if in_notebook() and (folder / "history.csv").is_file():
-            from IPython.display import display
-
-            display(History.load(folder).plot())
-    return load_classifier(folder)

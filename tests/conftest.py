@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import d2lnli as d2l
 import seams
@@ -86,6 +87,23 @@ def write_checkpoint(folder: Path, words: list[str], config: bool = True, **size
     if config:
         (folder / "config.json").write_text(json.dumps(sizes), encoding="utf-8")
     return bert
+
+
+def write_former_classifier(
+    folder: Path, net: d2l.BERTClassifier, vocab: d2l.Vocab, history: d2l.History | None = None
+) -> None:
+    """Write a classifier as earlier versions of the package did: three files, or four."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {**net.encoder.config, "num_classes": len(net.label_names)}
+    config["label_names"] = list(net.label_names)
+    if hasattr(vocab, "settings"):
+        config["wordpiece"] = vocab.settings
+    if history:
+        config["made_of"] = {**history.made_of, "interrupted": False, "made": "2026-01-01 00:00"}
+        history.save(folder / "history.csv")
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "vocab.json").write_text(json.dumps(vocab.idx_to_token), encoding="utf-8")
+    save_file(net.state_dict(), folder / "model.safetensors")
 
 
 def write_corpus(folder: Path, rows: list[str], splits=("train", "dev", "test")) -> Path:

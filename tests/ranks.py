@@ -12,7 +12,6 @@ import torch
 
 import d2lnli as d2l
 from faulty import PROCESSES
-from seams import rank
 
 PORT_TAKEN = 75  # the exit status of who finds that another process was given the port
 
@@ -32,9 +31,9 @@ def _join_in(
     os.environ.update({name: str(value) for name, value in zip(names, values, strict=True)})
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_RUN_ID="test")
     try:
-        with d2l.process_group():
+        with d2l.process_group() as ranks:
             result = function(*arguments)
-            torch.save(result, out / f"{rank()}.pt")
+            torch.save(result, out / f"{ranks.rank}.pt")
     except torch.distributed.DistNetworkError:
         sys.exit(PORT_TAKEN)
     except (ValueError, OSError, MemoryError) as error:

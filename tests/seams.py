@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from d2lnli import __main__ as command_line
-from d2lnli import bert, checkup, dataset, devices, job, training
+from d2lnli import bert, checkup, dataset, devices, training
 from d2lnli.__main__ import _parser as parser
 from d2lnli.__main__ import main
 from d2lnli.bert import Dropout, MultiHeadAttention
@@ -30,16 +30,8 @@ from d2lnli.runs import folder as run_folder
 from d2lnli.runs import launched, ranks
 from d2lnli.runs.folder import CHECKPOINT, RunFolder
 from d2lnli.runs.launched import _environment as environment_of_ranks
-from d2lnli.runs.ranks import (
-    Agreement,
-    all_devices,
-    from_all_ranks,
-    from_rank_0,
-    own_device,
-    rank,
-    sum_over_ranks,
-    world_size,
-)
+from d2lnli.runs.meter import Meter
+from d2lnli.runs.ranks import Agreement, Ranks, current_ranks, own_device
 from d2lnli.show import charts, live, widgets
 from d2lnli.show.charts import Picture, in_notebook
 from d2lnli.show.live import HistoryPicture, LivePlot, Progress
@@ -47,10 +39,9 @@ from d2lnli.show.widgets import EXAMPLES
 from d2lnli.show.widgets import _table as table
 from d2lnli.store import archives, classifiers, datasets, downloads, hub
 from d2lnli.store.archives import extract_folder
-from d2lnli.store.datasets import load_dataset, save_dataset
 from d2lnli.store.downloads import _ATTEMPTS as ATTEMPTS
 from d2lnli.store.hub import ARCHITECTURES, find_classifier, how_to_get, is_present, is_writable
-from d2lnli.training import Meter, Training, lr_factor, made_of, micro_batches
+from d2lnli.training import Training, lr_factor, made_of, micro_batches
 from d2lnli.truncation import cut, cut_tokens
 from d2lnli.vocab import SPECIAL_TOKENS, join_words, space_words, tokens_of
 from tools import notebooks, pretraining
@@ -58,7 +49,7 @@ from tools.corpus import claims, grammar, lexicon, scenes
 
 BUNDLED = Path(dataset.__file__).parent / "data"
 MAKE_BUNDLED = "tools.data"  # for python -m
-LAUNCHED = job.__name__  # in the command of each process that a launched run starts
+LAUNCHED = "--job"  # in the command of each process that a launched run starts
 
 _replaced = pytest.MonkeyPatch()
 put_back = _replaced.undo  # all of it, as after each test
@@ -156,11 +147,6 @@ def as_in_a_notebook(display: Callable) -> None:
     _replaced.setattr("IPython.display.display", display)
 
 
-def launched_runs_go_on_beside() -> None:
-    """Return from a launched run at once, as in a notebook, but draw nothing."""
-    _replace(training, "in_notebook", lambda: True)
-
-
 def disk_has(free: int) -> None:
     """Make the disk report `free` bytes."""
     _replace(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free))
@@ -194,11 +180,6 @@ def bf16_is_faster(times: float) -> None:
 def attention_is_fused() -> None:
     """Use the fused attention, as on a GPU."""
     _replace(bert, "fused_is_faster", lambda _: True)
-
-
-def is_one_of_ranks(number: int) -> None:
-    """Make this process one of `number` ranks."""
-    _replace(ranks, "world_size", lambda: number)
 
 
 def nobody_to_join() -> None:

@@ -37,7 +37,7 @@ def test_finetune_then_predict(folders, data_dir, capsys):
     assert re.fullmatch(r"\d+\.\d examples/sec on \[device\(type='cpu'\)\]", lines[-1])
     assert sum("test acc" in line for line in lines) == 1
     folder = d2l.classifier_dir(folders[1], folders[3])
-    assert (folder / "model.safetensors").is_file()
+    assert (folder / "classifier.safetensors").is_file()
     assert main(["predict", "A b c", "b d", *folders[:4]]) == 0
     said = capsys.readouterr()
     assert re.search(rf"{folder.name}.*\b60 pairs.* 20\d\d-", said.err)
@@ -88,9 +88,9 @@ def test_the_encoded_pairs_are_kept_where_they_are_asked_for_and_read_again(fold
     kept, output = tmp_path / "encoded", tmp_path / "out"
     arguments = ["finetune", *folders, "--epochs", "1", "--output", str(output)]
     assert main(arguments) == 0
-    in_memory = (output / "model.safetensors").read_bytes()
+    in_memory = (output / "classifier.safetensors").read_bytes()
     assert main([*arguments, "--dataset-dir", str(kept)]) == 0
-    assert (output / "model.safetensors").read_bytes() == in_memory
+    assert (output / "classifier.safetensors").read_bytes() == in_memory
     assert [name.rpartition("-")[0] for name in contents(kept)] == [
         "snli_1.0_dev", "snli_1.0_test", "snli_1.0_train"
     ]  # fmt: skip
@@ -143,7 +143,7 @@ def test_pairs_are_cut_as_it_was_asked_for(folders, tmp_path):
     for strategy in ("premise_only", "hypothesis_only"):
         output = tmp_path / strategy
         assert main([*arguments, "--truncation", strategy, "--output", str(output)]) == 0
-        weights.append((output / "model.safetensors").read_bytes())
+        weights.append((output / "classifier.safetensors").read_bytes())
     assert weights[0] != weights[1]
 
 
@@ -151,7 +151,7 @@ def test_an_interrupted_run_leaves_the_finished_classifier_in_its_place(folders,
     arguments = ["finetune", *folders, "--epochs", "2", "--batch-size", "8"]
     assert main(arguments) == 0
     folder = d2l.classifier_dir(folders[1], folders[3])
-    finished = (folder / "model.safetensors").read_bytes()
+    finished = (folder / "classifier.safetensors").read_bytes()
     assert f" {folder}\n" in capsys.readouterr().out
     seams.every_run_is_told_to_stop()
     assert main([*arguments, "--lr", "1e-2", "--run-dir", str(data_dir / "run")]) == 0
@@ -159,7 +159,7 @@ def test_an_interrupted_run_leaves_the_finished_classifier_in_its_place(folders,
     said = capsys.readouterr().out
     assert "interrupted in epoch 1" in said and f" {beside}\n" in said
     assert "nan" not in said
-    assert (folder / "model.safetensors").read_bytes() == finished
+    assert (folder / "classifier.safetensors").read_bytes() == finished
     assert main(["predict", "a", "b", "--classifier", str(beside)]) == 0
     assert "interrupted" in capsys.readouterr().err
     shutil.rmtree(folder)

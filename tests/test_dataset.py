@@ -14,7 +14,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
 import d2lnli as d2l
 import seams
 from conftest import GOLDEN, SPECIALS
-from seams import LengthBuckets, as_pairs, load_dataset, save_dataset
+from seams import LengthBuckets, as_pairs
 
 CHAPTER = json.loads((GOLDEN / "dataset.json").read_text(encoding="utf-8"))
 PAIRS = CHAPTER["premises"], CHAPTER["hypotheses"], CHAPTER["labels"]
@@ -342,8 +342,8 @@ def test_a_split_is_used_as_a_dataset_of_its_own_would_be(net, vocab, toy_pairs,
     batches = [list(d2l.bucketed_loader(each, 16, True)) for each in (dev_set, alone[1])]
     for (X, y), (their_X, their_y) in zip(*batches, strict=True):
         assert all(map(torch.equal, (*X, y), (*their_X, their_y)))
-    save_dataset(tmp_path / "dev", as_pairs(dev_set))
-    assert contents_of(load_dataset(tmp_path / "dev", vocab)) == contents_of(alone[1])
+    as_pairs(dev_set).save(tmp_path / "dev")
+    assert contents_of(d2l.SNLIBERTDataset.load(tmp_path / "dev", vocab)) == contents_of(alone[1])
 
 
 def test_what_cannot_be_one_dataset_is_named(net, vocab, toy_pairs):

@@ -22,7 +22,7 @@ import d2lnli as d2l
 import seams
 from conftest import SIZES, SPECIALS, contents
 from ranks import started, together
-from seams import CHECKPOINT, NO_LABEL, from_all_ranks, own_device, rank, shared_loader, world_size
+from seams import CHECKPOINT, NO_LABEL, Ranks, current_ranks, own_device, shared_loader
 
 # the last of 50 minibatches has two pairs, so that of four ranks two have none
 OPTIONS = dict(lr=1e-3, num_epochs=2, batch_size=8, schedule="linear", warmup=0.1, clip=1.0)
@@ -56,7 +56,7 @@ def example(num_words: int, dropout: float, frozen: bool = False):
 
 def fit(kind: str, dropout: float, run_dir: Path | None = None, every: float = 60.0) -> tuple:
     """Train; return the weights, the history, and how the test pairs are classified."""
-    if world_size() > 1:
+    if current_ranks().size > 1:
         seams.checkpoint_every(every)
         seams.look_for_stop_every(0.0)
         seams.agree_every(0.0)
@@ -129,7 +129,7 @@ def draw() -> list[float]:
     drawn = []
     net.register_forward_hook(lambda *_: None if drawn else drawn.append(torch.rand(1)))
     d2l.finetune(net, train_set, None, **{**OPTIONS, "num_epochs": 1})
-    return [each.item() for each in from_all_ranks(drawn[0])]
+    return [each.item() for each in current_ranks().gather(drawn[0])]
 
 
 def kill_one(processes, run_dir: Path, whom: int) -> None:
@@ -164,10 +164,10 @@ def test_killed_a_run_goes_on_bit_for_bit_or_with_other_ranks(tmp_path, kind, wh
 
 def leave_or_be_left() -> None:
     """On rank 1, end; on rank 0, be told to end while the connection that broke is cleared up."""
-    if rank() == 1:
+    if current_ranks().rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     try:
-        seams.sum_over_ranks(torch.zeros(1))
+        current_ranks().sum(torch.zeros(1))
     finally:
         signal.raise_signal(signal.SIGTERM)
         time.sleep(0.2)
@@ -213,9 +213,9 @@ def stopped(run_dir: Path, how: str, every: float) -> tuple[bool, int]:
     def press(module, *_):
         calls.extend([0] if module.training else [])
         if module.training and len(calls) == 30:
-            if how == "file" and rank() == 0:
+            if how == "file" and current_ranks().rank == 0:
                 (run_dir / "stop").touch()
-            elif how != "file" and rank() == 1:
+            elif how != "file" and current_ranks().rank == 1:
                 signal.raise_signal(signal.Signals[how])
 
     net.register_forward_hook(press)
@@ -280,9 +280,15 @@ def test_a_file_named_stop_stops_a_run_of_one_process_too(tmp_path):
 def test_ranks_agree_about_once_a_second(monkeypatch):
     now, calls = [0.0], []
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    seams.is_one_of_ranks(2)
-    monkeypatch.setattr(torch.distributed, "all_reduce", lambda *_: calls.append(now[0]))
-    agreement = seams.Agreement()
+
+    class OneOfTwo(Ranks):
+        size = 2
+
+        def largest(self, numbers):
+            calls.append(now[0])
+            return numbers
+
+    agreement = seams.Agreement(OneOfTwo())
     for _ in range(1000):
         now[0] += 0.05
         agreement.on(False)
@@ -293,7 +299,7 @@ def test_ranks_agree_about_once_a_second(monkeypatch):
 
 def with_other_data(seed_of_rank_1: int) -> None:
     net, train_set, _ = example(20, 0.1)
-    d2l.finetune(net, train_set, None, **OPTIONS, seed=rank() * seed_of_rank_1)
+    d2l.finetune(net, train_set, None, **OPTIONS, seed=current_ranks().rank * seed_of_rank_1)
 
 
 def test_processes_with_other_settings_are_told_so(tmp_path):
@@ -351,7 +357,7 @@ def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
 
 def run_out_of_memory(whom: tuple[int, ...]) -> None:
     net, train_set, _ = example(20, 0.1)
-    if rank() in whom:
+    if current_ranks().rank in whom:
         net.encoder.encode_cls = lambda *_: bytearray(2**62)
     d2l.finetune(net, train_set, None, **OPTIONS)
 
@@ -442,10 +448,10 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
 
 
 def exchange() -> tuple:
-    rows = from_all_ranks(torch.full((rank() * 2, 3), float(rank())))
-    state = {"a": [1, 2.5, None, "x"], "b": torch.arange(3)} if rank() == 0 else None
-    devices = seams.all_devices(torch.device("cuda", rank()))
-    return rows, seams.from_rank_0(state), devices
+    ranks = current_ranks()
+    rows = ranks.gather(torch.full((ranks.rank * 2, 3), float(ranks.rank)))
+    state = {"a": [1, 2.5, None, "x"], "b": torch.arange(3)} if ranks.rank == 0 else None
+    return rows, ranks.from_rank_0(state), ranks.names(torch.device("cuda", ranks.rank))
 
 
 def test_what_ranks_tell_each_other(tmp_path):
@@ -518,7 +524,7 @@ def test_under_torchrun_two_processes_print_and_keep_what_one_does(tmp_path, dat
     assert re.fullmatch(
         r"\d+\.\d examples/sec on \[device\(type='cpu'\), device\(type='cpu'\)\]", lines[-1]
     )
-    assert contents(output) == ["config.json", "history.csv", "model.safetensors", "vocab.json"]
+    assert contents(output) == ["classifier.safetensors"]
     assert contents(data_dir) == ["datasets"]
     assert len(contents(data_dir / "datasets")) == 3
     accuracy = d2l.evaluate(*classifier_and_test_set(output))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import d2lnli as d2l
-from conftest import SIZES, contents
+from conftest import SIZES, contents, write_checkpoint, write_former_classifier
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_any_number_of_classes_works_from_dataset_to_prediction(
 
 
 def test_a_classifier_of_an_earlier_version_has_the_books_labels(net, vocab, tmp_path):
-    d2l.save_classifier(tmp_path, net, vocab)
+    write_former_classifier(tmp_path, net, vocab)
     path = tmp_path / "config.json"
     config = json.loads(path.read_text())
     assert config.pop("label_names") == list(d2l.LABELS)
@@ -144,7 +144,7 @@ def test_a_classifier_of_an_earlier_version_has_the_books_labels(net, vocab, tmp
     assert d2l.load_classifier(tmp_path)[0].label_names == d2l.LABELS
     for wrong in (["a", "b"], ["a", "a", "b"], "abc", [1, 2, 3], 7):
         path.write_text(json.dumps({**config, "label_names": wrong}))
-        with pytest.raises(ValueError, match=r"config\.json"):
+        with pytest.raises(ValueError, match=r"model\.safetensors"):
             d2l.load_classifier(tmp_path)
 
 
@@ -179,7 +179,7 @@ def test_label_names_that_cannot_be_right_are_refused(vocab):
 def test_a_classifier_survives_its_folder(net, vocab, data, tmp_path):
     for _ in range(2):
         d2l.save_classifier(tmp_path / "my net", net, vocab)
-    assert contents(tmp_path / "my net") == ["config.json", "model.safetensors", "vocab.json"]
+    assert contents(tmp_path / "my net") == ["classifier.safetensors"]
     again, words = d2l.load_classifier(tmp_path / "my net")
     assert not again.training
     assert words.idx_to_token == vocab.idx_to_token
@@ -191,8 +191,9 @@ def test_a_classifier_survives_its_folder(net, vocab, data, tmp_path):
 
 def test_a_class_may_read_what_its_teacher_saved(net, vocab, tmp_path):
     d2l.save_classifier(tmp_path, net, vocab)
-    modes = {path.name: path.stat().st_mode for path in tmp_path.iterdir() if path.is_file()}
-    assert set(modes.values()) == {modes["config.json"]}
+    (tmp_path / "plain").touch()
+    modes = {path.stat().st_mode for path in tmp_path.iterdir() if path.is_file()}
+    assert len(modes) == 1
 
 
 def test_saving_leaves_other_files_alone(net, vocab, tmp_path):
@@ -206,17 +207,60 @@ def test_saving_leaves_other_files_alone(net, vocab, tmp_path):
     [
         ("model.safetensors", lambda data: data[:500], r"model\.safetensors.*whole"),
         ("model.safetensors", lambda data: b"", r"model\.safetensors.*whole"),
-        ("config.json", lambda data: data.replace(b"16", b"8"), r"config\.json"),
-        ("config.json", lambda data: data.replace(b"num_heads", b"heads"), r"config\.json"),
+        ("config.json", lambda data: data.replace(b"16", b"8"), r"model\.safetensors.*size"),
+        ("config.json", lambda data: data.replace(b"num_heads", b"heads"), r"'heads'"),
         ("config.json", lambda data: b"[]", r"config\.json.*list"),
         ("vocab.json", lambda data: json.dumps([*json.loads(data), "new"]).encode(), r"14 words"),
     ],
 )
-def test_a_damaged_classifier_is_named(net, vocab, tmp_path, name, change, message):
-    d2l.save_classifier(tmp_path, net, vocab)
+def test_a_damaged_classifier_of_an_earlier_version_is_named(
+    net, vocab, tmp_path, name, change, message
+):
+    write_former_classifier(tmp_path, net, vocab)
     (tmp_path / name).write_bytes(change((tmp_path / name).read_bytes()))
     with pytest.raises(ValueError, match=message):
         d2l.load_classifier(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data[:500], "whole"),
+        (lambda data: data[:-4], "whole"),
+        (lambda data: b"", "whole"),
+        (lambda data: data.replace(b'num_hiddens\\": 16', b'num_hiddens\\": 32'), "size mismatch"),
+        (lambda data: data.replace(b"num_heads", b"num_tails"), "'num_tails'"),
+        (lambda data: data.replace(b'"config"', b'"confit"'), "'config'"),
+        (lambda data: data.replace(b'"vocab"', b'"vocal"'), "'vocab'"),
+        (lambda data: data.replace(b'{\\"vocab_size', b'[\\"vocab_size'), "whole"),
+        (lambda data: data.replace(b'\\"<unk>\\"', b'\\"<pad>\\"'), "different"),
+    ],
+)
+def test_a_damaged_classifier_is_named(net, vocab, tmp_path, change, message):
+    path = d2l.save_classifier(tmp_path, net, vocab) / "classifier.safetensors"
+    damaged = change(path.read_bytes())
+    assert damaged != path.read_bytes()
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=rf"{path}.*{message}"):
+        d2l.load_classifier(tmp_path)
+
+
+def test_a_classifier_of_an_earlier_version_is_the_same_and_gives_way_to_a_new_one(
+    net, vocab, data, tmp_path
+):
+    write_former_classifier(tmp_path, net, vocab)
+    again, words = d2l.load_classifier(tmp_path)
+    assert words.idx_to_token == vocab.idx_to_token
+    assert torch.equal(d2l.evaluate(again, data).logits, d2l.evaluate(net, data).logits)
+    d2l.save_classifier(tmp_path, net, vocab)
+    assert contents(tmp_path) == ["classifier.safetensors"]
+
+
+def test_a_checkpoint_in_the_folder_of_a_classifier_stays(net, vocab, tmp_path):
+    write_checkpoint(tmp_path, vocab.idx_to_token)
+    before = contents(tmp_path)
+    d2l.save_classifier(tmp_path, net, vocab)
+    assert contents(tmp_path) == sorted([*before, "classifier.safetensors"])
 
 
 def test_a_folder_without_a_classifier_says_how_to_make_one(tmp_path):

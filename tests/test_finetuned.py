@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import json
 import os
 import random
 import re
@@ -20,7 +19,7 @@ from torch import nn
 
 import d2lnli as d2l
 import seams
-from conftest import SIZES, SPECIALS, contents, few_or_many, write_sample
+from conftest import SIZES, SPECIALS, contents, few_or_many, write_former_classifier, write_sample
 from faulty import PROCESSES
 from seams import Picture, Record, cut_tokens, made_of
 
@@ -53,7 +52,7 @@ def test_the_bundled_classifier_is_made_once_and_then_loaded(data_dir, capsys):
     made, vocab = d2l.load_or_finetune(num_pairs=60)
     said = capsys.readouterr()
     assert list(data_dir.rglob("*.safetensors")) == [
-        d2l.classifier_dir("bert.tiny", "SNLI-sample") / "model.safetensors"
+        d2l.classifier_dir("bert.tiny", "SNLI-sample") / "classifier.safetensors"
     ]
     seams.training_is(must_not_run)
     loaded, words = d2l.load_or_finetune(num_pairs=60)
@@ -268,24 +267,30 @@ def test_a_classifier_of_an_earlier_version_opens_but_is_not_taken_for_another(
     data_dir, corpus, net, vocab, trained, capsys
 ):
     folder = d2l.classifier_dir("bert.tiny", corpus)
-    d2l.save_classifier(folder, net, vocab, HISTORY)
-    config = json.loads((folder / "config.json").read_text())
-    del config["made_of"]
-    (folder / "config.json").write_text(json.dumps(config))
+    write_former_classifier(folder, net, vocab)
     assert not same(d2l.load_or_finetune(corpus=corpus)[0], net)
     assert "not recorded" in capsys.readouterr().out
     assert same(d2l.load_classifier(folder)[0], net)
     assert len(trained) == 1
 
 
-def test_a_history_lies_beside_its_classifier_and_goes_with_it(net, vocab, tmp_path):
-    d2l.save_classifier(tmp_path, net, vocab, HISTORY)
-    assert contents(tmp_path) == ["config.json", "history.csv", "model.safetensors", "vocab.json"]
+@pytest.mark.parametrize("save", [write_former_classifier, d2l.save_classifier])
+def test_a_history_lies_in_its_classifier_and_goes_with_it(net, vocab, tmp_path, save):
+    save(tmp_path, net, vocab, HISTORY)
     loaded = d2l.History.load(tmp_path)
     for name, column in HISTORY.columns().items():
         np.testing.assert_array_equal(loaded.column(name), column)
     d2l.save_classifier(tmp_path, net, vocab)
-    assert contents(tmp_path) == ["config.json", "model.safetensors", "vocab.json"]
+    with pytest.raises(FileNotFoundError, match=r"history\.csv"):
+        d2l.History.load(tmp_path)
+
+
+def test_a_whole_history_comes_back_with_its_classifier(net, vocab, tmp_path):
+    history = replace(HISTORY, num_classes=5, kept_epoch=1, made_of={"pairs": np.int64(60)})
+    d2l.save_classifier(tmp_path, net, vocab, history)
+    assert repr(d2l.History.load(tmp_path)) == repr(replace(history, made_of={"pairs": 60}))
+    with pytest.raises(ValueError, match=r"list.*History"):
+        d2l.save_classifier(tmp_path, net, vocab, [1, 2])
 
 
 def numbered(number: int) -> tuple[d2l.BERTClassifier, d2l.Vocab]:
@@ -306,12 +311,12 @@ def save_for_ever(folder: Path) -> None:
 @few_or_many("moments", 3, 50)
 def test_killed_while_it_is_replaced_a_classifier_is_the_old_or_the_new(tmp_path, moments):
     rng, found = random.Random(moments), []
-    d2l.save_classifier(tmp_path, *numbered(0), HISTORY)
+    path = d2l.save_classifier(tmp_path, *numbered(0), HISTORY) / "classifier.safetensors"
     for _ in range(moments):
-        (tmp_path / "history.csv").unlink()
+        before = path.stat().st_mtime_ns
         process = PROCESSES.Process(target=save_for_ever, args=(tmp_path,))
         process.start()
-        while process.is_alive() and not (tmp_path / "history.csv").exists():
+        while process.is_alive() and path.stat().st_mtime_ns == before:
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.2))
         process.kill()
@@ -321,7 +326,7 @@ def test_killed_while_it_is_replaced_a_classifier_is_the_old_or_the_new(tmp_path
         assert f"{found[-1]}a" in vocab.token_to_idx
     print({which: found.count(which) for which in found})
     d2l.save_classifier(tmp_path, *numbered(0))
-    assert contents(tmp_path) == ["config.json", "model.safetensors", "vocab.json"]
+    assert contents(tmp_path) == ["classifier.safetensors"]
 
 
 @few_or_many("seconds", 3, 30)
@@ -340,17 +345,6 @@ def test_read_while_it_is_replaced_a_classifier_is_one_of_the_two(tmp_path, seco
         writer.kill()
         writer.join()
     print(len(found), "readings")
-
-
-@pytest.mark.parametrize("moved", range(4))
-def test_files_that_wait_for_their_place_are_read_there(tmp_path, moved):
-    for number in (0, 1):
-        d2l.save_classifier(tmp_path / str(number), *numbered(number), HISTORY)
-    (tmp_path / "1").rename(tmp_path / "0" / ".whole")
-    for name in ("config.json", "vocab.json", "model.safetensors")[:moved]:
-        (tmp_path / "0" / ".whole" / name).replace(tmp_path / "0" / name)
-    net, vocab = d2l.load_classifier(tmp_path / "0")
-    assert net.output.bias[0] == 1 and "1a" in vocab.token_to_idx
 
 
 def test_what_cannot_be_kept_can_be_used_all_the_same(monkeypatch, tmp_path, corpus):

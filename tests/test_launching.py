@@ -24,9 +24,8 @@ LONG = dict(num_epochs=10_000, batch_size=2, clip=None)
 
 
 @pytest.fixture
-def notebook():
-    """finetune returns at once, as in a notebook, but nothing is drawn."""
-    seams.launched_runs_go_on_beside()
+def often():
+    """Launched runs are looked at often."""
     seams.look_at_launched_runs_every(0.05)
 
 
@@ -65,26 +64,27 @@ def test_a_launched_run_leaves_frozen_parameters_alone_and_trains_as_this_proces
     net, train_set, dev_set = example(20, 0.1, frozen=True)
     here, before = copy.deepcopy(net), copy.deepcopy(net.state_dict())
     expected = d2l.finetune(here, train_set, dev_set, **OPTIONS, precision="fp32")
-    history = d2l.finetune(net, train_set, dev_set, **OPTIONS, precision="fp32", launch=True)
+    run = d2l.finetune(net, train_set, dev_set, **OPTIONS, precision="fp32", launch=True)
+    history = run.wait()
     assert history.column("loss") == expected.column("loss")
     for name, parameter in net.named_parameters():
         assert torch.equal(parameter, here.get_parameter(name))
         assert parameter.requires_grad != torch.equal(parameter, before[name])
 
 
-def test_a_launched_run_shows_where_it_stands_between_two_rows(tmp_path, notebook):
+def test_a_launched_run_shows_where_it_stands_between_two_rows(tmp_path, often):
     vocab = d2l.Vocab(["a", "b"], reserved_tokens=SPECIALS)
     texts = ["a b"] * 40_000
     train_set = d2l.SNLIBERTDataset((texts, texts, [0, 1] * 20_000), 16, vocab)
     net = d2l.BERTClassifier(d2l.BERTModel(len(vocab), dropout=0.1, **SIZES), num_classes=2)
     options = {**OPTIONS, **LONG, "run_dir": tmp_path, "launch": True}
     run, seen = d2l.finetune(net, train_set, None, **options), []
-    until(lambda: run.seen.records)
+    until(lambda: run.history.records)
     assert not run.written.records, "before the first row"
-    assert run.seen.num_classes == 2
+    assert run.history.num_classes == 2
 
     def see() -> bool:
-        seen.append(run.seen.epoch)
+        seen.append(run.history.epoch)
         return len(run.written.records) >= 1 and len(set(seen)) > 3
 
     until(see)
@@ -96,7 +96,7 @@ def test_a_launched_run_shows_where_it_stands_between_two_rows(tmp_path, noteboo
     assert not (tmp_path / "provisional.csv").exists()
 
 
-def test_a_run_is_followed_found_again_stopped_and_gone_on_with(tmp_path, notebook, capsys):
+def test_a_run_is_followed_found_again_stopped_and_gone_on_with(tmp_path, often, capsys):
     net, train_set, dev_set = example(20, 0.1)
     options = {**OPTIONS, **LONG, "run_dir": tmp_path, "launch": True}
     before = copy.deepcopy(net.state_dict())
@@ -105,7 +105,7 @@ def test_a_run_is_followed_found_again_stopped_and_gone_on_with(tmp_path, notebo
     assert "launched" in repr(run).lower()
     twice = d2l.finetune(net, train_set, dev_set, **options, devices=CPUS)  # pressed twice
     assert re.search(rf"following.*{tmp_path}", capsys.readouterr().out)
-    until(lambda: run.seen.records)  # the history comes while it trains, and this process is free
+    until(lambda: run.history.records)  # it comes while this process is free
     assert all(map(torch.equal, net.parameters(), before.values()))
     with pytest.raises(ValueError, match=r"wait\(\)"):
         copy.deepcopy(net)
@@ -121,41 +121,41 @@ def test_a_run_is_followed_found_again_stopped_and_gone_on_with(tmp_path, notebo
     probs = d2l.predict_proba(net, train_set.vocab, ["w1 w2"], ["w3"])  # waits for the end
     assert not run.is_at_work()
     assert probs.shape == (1, 3)
-    assert run.interrupted and found.interrupted and twice.interrupted
-    assert 0 < run.records[-1].epoch < 10_000
+    histories = [each.wait() for each in (run, found, twice)]
+    assert all(history.interrupted for history in histories)
+    assert 0 < run.history.epoch < 10_000
     assert all(map(torch.equal, net.parameters(), again.parameters()))
     assert not torch.equal(net.output.weight, before["output.weight"])
-    assert repr(run.records) == repr(found.records)
-    assert run.closing_lines() == found.closing_lines()
+    assert {repr(history) for history in histories} == {repr(run.history)}
     assert not (tmp_path / "stop").exists()
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["training"]
     assert torch.equal(state["net"]["output.weight"], net.output.weight)
 
 
-def test_the_stop_button_stops_what_is_waited_for_and_a_failure_is_told(tmp_path, notebook):
+def test_the_stop_button_stops_what_is_waited_for_and_a_failure_is_told(tmp_path, often):
     net, train_set, _ = example(20, 0.1)
     options = {**OPTIONS, **LONG, "run_dir": tmp_path, "launch": True}
     run = d2l.finetune(net, train_set, None, **options)
-    until(lambda: run.seen.records)
+    until(lambda: run.history.records)
     timer = threading.Timer(0.3, lambda: signal.raise_signal(signal.SIGINT))
     timer.start()
     assert d2l.evaluate(net, train_set).logits.shape == (len(train_set), 3)  # meanwhile: pressed
-    assert run.interrupted
-    first_seen = len(run.records)
+    assert run.history.interrupted
+    first_seen = len(run.history.records)
 
     run = d2l.finetune(net, train_set, None, **options)  # goes on
-    until(lambda: len(run.seen.records) > first_seen)
+    until(lambda: len(run.history.records) > first_seen)
     for worker in psutil.Process(run.process.pid).children():
         if seams.LAUNCHED in worker.cmdline():
             worker.kill()
     with pytest.raises(OSError, match=rf"{tmp_path}.*failed.*log"):
-        print(run.closing_lines())
+        d2l.evaluate(net, train_set)
     with pytest.raises(OSError, match=r"failed"):
         run.wait()
     d2l.evaluate(net, train_set)  # as it was
 
 
-def test_a_launched_run_that_runs_out_of_memory_says_what_to_take(tmp_path, notebook):
+def test_a_launched_run_that_runs_out_of_memory_says_what_to_take(tmp_path, often):
     _, train_set, _ = example(20, 0.1)
     sizes = {**SIZES, "ffn_num_hiddens": 2**18}  # 194 pairs at once would take 5 GiB and more
     net = d2l.BERTClassifier(d2l.BERTModel(len(train_set.vocab), dropout=0.1, **sizes))
@@ -173,11 +173,11 @@ def test_a_launched_run_that_runs_out_of_memory_says_what_to_take(tmp_path, note
             use()
 
 
-def test_a_run_whose_folder_is_locked_away_can_be_stopped(tmp_path, notebook):
+def test_a_run_whose_folder_is_taken_away_can_be_stopped(tmp_path, often):
     net, train_set, _ = example(20, 0.1)
     options = {**OPTIONS, **LONG, "run_dir": tmp_path / "run", "launch": True}
     run = d2l.finetune(net, train_set, None, **options)
-    until(lambda: run.seen.records)
+    until(lambda: run.history.records)
     (tmp_path / "run").rename(tmp_path / "elsewhere")
     run.stop()
     assert run.wait().interrupted
@@ -197,7 +197,7 @@ class Displayed(list):
 
 
 @pytest.fixture
-def notebook_page(notebook):
+def notebook_page(often):
     page = Displayed()
     seams.as_in_a_notebook(page)
     return page
@@ -232,7 +232,7 @@ def test_the_panel_says_how_a_run_stands_and_its_button_stops_it(launched, noteb
 
 def test_the_panel_of_a_run_that_is_waited_for_says_what_stops_it(launched):
     run, button, line = launched
-    until(lambda: run.seen.records)
+    until(lambda: run.history.records)
     waiting = threading.Thread(target=run.wait)
     waiting.start()
     until(lambda: "a cell waits for the end (■ in the toolbar stops the run)" in line.value)

@@ -15,7 +15,6 @@ import d2lnli as d2l
 import seams
 from conftest import SIZES, SPECIALS, contents, write_corpus
 from faulty import PROCESSES
-from seams import load_dataset, save_dataset
 
 WORDS = [f"w{i}" for i in range(30)]
 SENTENCE = st.lists(st.sampled_from([*WORDS, "W3", "unseen"]), min_size=1, max_size=20)
@@ -62,9 +61,9 @@ def test_a_mapped_dataset_is_that_of_memory(
     found = d2l.mapped_dataset(*arguments)
     assert same(found, expected)
     assert same(d2l.mapped_dataset(*arguments), expected)
-    save_dataset(folder / "saved", expected)
-    save_dataset(folder / "saved", expected)
-    assert same(load_dataset(folder / "saved", words), expected)
+    expected.save(folder / "saved")
+    expected.save(folder / "saved")
+    assert same(d2l.SNLIBERTDataset.load(folder / "saved", words), expected)
     assert found[-1][0][0].tolist() == expected[-1][0][0].tolist()
     assert contents(folder / "kept") == [found.folder.name]
 
@@ -121,7 +120,7 @@ def test_what_is_not_whole_is_refused_by_name(corpus, words, tmp_path, name):
             d2l.mapped_dataset(tmp_path, corpus, "train", 32, words)
     (folder / f"{name}.bin").unlink()
     with pytest.raises(ValueError, match=rf"{name}\.bin"):
-        load_dataset(folder, words)
+        d2l.SNLIBERTDataset.load(folder, words)
 
 
 def test_label_names_are_kept_with_a_dataset(tmp_path, words):
@@ -133,8 +132,8 @@ def test_label_names_are_kept_with_a_dataset(tmp_path, words):
     texts = ["a"] * 3
     for names in (None, ("yes", "no")):
         data = d2l.SNLIBERTDataset((texts, texts, [0, 1, 0]), 16, words, label_names=names)
-        save_dataset(tmp_path / "saved", data)
-        loaded = load_dataset(tmp_path / "saved", words)
+        data.save(tmp_path / "saved")
+        loaded = d2l.SNLIBERTDataset.load(tmp_path / "saved", words)
         assert loaded.label_names == names
         assert loaded.fingerprint() == data.fingerprint()
 
@@ -147,16 +146,16 @@ def test_a_description_that_cannot_be_used_is_named(corpus, words, tmp_path, des
         described = json.dumps({**json.loads(path.read_text()), "checksums": "?"})
     path.write_text(described)
     with pytest.raises(ValueError, match=r"dataset.json"):
-        load_dataset(folder, words)
+        d2l.SNLIBERTDataset.load(folder, words)
     with pytest.raises(FileNotFoundError, match=r"dataset.json"):
-        load_dataset(tmp_path / "nowhere", words)
+        d2l.SNLIBERTDataset.load(tmp_path / "nowhere", words)
 
 
 def test_another_vocabulary_is_refused(corpus, words, tmp_path):
     folder = d2l.mapped_dataset(tmp_path, corpus, "train", 32, words).folder
     other = d2l.Vocab([*WORDS[:-1], "x"], reserved_tokens=SPECIALS)
     with pytest.raises(ValueError, match="another vocabulary"):
-        load_dataset(folder, other)
+        d2l.SNLIBERTDataset.load(folder, other)
 
 
 def test_a_full_disk_or_bad_rows_leave_nothing(corpus, words, tmp_path, monkeypatch):

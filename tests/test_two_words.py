@@ -62,5 +62,5 @@ def test_two_words_take_a_notebook_to_the_books_model_and_corpus(
     if notebook.stem == "03_fine_tuning":
         assert "read 500 examples" in text
         assert "'batch_size': 512" in text, "the book's settings"
-    fine_tuned = data_dir / "classifiers" / "bert.small-SNLI" / "model.safetensors"
+    fine_tuned = data_dir / "classifiers" / "bert.small-SNLI" / "classifier.safetensors"
     assert fine_tuned.is_file() == (notebook.stem > "03")

@@ -14,20 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from ..bert import unwrapped
-from ..runs.ranks import from_all_ranks, world_size
+from ..runs.ranks import Ranks
 
 _MANY_ROWS = 10_000  # an embedding with fewer is updated sooner whole
 _MEMORY = 400  # steps after which momentum, at 0.9 a step, moves a float no more
 
 
-def adam(net: nn.Module, lr: float) -> AbstractContextManager[torch.optim.Adam]:
+def adam(
+    net: nn.Module, lr: float, ranks: Ranks | None = None
+) -> AbstractContextManager[torch.optim.Adam]:
     """Return a context that gives torch's Adam, in its fastest form for a `BERTClassifier`."""
     embedding = unwrapped(net).encoder.token_embedding
     weight = embedding.weight
     learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
     alone = len(learning) == 1  # DDP, from which a RowAdam keeps its embedding, wants another
     if weight.is_cpu and weight.requires_grad and len(weight) >= _MANY_ROWS and not alone:
-        return RowAdam(net.parameters(), embedding, lr)
+        return RowAdam(net.parameters(), embedding, lr, ranks)
     return nullcontext(torch.optim.Adam(net.parameters(), lr, fused=True))
 
 
@@ -67,10 +69,16 @@ class RowAdam(torch.optim.Adam):
     reads its gradient, `gather()`.
     """
 
-    def __init__(self, params: Iterable[nn.Parameter], embedding: nn.Embedding, lr: float):
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        embedding: nn.Embedding,
+        lr: float,
+        ranks: Ranks | None = None,
+    ):
         super().__init__(params, lr=lr, fused=True)
         self._step_supports_amp_scaling = False  # so that a GradScaler skips steps as a whole
-        self.embedding = embedding
+        self.embedding, self.ranks = embedding, ranks or Ranks()
         self.parts: list[Tensor] = []
         self._begin()
 
@@ -117,9 +125,9 @@ class RowAdam(torch.optim.Adam):
             for name, dim in (("indices", 1), ("values", 0))
         )
         weight.grad = total(ids[0], values)
-        if world_size() > 1:
-            found = weight.grad.indices()[0], weight.grad.values() / world_size()
-            weight.grad = total(*(torch.cat(from_all_ranks(each)) for each in found))
+        if self.ranks.size > 1:
+            found = weight.grad.indices()[0], weight.grad.values() / self.ranks.size
+            weight.grad = total(*(torch.cat(self.ranks.gather(each)) for each in found))
             self.catch_up(weight.grad.indices()[0])  # rows that only other ranks have read
         self.parts.clear()
 

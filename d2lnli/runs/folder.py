@@ -12,9 +12,9 @@ from typing import Protocol
 
 import torch
 
-from ..history import History, Record
+from ..history import History, Record, differences
 from ..store.files import exclusive_lock, read_torch, replace_file
-from .ranks import from_rank_0, rank
+from .ranks import Ranks
 
 CHECKPOINT, HISTORY, STOP = "checkpoint.pt", "history.csv", "stop"
 LAUNCHED, PROVISIONAL = "launched", "provisional.csv"
@@ -144,9 +144,9 @@ class RunFolder:
 class _FolderOfRank0(RunFolder):
     """A run folder that rank 0 reads and writes for all; only it needs to see it."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, ranks: Ranks):
         self.folder, self.path = folder, folder / CHECKPOINT
-        self.state = from_rank_0(None)
+        self.state = ranks.from_rank_0(None)
 
     def is_due(self) -> bool:
         return False
@@ -158,20 +158,11 @@ class _FolderOfRank0(RunFolder):
         return True
 
 
-def differences(theirs: dict, ours: dict) -> str:
-    """Name the settings in which one run differs from another."""
-    return "; ".join(
-        f"{name}={theirs.get(name)}, not {value}"
-        for name, value in ours.items()
-        if theirs.get(name) != value
-    )
-
-
 @contextmanager
-def open_run(folder: str | Path | None) -> Iterator[RunFolder | None]:
+def open_run(folder: str | Path | None, ranks: Ranks) -> Iterator[RunFolder | None]:
     """Open a run folder for this run alone; None if there is to be none."""
-    if folder is None or rank() > 0:
-        yield None if folder is None else _FolderOfRank0(Path(folder))
+    if folder is None or ranks.rank > 0:
+        yield None if folder is None else _FolderOfRank0(Path(folder), ranks)
         return
     with ExitStack() as stack:
         try:
@@ -183,7 +174,7 @@ def open_run(folder: str | Path | None) -> Iterator[RunFolder | None]:
             raise OSError(
                 f"the run folder {folder} cannot be used ({error}): give one that you may write to"
             ) from error
-        run.state = from_rank_0(run.state)
+        run.state = ranks.from_rank_0(run.state)
         yield run
 
 

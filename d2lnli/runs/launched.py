@@ -18,11 +18,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import nn
 
@@ -32,13 +31,20 @@ from ..devices import is_out_of_memory
 from ..history import History
 from ..show.charts import in_notebook
 from ..show.live import LivePlot
-from ..store.classifiers import built, classifier_config, save_classifier
-from ..store.datasets import save_dataset
-from ..store.files import is_locked, read_json
+from ..store.classifiers import (
+    CLASSIFIER,
+    built,
+    classifier_config,
+    load_classifier,
+    read_history,
+    write_classifier,
+)
+from ..store.files import exclusive_lock, is_locked, read_json
+from ..vocab import Vocab
 from .folder import HISTORY, LAUNCHED, PROVISIONAL, STOP
-from .ranks import check_can_join
+from .ranks import Ranks, check_can_join
 
-JOB, OUTCOME, LOG, STARTING = "job.json", "outcome.json", "log.txt", "starting"
+_JOB, _BEFORE, _AFTER, _LOG, _STARTING = "job.json", "before", "after", "log.txt", "starting"
 _LOOK_EVERY = 0.5  # seconds
 _LONGEST_START = 120.0  # seconds
 
@@ -57,25 +63,23 @@ def launch_run(
     followed instead.
     """
     check_can_join()
-    config = classifier_config(net)
-    _check_plain(net, config)
+    _check_plain(net)
     environment = _environment(devices)
     run_folder = Path(run_dir or tempfile.mkdtemp(prefix="d2lnli-run-")).absolute()
     folder, process = run_folder / LAUNCHED, None
     datasets = {name: data for name, data in (("train", train_set), ("dev", dev_set)) if data}
     job = {
-        "net": config,
+        "net": classifier_config(net),
         "frozen": list(frozen_parts(net)),
         "settings": settings,
         "checksums": {name: data.fingerprint() for name, data in datasets.items()},
         "datasets": {name: str(data.folder or folder / name) for name, data in datasets.items()},
     }
     text = json.dumps(job, indent=2, default=lambda number: number.item())
-    mark = run_folder / STARTING
-    while mark.exists() and time.time() - mark.stat().st_mtime < _LONGEST_START:
-        time.sleep(0.2)  # for another call has just started it
-    if is_locked(folder / JOB):
-        if read_json(folder / JOB, dict) != json.loads(text):
+    while _has_just_started(run_folder / _STARTING):  # by another call
+        time.sleep(0.2)
+    if is_locked(folder / _JOB):
+        if read_json(folder / _JOB, dict) != json.loads(text):
             raise BlockingIOError(
                 f"a run with other settings or data is at work in {run_folder}: wait for its end, "
                 "or take another folder"
@@ -83,18 +87,31 @@ def launch_run(
         print(f"following the run that is at work in {run_folder}")
     else:
         run_folder.mkdir(parents=True, exist_ok=True)
-        mark.touch()
-        _put_down(folder, net, datasets, text)
+        (run_folder / _STARTING).touch()
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / _BEFORE).mkdir(parents=True)
+        write_classifier(folder / _BEFORE / CLASSIFIER, net, train_set.vocab)
+        for name, data in datasets.items():
+            if not data.folder:  # what is mapped already is used where it is
+                data.save(folder / name)
+        (folder / _JOB).write_text(text, encoding="utf-8")
         process = _start(folder, len(devices), environment)
         print(f"processes: {len(devices)}, at work in {run_folder}")
     split = "dev" if dev_set else None
     return LaunchedRun(net, folder, process, settings["num_epochs"], split, run_dir is None)
 
 
-def _check_plain(net: BERTClassifier, config: dict) -> None:
+def _has_just_started(mark: Path) -> bool:
+    try:
+        return time.time() - mark.stat().st_mtime < _LONGEST_START
+    except FileNotFoundError:
+        return False
+
+
+def _check_plain(net: BERTClassifier) -> None:
     """Raise ValueError if the network is another than its sizes say, for those are passed on."""
     with torch.device("meta"):
-        plain = built(config)
+        plain = built(classifier_config(net))
     if type(net).forward is not BERTClassifier.forward or repr(net) != repr(plain):
         raise ValueError(f"this {type(net).__name__} has parts of its own: train it without launch")
 
@@ -126,26 +143,19 @@ def _environment(devices: Sequence[torch.device]) -> dict[str, str]:
         gpus = [visible.split(",")[int(gpu)] for gpu in gpus]
     threads = max(1, torch.get_num_threads() // len(devices))
     given = {"OMP_NUM_THREADS": str(threads), **os.environ}
-    return {**given, "CUDA_VISIBLE_DEVICES": ",".join(gpus)}
+    return {**given, "CUDA_VISIBLE_DEVICES": ",".join(gpus), **_WITHOUT_LIBUV}
 
 
-def _put_down(
-    folder: Path, net: BERTClassifier, datasets: dict[str, SNLIBERTDataset], job: str
-) -> None:
-    """Write what the processes start from; what is mapped already is used where it is."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    save_classifier(folder / "net", net, datasets["train"].vocab)
-    for name, data in datasets.items():
-        if not data.folder:
-            save_dataset(folder / name, data)
-    (folder / JOB).write_text(job, encoding="utf-8")
+_WITHOUT_LIBUV = {"USE_LIBUV": "0", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+"""torch for Windows has no libuv; torchrun's own store, which wants it, is a file (`_start`)."""
 
 
 def _start(folder: Path, num_processes: int, environment: dict[str, str]) -> subprocess.Popen:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={num_processes}", "-m", "d2lnli.job", str(folder)]
-    with (folder / LOG).open("wb") as log:
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={num_processes}"]
+    command += ["--rdzv-backend=c10d", "--rdzv-conf=store_type=file"]
+    command += [f"--rdzv-endpoint={folder / 'rendezvous'}", f"--rdzv-id={folder}"]
+    command += ["-m", "d2lnli", "finetune", "--job", str(folder)]
+    with (folder / _LOG).open("wb") as log:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -156,21 +166,48 @@ def _start(folder: Path, num_processes: int, environment: dict[str, str]) -> sub
         )
 
 
-def _when_ended(name: str) -> property:
-    return property(lambda run: getattr(run.wait(), name), doc=f"The `{name}` of the whole run.")
+class Job(NamedTuple):
+    """What the processes of a launched run work on: the arguments of `finetune`, and a vocabulary.
 
-
-class LaunchedRun(History):
-    """The history of a run at work elsewhere; what is asked of it or its net waits for the end.
-
-    The net then has its weights. The stop button, pressed while something waits, stops the run, and
-    so does the one below its curves. `process` is torchrun's, None if another kernel started it.
+    The settings name the run folder.
     """
 
-    records, device = _when_ended("records"), _when_ended("device")
-    precision, interrupted = _when_ended("precision"), _when_ended("interrupted")
-    num_classes, made_of = _when_ended("num_classes"), _when_ended("made_of")
-    kept_epoch = _when_ended("kept_epoch")
+    net: BERTClassifier
+    train_set: SNLIBERTDataset
+    dev_set: SNLIBERTDataset | None
+    settings: dict
+    vocab: Vocab
+
+
+@contextlib.contextmanager
+def open_job(folder: Path, ranks: Ranks) -> Iterator[Job]:
+    """Read what a process of a launched run is to do; rank 0 holds its lock meanwhile."""
+    with contextlib.ExitStack() as stack:
+        if ranks.rank == 0:
+            stack.enter_context(exclusive_lock(folder / _JOB))
+            (folder.parent / _STARTING).unlink(missing_ok=True)
+        job = read_json(folder / _JOB, dict)
+        net, vocab = load_classifier(folder / _BEFORE)
+        for name in job["frozen"]:
+            attrgetter(name)(net).requires_grad_(False)
+        data = {name: SNLIBERTDataset.load(path, vocab) for name, path in job["datasets"].items()}
+        settings = {**job["settings"], "run_dir": folder.parent}
+        yield Job(net, data["train"], data.get("dev"), settings, vocab)
+
+
+def finish_job(folder: Path, job: Job, history: History) -> None:
+    """Leave the trained network, and with it the history, for the one who launched the run."""
+    (folder / _AFTER).mkdir(exist_ok=True)
+    write_classifier(folder / _AFTER / CLASSIFIER, job.net, job.vocab, history)
+
+
+class LaunchedRun:
+    """A run at work in other processes: its `history` so far, its end, and a stop button.
+
+    Whatever reads its net waits for the end, from which on the net has the run's weights. The stop
+    button, pressed while something waits, stops the run, and so does the one below its curves.
+    `process` is torchrun's, None if another kernel started it.
+    """
 
     def __init__(
         self,
@@ -183,7 +220,7 @@ class LaunchedRun(History):
     ):
         self.net, self.folder, self.process, self.temporary = net, folder, process, temporary
         self.stopping = self.waiting = False
-        self.written = self.seen = History()  # so far; what is seen may end in a provisional point
+        self.history = self.written = History()  # so far; the former may end in a provisional point
         self.outcome: History | None = None
         self.error: OSError | MemoryError | None = None
         self.hooks = [
@@ -211,7 +248,7 @@ class LaunchedRun(History):
 
     def is_at_work(self) -> bool:
         """Tell whether the run goes on."""
-        return self.process.poll() is None if self.process else is_locked(self.folder / JOB)
+        return self.process.poll() is None if self.process else is_locked(self.folder / _JOB)
 
     def wait(self) -> History:
         """Return the whole history once the run has ended and the net has its weights.
@@ -244,21 +281,25 @@ class LaunchedRun(History):
         for hook in self.hooks:
             hook.remove()
         try:
-            told = read_json(self.folder / OUTCOME, dict)
-            weights = safetensors.torch.load_file(self.folder / "net" / "model.safetensors")
-            self.net.load_state_dict(weights)
-            self.outcome = replace(History.load(self.folder / "net"), **told)
+            trained, _ = load_classifier(self.folder / _AFTER)
+            self.net.load_state_dict(trained.state_dict())
+            self.outcome = read_history(self.folder / _AFTER)
+            self.history = self.outcome or self.history
         except FileNotFoundError:
             failed = OSError(self.why_it_failed())
             self.error = MemoryError(*failed.args) if is_out_of_memory(failed) else failed
-        except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             self.error = OSError(f"{self.folder} cannot be read ({error}): launch the run again")
         if self.temporary and self.outcome:
             shutil.rmtree(self.folder.parent, ignore_errors=True)
 
+    def has_outcome(self) -> bool:
+        """Tell whether the processes came to their end."""
+        return (self.folder / _AFTER / CLASSIFIER).is_file()
+
     def why_it_failed(self) -> str:
         """Say why there is no outcome, in the words of the processes."""
-        log = self.folder / LOG
+        log = self.folder / _LOG
         if not log.is_file():
             return f"the run in {self.folder.parent} failed: its folder is gone"
         lines = log.read_text("utf-8", "replace").splitlines()
@@ -269,7 +310,7 @@ class LaunchedRun(History):
 
     def _follow(self) -> None:
         """Look after the run until it ends, in a thread of its own."""
-        stop, mark = self.folder.parent / STOP, self.folder.parent / STARTING
+        stop, mark = self.folder.parent / STOP, self.folder.parent / _STARTING
         at_work, self.stamp = True, 0
         try:
             while at_work:
@@ -277,7 +318,7 @@ class LaunchedRun(History):
                 at_work = self.is_at_work()
                 if self.stopping and at_work:  # again: a run that begins takes the file away
                     self._ask_to_stop(stop)
-                self.seen = self._look(at_work)
+                self.history = self._look(at_work)
                 if self.panel:
                     self.panel.update(ended=not at_work)
             for file in (stop, mark):
@@ -321,25 +362,22 @@ class _Panel:
 
     def update(self, ended: bool) -> None:
         """Draw what is known of the run."""
-        seen, said = self.run.seen, "the processes are starting"
-        if seen.records:
-            last = seen.records[-1]
+        history, said = self.run.history, "the processes are starting"
+        if history.records:
+            last = history.records[-1]
             said = (
                 f"epoch {last.epoch:.2f} of {self.num_wanted}: {last.means()}, "
                 f"{last.pairs_per_sec:,.0f} pairs a second"
             )
         if ended:
-            whole = (self.run.folder / OUTCOME).is_file()
-            said = f"ended at {said}" if whole else self.run.why_it_failed()
+            said = f"ended at {said}" if self.run.has_outcome() else self.run.why_it_failed()
             self.button.layout.display = "none"
         elif self.run.stopping:
             said += "; stopping (again: at once)"
-        elif (
-            self.run.waiting
-        ):  # its kernel is busy, and would hear of the button when it is too late
+        elif self.run.waiting:  # its kernel is busy, and would hear of the button too late
             said += "; a cell waits for the end (■ in the toolbar stops the run)"
         self.button.disabled = self.run.waiting
         self.line.value = html.escape(said)
-        if ended or seen.epoch != self.drawn:
-            self.plot.update(seen.columns(), seen.num_classes)
-            self.drawn = seen.epoch
+        if ended or history.epoch != self.drawn:
+            self.plot.update(history.columns(), history.num_classes)
+            self.drawn = history.epoch

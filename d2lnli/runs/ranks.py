@@ -1,7 +1,8 @@
-"""Several processes that train one network: who they are, and what they tell each other.
+"""Who this process is among several that train one network, and what they tell each other.
 
 torchrun starts them, one for each device; PyTorch's own engine carries what they say, by gloo
-between CPUs and by nccl between GPUs. A process that is alone is rank 0 of 1.
+between CPUs and by nccl between GPUs. Who needs to know is given a `Ranks`: that of a process by
+itself, or of one that has joined others.
 """
 
 import contextlib
@@ -19,25 +20,161 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..devices import is_failure
+
 Value = TypeVar("Value")
 _AGREE_EVERY = 1.0  # seconds
 _LAST_WORDS = 3.0  # seconds
 _LET_GO = 0.1  # seconds
-_LOST = ("gloo/transport", "closed by peer", "reset by peer", "nccl error")
 
 
-def rank() -> int:
-    """Return the number of this process; rank 0 prints, plots and writes."""
-    return dist.get_rank() if _has_joined() else 0
+class Ranks:
+    """A process by itself: rank 0 of 1, which knows all that ranks would tell each other.
+
+    Rank 0 prints, plots and writes. `of_torchrun` says whether torchrun started this process.
+    """
+
+    rank, size = 0, 1
+
+    def __init__(self, of_torchrun: bool = False):
+        self.of_torchrun = of_torchrun
+
+    def names(self, device: torch.device) -> str:
+        """Name the devices of all ranks, as the book prints them."""
+        return str([device])
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Replace a tensor by its sum over all ranks, which all call this together."""
+        return tensor
+
+    def largest(self, numbers: list[int]) -> list[int]:
+        """Return the largest of all ranks' first numbers, of their second numbers, and so on."""
+        return numbers
+
+    def from_rank_0(self, value: Value) -> Value:
+        """Return what rank 0 gave: numbers, texts, tensors, and lists or dicts of them."""
+        return value
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """Return the tensors of all ranks, whose first dimension may differ, in order of rank."""
+        return [tensor]
+
+    def data_parallel(
+        self, net: nn.Module, apart: Iterable[Tensor] = (), some_unused: bool = False
+    ) -> nn.Module:
+        """Return a network whose gradients are the mean over ranks; it shares its parameters.
+
+        Those `apart` keep the gradients of this rank alone. Say if some may be unused.
+        """
+        return net
 
 
-def world_size() -> int:
-    """Return how many processes train together."""
-    return dist.get_world_size() if _has_joined() else 1
+class JoinedRanks(Ranks):
+    """A process that has joined others, which do all of this at the same time."""
+
+    def __init__(self, of_torchrun: bool):
+        super().__init__(of_torchrun)
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+
+    def names(self, device: torch.device) -> str:
+        """Name the devices; many of them by their number."""
+        if self.size > 8:
+            return f"{self.size} devices ({device.type})"
+        if device.type == "cpu":
+            return str([device] * self.size)
+        indices = self.gather(torch.tensor([device.index or 0]))
+        return str([torch.device(device.type, int(index)) for index in indices])
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Replace a tensor by its sum over all ranks."""
+        dist.all_reduce(tensor)
+        return tensor
+
+    def largest(self, numbers: list[int]) -> list[int]:
+        """Return the largest of all ranks' first numbers, of their second numbers, and so on."""
+        told = torch.tensor(numbers)
+        dist.all_reduce(told, dist.ReduceOp.MAX)
+        return told.tolist()
+
+    def from_rank_0(self, value: Value) -> Value:
+        """Return what rank 0 gave. Nothing is unpickled that could run code."""
+        file = io.BytesIO()
+        if self.rank == 0:
+            torch.save(value, file)
+        size = self.sum(torch.tensor(file.tell()))
+        content = torch.empty(int(size), dtype=torch.uint8)
+        if self.rank == 0:
+            content.copy_(torch.frombuffer(file.getbuffer(), dtype=torch.uint8))
+        dist.broadcast(content, 0)
+        if self.rank == 0:
+            return value
+        return torch.load(io.BytesIO(content.numpy().data), weights_only=True)
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """Return the tensors of all ranks: padded to the longest, sent, and cut again."""
+        lens = torch.zeros(self.size, dtype=torch.int64)
+        lens[self.rank] = len(tensor)
+        counts = self.sum(lens).tolist()
+        padded = tensor.new_zeros(max(counts), *tensor.shape[1:])
+        padded[: len(tensor)] = tensor
+        found = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(found, padded)
+        return [each[:count] for each, count in zip(found, counts, strict=True)]
+
+    def data_parallel(
+        self, net: nn.Module, apart: Iterable[Tensor] = (), some_unused: bool = False
+    ) -> nn.Module:
+        """Return the network in PyTorch's DDP."""
+        if isinstance(net, (nn.DataParallel, DistributedDataParallel)):
+            net = net.module  # one process drives one device, and joins the others itself
+        apart = list(apart)
+        for parameter in apart:
+            parameter.requires_grad_(False)
+        try:
+            return DistributedDataParallel(
+                net, gradient_as_bucket_view=True, find_unused_parameters=some_unused
+            )
+        finally:
+            for parameter in apart:
+                parameter.requires_grad_(True)
 
 
-def _has_joined() -> bool:
-    return dist.is_available() and dist.is_initialized()
+class Agreement:
+    """What all ranks have to do after the same step: they ask each other about once a second."""
+
+    def __init__(self, ranks: Ranks):
+        self.ranks = ranks
+        self.steps, self.left, self.since = 1, 1, time.monotonic()
+
+    def on(self, *wishes: bool) -> list[bool]:
+        """Tell after a step, for each wish, whether a rank has it; all call this together.
+
+        A wish is heard when they ask, so it must last until then.
+        """
+        if self.ranks.size == 1:
+            return list(wishes)
+        self.left -= 1
+        if self.left:
+            return [False] * len(wishes)
+        now = time.monotonic()
+        steps = round(self.steps * _AGREE_EVERY / max(now - self.since, 1e-9))
+        steps = min(max(steps, 1), 2 * self.steps) if self.ranks.rank == 0 else 0
+        *agreed, self.steps = self.ranks.largest([*map(int, wishes), steps])
+        self.left, self.since = self.steps, now
+        return list(map(bool, agreed))
+
+
+def current_ranks() -> Ranks:
+    """Return who this process is; ValueError if torchrun started several that have not joined."""
+    of_torchrun = _is_of_torchrun()
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        return JoinedRanks(of_torchrun)
+    if of_torchrun and _is_one_of_several():
+        raise ValueError(
+            "torchrun started several processes, which know nothing of each other: "
+            "put the work into `with d2l.process_group():`"
+        )
+    return Ranks(of_torchrun)
 
 
 def check_can_join() -> None:
@@ -62,7 +199,7 @@ def _is_one_of_several() -> bool:
 
 
 @contextlib.contextmanager
-def process_group() -> Iterator[None]:
+def process_group() -> Iterator[Ranks]:
     """Join the processes that torchrun started, if it did; all but rank 0 are silent inside.
 
     Raises ConnectionError, an OSError, if another of them has ended, and ValueError if this build
@@ -70,7 +207,7 @@ def process_group() -> Iterator[None]:
     the first that tells; the others end without a word.
     """
     if not _is_of_torchrun():
-        yield
+        yield Ranks()
         return
     before = signal.signal(signal.SIGTERM, _end_soon)
     with _lost_ones_told():
@@ -79,7 +216,7 @@ def process_group() -> Iterator[None]:
         with _lost_ones_told(), only_rank_0_speaks():
             if torch.cuda.is_available():
                 torch.cuda.set_device(_local_gpu())
-            yield
+            yield current_ranks()
     except (ValueError, OSError, MemoryError) as error:
         if _is_told(store):
             raise SystemExit(1) from error
@@ -102,11 +239,11 @@ def _join() -> "dist.Store":
     """Join the other processes; return a store that those of this start share."""
     store, number, size = next(dist.rendezvous("env://"))
     # torchrun may keep its store over a restart, and with it where the ended processes listened
-    alone = os.environ["LOCAL_WORLD_SIZE"] == os.environ["WORLD_SIZE"]
-    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", 0) if alone else "of several machines"
+    one_machine = os.environ["LOCAL_WORLD_SIZE"] == os.environ["WORLD_SIZE"]
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", 0) if one_machine else "of several"
     shared = dist.PrefixStore(f"start {restarts}", store)
     dist.init_process_group(store=shared, rank=number, world_size=size)
-    return dist.PrefixStore(f"time {from_rank_0(time.time_ns())}", store)
+    return dist.PrefixStore(f"time {current_ranks().from_rank_0(time.time_ns())}", store)
 
 
 @contextlib.contextmanager
@@ -114,8 +251,7 @@ def _lost_ones_told() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        lost = any(words in str(error).lower() for words in _LOST)
-        if not (lost or isinstance(error, dist.DistError)):
+        if not (is_failure(error, "a lost process") or isinstance(error, dist.DistError)):
             raise
         raise ConnectionError(
             "another process of this run has ended, or cannot be reached: start it again; with a "
@@ -142,18 +278,6 @@ def only_rank_0_speaks() -> Iterator[None]:
         yield
 
 
-def under_torchrun() -> bool:
-    """Tell whether torchrun started this process; ValueError if it has not joined the others."""
-    if not _is_of_torchrun():
-        return False
-    if not _has_joined() and _is_one_of_several():
-        raise ValueError(
-            "torchrun started several processes, which know nothing of each other: "
-            "put the work into `with d2l.process_group():`"
-        )
-    return True
-
-
 def own_device() -> torch.device:
     """Return the device that this process drives under torchrun."""
     return torch.device("cuda", _local_gpu()) if torch.cuda.is_available() else torch.device("cpu")
@@ -167,101 +291,3 @@ def _local_gpu() -> int:
             f"take --nproc-per-node={gpus}, or CUDA_VISIBLE_DEVICES= for the CPU"
         )
     return number
-
-
-def all_devices(device: torch.device) -> str:
-    """Name the devices of all ranks, as the book prints them; many of them by their number."""
-    if world_size() > 8:
-        return f"{world_size()} devices ({device.type})"
-    if device.type == "cpu":
-        return str([device] * world_size())
-    index = torch.zeros(world_size(), dtype=torch.int64)
-    index[rank()] = device.index or 0
-    return str([torch.device(device.type, i) for i in sum_over_ranks(index).tolist()])
-
-
-def sum_over_ranks(tensor: Tensor) -> Tensor:
-    """Replace a tensor by its sum over all ranks, which all call this together."""
-    if world_size() > 1:
-        dist.all_reduce(tensor)
-    return tensor
-
-
-def from_rank_0(value: Value) -> Value:
-    """Return what rank 0 gave, on all ranks: numbers, texts, tensors, and lists or dicts of them.
-
-    Nothing is unpickled that could run code.
-    """
-    if world_size() == 1:
-        return value
-    file = io.BytesIO()
-    if rank() == 0:
-        torch.save(value, file)
-    size = sum_over_ranks(torch.tensor(file.tell()))
-    content = torch.empty(int(size), dtype=torch.uint8)
-    if rank() == 0:
-        content.copy_(torch.frombuffer(file.getbuffer(), dtype=torch.uint8))
-    dist.broadcast(content, 0)
-    return value if rank() == 0 else torch.load(io.BytesIO(content.numpy().data), weights_only=True)
-
-
-def from_all_ranks(tensor: Tensor) -> list[Tensor]:
-    """Return the tensors of all ranks, whose first dimension may differ, in order of rank."""
-    if world_size() == 1:
-        return [tensor]
-    lens = torch.zeros(world_size(), dtype=torch.int64)
-    lens[rank()] = len(tensor)
-    counts = sum_over_ranks(lens).tolist()
-    padded = tensor.new_zeros(max(counts), *tensor.shape[1:])
-    padded[: len(tensor)] = tensor
-    found = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(found, padded)
-    return [each[:count] for each, count in zip(found, counts, strict=True)]
-
-
-def data_parallel(
-    net: nn.Module, apart: Iterable[Tensor] = (), some_unused: bool = False
-) -> nn.Module:
-    """Return a network whose gradients are the mean over ranks; it shares its parameters.
-
-    Those `apart` keep the gradients of this rank alone. Say if some may be unused.
-    """
-    if world_size() == 1:
-        return net
-    if isinstance(net, (nn.DataParallel, DistributedDataParallel)):
-        net = net.module  # one process drives one device, and joins the others itself
-    apart = list(apart)
-    for parameter in apart:
-        parameter.requires_grad_(False)
-    try:
-        return DistributedDataParallel(
-            net, gradient_as_bucket_view=True, find_unused_parameters=some_unused
-        )
-    finally:
-        for parameter in apart:
-            parameter.requires_grad_(True)
-
-
-class Agreement:
-    """What all ranks have to do after the same step: they ask each other about once a second."""
-
-    def __init__(self):
-        self.steps, self.left, self.since = 1, 1, time.monotonic()
-
-    def on(self, *wishes: bool) -> list[bool]:
-        """Tell after a step, for each wish, whether a rank has it; all call this together.
-
-        A wish is heard when they ask, so it must last until then.
-        """
-        if world_size() == 1:
-            return list(wishes)
-        self.left -= 1
-        if self.left:
-            return [False] * len(wishes)
-        now = time.monotonic()
-        steps = round(self.steps * _AGREE_EVERY / max(now - self.since, 1e-9))
-        told = torch.tensor([*wishes, min(max(steps, 1), 2 * self.steps) if rank() == 0 else 0])
-        dist.all_reduce(told, dist.ReduceOp.MAX)
-        *agreed, self.steps = told.tolist()
-        self.left, self.since = self.steps, now
-        return list(map(bool, agreed))

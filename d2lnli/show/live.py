@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from tqdm import tqdm
 
 from ..history import History, Record
-from ..runs.ranks import rank
 from .charts import Picture, in_notebook
 
 Columns = Mapping[str, Sequence[float]]
@@ -128,7 +127,7 @@ class Progress:
 
     Between two points the plot gains a provisional one by the clock, which `pass_on` is told of and
     nobody keeps. It is a context: what was reported before an error or an interrupt stays visible.
-    Of several ranks, one shows.
+    Of several ranks, one is `shown`.
     """
 
     def __init__(
@@ -138,14 +137,15 @@ class Progress:
         history: History,
         keep: Callable[[History], None] | None = None,
         pass_on: Callable[[History], None] | None = None,
+        shown: bool = True,
     ):
         self.plot, self.history, self.keep, self.pass_on = plot, history, keep, pass_on
-        self.next_picture = 0.0 if rank() == 0 and (plot.shown or pass_on) else math.inf
+        self.next_picture = 0.0 if shown and (plot.shown or pass_on) else math.inf
         self.bar = tqdm(
             total=num_steps,
             unit=" minibatches",
             file=sys.stdout if in_notebook() else sys.stderr,
-            disable=rank() > 0 or (False if in_notebook() else None),
+            disable=not shown or (False if in_notebook() else None),
             ncols=100,
         )
 

@@ -1,29 +1,34 @@
-"""Fine-tuned classifiers on disk: `config.json`, `vocab.json` and `model.safetensors`."""
+"""Fine-tuned classifiers on disk: one file each, `classifier.safetensors`, which runs no code.
 
-import contextlib
+Its metadata hold, as JSON, what is not a weight: the sizes and label names (`config`), the
+vocabulary (`vocab`, and for WordPiece its settings), what it was trained on and how (`made_of`),
+and the `history` of its training.
+"""
+
 import json
 import os
-import shutil
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from safetensors import SafetensorError
+from torch import Tensor, nn
 
 from ..bert import BERTClassifier, BERTModel, label_names_of, unwrapped
-from ..history import History
-from ..layouts.book import read_vocab
+from ..history import History, differences
 from ..vocab import Vocab, WordPieceVocab
-from .files import exclusive_lock, read_json
+from .files import exclusive_lock, read_json, replace_file, writing
 
-_FILES = ("config.json", "vocab.json", "model.safetensors")
-Value = TypeVar("Value")
-_MOST_READINGS = 1000
-_HALF, _WHOLE = ".half", ".whole"  # where new files are written, and wait to replace the old ones
+CLASSIFIER = "classifier.safetensors"
+_FORMERLY = ("config.json", "vocab.json", "model.safetensors")  # what earlier versions wrote
+_CHECKSUMS = {
+    "checksum of the pairs": "other pairs",
+    "checksum of the pretrained encoder": "other pretrained weights",
+}
 
 
 def save_classifier(
@@ -32,58 +37,136 @@ def save_classifier(
     """Write a classifier and its vocabulary and return their folder, which replaces an old one.
 
     `net` is a `BERTClassifier`, or a class of the reader's own with the same three parts; one that
-    `load_classifier` could not read back is refused. The `history` of its training is written
-    beside them, and what it was trained on. If the history was interrupted, the folder is
+    `load_classifier` could not read back is refused. The `history` of its training is kept with
+    them, and what it was trained on. If the history was interrupted, the folder is
     `<folder>-interrupted`, so that an unfinished classifier replaces nothing; a line says so.
     """
+    if not (history is None or isinstance(history, History)):
+        raise ValueError(f"a {type(history).__name__} is no History: of a launched run give wait()")
     folder, net = Path(folder).resolve(), unwrapped(net)
-    config = classifier_config(net)
-    _check_parts(net, config)
-    if isinstance(vocab, WordPieceVocab):
-        config["wordpiece"] = vocab.settings
-    if history is not None:
-        told = {"interrupted": history.interrupted, "made": time.strftime("%Y-%m-%d %H:%M")}
-        config["made_of"] = {**history.made_of, **told}
-        if history.interrupted:
-            folder = _interrupted(folder)
-            print(f"the training was interrupted: the classifier so far is in {folder}")
-    try:
-        with exclusive_lock(folder / "model.safetensors"):
-            _take_over(folder)
-            new = folder / _HALF
-            shutil.rmtree(new, ignore_errors=True)
-            new.mkdir()
-            _write(new, config, vocab, net, history)
-            new.rename(folder / _WHOLE)
-            _take_over(folder)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise OSError(
-            f"cannot write the classifier to {folder} ({error}): free some space, give another "
-            "folder, or set D2LNLI_DATA_DIR to one that you may write to"
-        ) from error
+    _check_parts(net, classifier_config(net))
+    if history is not None and history.interrupted:
+        folder = _interrupted(folder)
+        print(f"the training was interrupted: the classifier so far is in {folder}")
+    with writing("the classifier", folder), exclusive_lock(folder / CLASSIFIER):
+        for left in folder.glob(f".{CLASSIFIER}.*"):  # by a process that was killed
+            left.unlink()
+        write_classifier(folder / CLASSIFIER, net, vocab, history)
+        if "num_classes" in _former_config(folder):
+            for name in (*_FORMERLY, "history.csv"):
+                (folder / name).unlink(missing_ok=True)
     return folder
 
 
-def classifier_config(net: nn.Module) -> dict:
-    """Return the sizes and the label names from which a classifier is built again."""
-    names = label_names_of(net)
-    return {**unwrapped(net).encoder.config, "num_classes": len(names), "label_names": list(names)}
+def write_classifier(
+    path: Path, net: nn.Module, vocab: Vocab, history: History | None = None
+) -> None:
+    """Write one file, whole or not at all."""
+    content: dict[str, Any] = {"config": classifier_config(net), "vocab": vocab.idx_to_token}
+    if isinstance(vocab, WordPieceVocab):
+        content["wordpiece"] = vocab.settings
+    if history is not None:
+        told = {"interrupted": history.interrupted, "made": time.strftime("%Y-%m-%d %H:%M")}
+        content |= {"made_of": {**history.made_of, **told}, "history": history.as_dict()}
+    metadata = {
+        name: json.dumps(value, default=lambda number: number.item())
+        for name, value in content.items()
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+
+    def write(temporary: Path) -> None:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        safetensors.torch.save_file(tensors, temporary, metadata)
+        temporary.chmod(mode)  # it would be its owner's; a class reads what its teacher made
+
+    replace_file(path, write)
 
 
-def read_made_of(folder: str | os.PathLike) -> dict:
-    """Return what a classifier was trained on, how and when; earlier versions did not write it.
+def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
+    """Read a classifier and its vocabulary as `save_classifier` wrote them; in evaluation mode."""
+    path, content, tensors = _read(Path(folder), with_tensors=True)
+    try:
+        config, pieces = content["config"], content.get("wordpiece")
+        words = content["vocab"]
+        vocab = Vocab.of_words(words) if pieces is None else WordPieceVocab(words, **pieces)
+        net = built(config)
+        net.load_state_dict(tensors)
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{path} does not hold what a classifier is made of ({error}): fine-tune again"
+        ) from error
+    if len(vocab) != config["vocab_size"]:
+        raise ValueError(
+            f"{path}: the vocabulary has {len(vocab)} words, but the model has "
+            f"{config['vocab_size']}: they belong to different classifiers"
+        )
+    return net.eval(), vocab
 
-    Raises FileNotFoundError if there is no classifier.
-    """
-    return _steadily(_read_config, Path(folder)).get("made_of", {})
+
+def _read(folder: Path, with_tensors: bool = False) -> tuple[Path, dict, dict[str, Tensor]]:
+    """Return a classifier's file, its content but the tensors, and these: all of one version."""
+    path = folder / CLASSIFIER
+    if not path.is_file():
+        return _read_former(folder, with_tensors)
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata, names = file.metadata() or {}, file.keys() if with_tensors else ()
+            content = {name: json.loads(text) for name, text in metadata.items()}
+            return path, content, {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} is not a whole classifier ({error}): fine-tune again") from error
 
 
-def _read_config(folder: Path) -> dict:
-    return read_json(_current(folder, "config.json"), dict)
+def _read_former(folder: Path, with_tensors: bool) -> tuple[Path, dict, dict[str, Tensor]]:
+    """Read the files of earlier versions."""
+    config_path, vocab_path, path = (folder / name for name in _FORMERLY)
+    if not (config_path.is_file() and vocab_path.is_file() and path.is_file()):
+        beside = _interrupted(folder.resolve())
+        found = f"; one that was interrupted is in {beside}" if beside.is_dir() else ""
+        raise FileNotFoundError(
+            f"{folder} does not hold a fine-tuned classifier ({CLASSIFIER}): "
+            f"make one with `python -m d2lnli finetune` or save_classifier{found}"
+        )
+    config = read_json(config_path, dict)
+    content = {name: config.pop(name) for name in ("wordpiece", "made_of") if name in config}
+    content |= {"config": config, "vocab": read_json(vocab_path, list)}
+    if (folder / "history.csv").is_file():
+        content["history"] = History.load(folder / "history.csv").as_dict()
+    try:
+        return path, content, safetensors.torch.load_file(path) if with_tensors else {}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is not a whole safetensors file ({error}): fine-tune again"
+        ) from error
+
+
+def _former_config(folder: Path) -> dict:
+    path = folder / _FORMERLY[0]
+    return read_json(path, dict) if path.is_file() else {}
 
 
 def _interrupted(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}-interrupted")
+
+
+def holds_classifier(folder: Path) -> bool:
+    """Tell whether a folder holds a classifier, of this version or an earlier one."""
+    return any((folder / name).is_file() for name in (CLASSIFIER, _FORMERLY[-1]))
+
+
+def read_made_of(folder: str | os.PathLike) -> dict:
+    """Return what a classifier was trained on, how and when; not every one of them tells.
+
+    Raises FileNotFoundError if there is no classifier.
+    """
+    return _read(Path(folder))[1].get("made_of", {})
+
+
+def read_history(folder: str | os.PathLike) -> History | None:
+    """Return the history of a classifier's training, if it was kept."""
+    kept = _read(Path(folder))[1].get("history") if holds_classifier(Path(folder)) else None
+    return kept and History.of_dict(kept)
 
 
 def describe(folder: str | os.PathLike) -> str:
@@ -94,6 +177,50 @@ def describe(folder: str | os.PathLike) -> str:
         return f"the classifier {name}, whose training data are not recorded"
     end = " (interrupted)" if kept["interrupted"] else ""
     return f"the classifier {name}, fine-tuned on {kept['pairs']:,} pairs, {kept['made']}{end}"
+
+
+def find_made_of(folders: Iterable[Path], wanted: dict) -> Path | None:
+    """Return the first folder that holds what is wanted, of each folder and the one beside it."""
+    places = [place for folder in folders for place in (folder, _beside(folder, wanted))]
+    found = (place for place in places if holds_classifier(place) and not why_not(place, wanted))
+    return next(found, None)
+
+
+def why_not(folder: Path, wanted: dict) -> str:
+    """Say in what the classifier in a folder, if there is one, is not the one that is wanted."""
+    if not holds_classifier(folder):
+        return ""
+    kept = read_made_of(folder)
+    if not kept.keys() >= wanted.keys():
+        return "its training data are not recorded"
+    asked = {name: value for name, value in wanted.items() if name not in _CHECKSUMS}
+    told = [differences(kept, {**asked, "interrupted": False})]
+    told += [what for name, what in _CHECKSUMS.items() if kept[name] != wanted[name]]
+    return "; ".join(filter(None, told))
+
+
+def place_for(folder: Path, wanted: dict) -> Path:
+    """Return where to keep a new classifier: `folder`, or one beside it.
+
+    It replaces one of as many pairs or fewer, and no other, which is not to be lost.
+    """
+    if not holds_classifier(folder):
+        return folder
+    kept = read_made_of(folder)
+    data = {"pairs", "checksum of the pairs"}
+    alike = all(kept.get(name) == wanted[name] for name in wanted.keys() - data)
+    return folder if alike and kept["pairs"] <= wanted["pairs"] else _beside(folder, wanted)
+
+
+def _beside(folder: Path, wanted: dict) -> Path:
+    settings = {name: value for name, value in wanted.items() if "checksum" not in name}
+    return folder.with_name(f"{folder.name}-{zlib.crc32(json.dumps(settings).encode()):08x}")
+
+
+def classifier_config(net: nn.Module) -> dict:
+    """Return the sizes and the label names from which a classifier is built again."""
+    names = label_names_of(net)
+    return {**unwrapped(net).encoder.config, "num_classes": len(names), "label_names": list(names)}
 
 
 def built(config: dict) -> BERTClassifier:
@@ -148,108 +275,3 @@ def _layers(net: nn.Module) -> dict[str, str]:
         for inside, layer in getattr(net, name).named_modules()
         if not ([*layer.children()] or isinstance(layer, nn.Dropout))
     }
-
-
-def _write(
-    folder: Path, config: dict, vocab: Vocab, net: nn.Module, history: History | None
-) -> None:
-    tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    text = json.dumps(config, indent=2, default=lambda number: number.item())
-    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "vocab.json").write_text(json.dumps(vocab.idx_to_token), encoding="utf-8")
-    safetensors.torch.save_file(tensors, folder / "model.safetensors")
-    # safetensors keeps its files to their owner; a class reads what its teacher made
-    (folder / "model.safetensors").chmod((folder / "vocab.json").stat().st_mode)
-    if history is not None:
-        history.save(folder / "history.csv")
-
-
-def _take_over(folder: Path) -> None:
-    """Put files that are whole, perhaps those of a process that was killed, in place of the old."""
-    whole, history = folder / _WHOLE, folder / "history.csv"
-    if not whole.is_dir():
-        return
-    if (whole / history.name).is_file():
-        shutil.copyfile(whole / history.name, whole / "copy")  # so that all can be done again
-        (whole / "copy").replace(history)
-    else:
-        history.unlink(missing_ok=True)
-    for name in _FILES:
-        if (whole / name).is_file():
-            (whole / name).replace(folder / name)
-    whole.rename(folder / _HALF)
-    shutil.rmtree(folder / _HALF)
-
-
-def _current(folder: Path, name: str) -> Path:
-    """Return where a file is: a process may have been killed before it was in its place."""
-    return folder / _WHOLE / name if (folder / _WHOLE / name).is_file() else folder / name
-
-
-def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
-    """Read a classifier and its vocabulary as `save_classifier` wrote them; in evaluation mode.
-
-    What another process replaces meanwhile is read again, so that no two classifiers are mixed.
-    """
-    return _steadily(_read, Path(folder))
-
-
-def _steadily(read: Callable[[Path], Value], folder: Path) -> Value:
-    """Read a classifier's folder again and again, until nobody has written to it meanwhile."""
-    for _ in range(_MOST_READINGS):
-        before = _stamp(folder)
-        try:
-            loaded = read(folder)
-        except (OSError, ValueError):
-            if _stamp(folder) == before:
-                raise
-        else:
-            if _stamp(folder) == before:
-                return loaded
-        time.sleep(0.01)
-    raise OSError(f"{folder} is being written to all the time: try again later")
-
-
-def _stamp(folder: Path) -> list[tuple[int, int]]:
-    """Return what is another as soon as one of the files was replaced."""
-    found = []
-    for path in (*(folder / name for name in _FILES), *(folder / _WHOLE / name for name in _FILES)):
-        with contextlib.suppress(OSError):
-            found.append((path.stat().st_ino, path.stat().st_mtime_ns))
-    return found
-
-
-def _read(folder: Path) -> tuple[BERTClassifier, Vocab]:
-    config_path, vocab_path, path = (_current(folder, name) for name in _FILES)
-    if not (config_path.is_file() and vocab_path.is_file() and path.is_file()):
-        beside = _interrupted(folder.resolve())
-        found = f"; one that was interrupted is in {beside}" if beside.is_dir() else ""
-        raise FileNotFoundError(
-            f"{folder} does not hold a fine-tuned classifier ({', '.join(_FILES)}): "
-            f"make one with `python -m d2lnli finetune` or save_classifier{found}"
-        )
-    config = read_json(config_path, dict)
-    try:
-        vocab = _read_vocab(vocab_path, config.pop("wordpiece", None))
-        config.pop("made_of", None)
-        net = built(config)
-        net.load_state_dict(safetensors.torch.load_file(path))
-    except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a whole safetensors file ({error}): fine-tune again"
-        ) from error
-    except (KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{path} does not fit {config_path}: {error}") from error
-    if len(vocab) != config["vocab_size"]:
-        raise ValueError(
-            f"{vocab_path} has {len(vocab)} words, but the model has "
-            f"{config['vocab_size']}: the files belong to different classifiers"
-        )
-    return net.eval(), vocab
-
-
-def _read_vocab(path: Path, wordpiece: dict | None) -> Vocab:
-    """Read the words, or the pieces if there are settings for WordPiece."""
-    if wordpiece is None:
-        return read_vocab(path)
-    return WordPieceVocab(read_json(path, list), **wordpiece)

@@ -1,7 +1,7 @@
 """Datasets on disk: built once, and mapped into memory by any number of processes and runs.
 
 The system reads the pages that a minibatch needs and drops them again, so that neither building nor
-training holds the corpus in memory.
+training holds the corpus in memory. A folder holds an array in each `.bin`, and what they are.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +19,14 @@ import torch
 from ..corpora import LABELS, checked_label_names, snli_file, snli_pairs
 from ..dataset import EncodedPairs, SNLIBERTDataset, encode_pairs, words_of
 from ..vocab import Vocab
-from .files import exclusive_lock, read_json
+from .files import exclusive_lock, read_json, writing
 
 _PAIRS_AT_ONCE = 100_000
 _ARRAYS = {name: "<i4" if name == "ids" else "<i8" for name in (*EncodedPairs._fields, "labels")}
 _DESCRIPTION = "dataset.json"
 _VERSION = 2
+Parts = Iterable[tuple[EncodedPairs, np.ndarray]]
+"""Encoded pairs and their label ids, many at a time."""
 
 
 def mapped_dataset(
@@ -49,59 +52,63 @@ def mapped_dataset(
         "max_len": max_len,
         "truncation": truncation,
         "max_examples": max_examples,
-        "vocab": _vocab_checksum(vocab),
+        "vocab": _checksum(vocab),
     }
-    name = f"{file.stem}-{zlib.crc32(json.dumps(made_of).encode()):08x}"
-    folder = Path(parent) / name
-    with _writing(folder), exclusive_lock(folder):
+    folder = Path(parent) / f"{file.stem}-{zlib.crc32(json.dumps(made_of).encode()):08x}"
+    with writing("the dataset", folder), exclusive_lock(folder):
         if not folder.is_dir():
             pairs = snli_pairs(data_dir, is_train, max_examples)
             parts = _encoded(pairs, max_len, vocab, truncation)
             _build(folder, parts, max_len, vocab, LABELS, truncation)
-    dataset = load_dataset(folder, vocab)
+    dataset = SNLIBERTDataset.load(folder, vocab)
     dataset.truncation = truncation  # earlier versions did not write it down
     return dataset
 
 
-def save_dataset(folder: str | Path, dataset: SNLIBERTDataset) -> None:
-    """Write a dataset for `load_dataset`; one that is there already is replaced."""
-    folder = Path(folder)
-    with _writing(folder), exclusive_lock(folder):
+def _encoded(
+    pairs: Iterator[tuple[str, str, int]], max_len: int, vocab: Vocab, truncation: str
+) -> Parts:
+    while some := list(islice(pairs, _PAIRS_AT_ONCE)):
+        premises, hypotheses, labels = zip(*some, strict=True)
+        yield encode_pairs(premises, hypotheses, max_len, vocab, truncation), np.array(labels)
+
+
+def write_dataset(folder: Path, dataset: SNLIBERTDataset) -> None:
+    """Write a dataset, which replaces one that is there."""
+    labels = iter(dataset.labels.numpy())
+    parts = (
+        (part, np.fromiter(labels, np.int64, len(part.starts))) for part in dataset.encoded.parts()
+    )
+    settings = dataset.max_len, dataset.vocab, dataset.label_names, dataset.truncation
+    with writing("the dataset", folder), exclusive_lock(folder):
         shutil.rmtree(folder, ignore_errors=True)
-        parts = dataset.encoded.parts()
-        labels = iter(dataset.labels.numpy())
-        labelled = ((part, np.fromiter(labels, np.int64, len(part.starts))) for part in parts)
-        settings = dataset.max_len, dataset.vocab, dataset.label_names, dataset.truncation
-        _build(folder, labelled, *settings)
+        _build(folder, parts, *settings)
 
 
-def load_dataset(folder: str | Path, vocab: Vocab) -> SNLIBERTDataset:
-    """Map a dataset that was built with this vocabulary.
-
-    Raises FileNotFoundError if there is none and ValueError if it is not whole or of another
-    vocabulary.
-    """
-    path = Path(folder) / _DESCRIPTION
+def map_dataset(folder: Path, vocab: Vocab) -> tuple[EncodedPairs, torch.Tensor, dict[str, Any]]:
+    """Return the pairs of a folder, mapped, their label ids, and what else is known of them."""
+    path = folder / _DESCRIPTION
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: build a dataset there with mapped_dataset")
+        raise FileNotFoundError(f"{path} is missing: write a dataset there with its save(folder)")
     described, way_out = read_json(path, dict), f"delete {folder}, to build it anew"
     if described.get("version") != _VERSION:
         raise ValueError(f"{path} is not of this version of d2lnli: {way_out}")
-    if described.get("vocab") != _vocab_checksum(vocab):
+    if described.get("vocab") != _checksum(vocab):
         raise ValueError(f"{folder} was built with another vocabulary: use that, or {way_out}")
     try:
         arrays = {name: _map(path.with_name(f"{name}.bin"), name, described) for name in _ARRAYS}
-        max_len, names = described["max_len"], described["label_names"]
-        names = None if names is None else checked_label_names(names)
+        names = described["label_names"]
+        known = {
+            "max_len": described["max_len"],
+            "label_names": None if names is None else checked_label_names(names),
+            "truncation": described.get("truncation"),
+        }
     except (LookupError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}): {way_out}") from error
     except ValueError as error:
         raise ValueError(f"{error}: {way_out}") from error
     labels = torch.from_numpy(arrays.pop("labels"))
-    encoded, truncation = EncodedPairs(**arrays), described.get("truncation")
-    dataset = SNLIBERTDataset.of_encoded(encoded, labels, max_len, vocab, names, truncation)
-    dataset.folder = path.parent.absolute()
-    return dataset
+    return EncodedPairs(**arrays), labels, known
 
 
 def _map(file: Path, name: str, described: dict) -> np.ndarray:
@@ -114,24 +121,13 @@ def _map(file: Path, name: str, described: dict) -> np.ndarray:
     return array
 
 
-def _vocab_checksum(vocab: Vocab) -> int:
+def _checksum(vocab: Vocab) -> int:
     return zlib.crc32(json.dumps(words_of(vocab)).encode())
-
-
-def _encoded(
-    pairs: Iterable[tuple[str, str, int]], max_len: int, vocab: Vocab, truncation: str
-) -> Iterator[tuple[EncodedPairs, np.ndarray]]:
-    """Encode pairs of texts with label ids, many at a time."""
-    pairs = iter(pairs)
-    while some := list(islice(pairs, _PAIRS_AT_ONCE)):
-        premises, hypotheses, labels = zip(*some, strict=True)
-        encoded = encode_pairs(premises, hypotheses, max_len, vocab, truncation)
-        yield encoded, np.array(labels)
 
 
 def _build(
     folder: Path,
-    parts: Iterable[tuple[EncodedPairs, np.ndarray]],
+    parts: Parts,
     max_len: int,
     vocab: Vocab,
     label_names: tuple[str, ...] | None,
@@ -142,14 +138,13 @@ def _build(
     shutil.rmtree(half, ignore_errors=True)
     try:
         half.mkdir()
+        checksums, num_tokens, num_pairs = dict.fromkeys(_ARRAYS, 0), 0, 0
         with contextlib.ExitStack() as stack:
             files = [stack.enter_context((half / f"{name}.bin").open("wb")) for name in _ARRAYS]
-            checksums, num_tokens, num_pairs = dict.fromkeys(_ARRAYS, 0), 0, 0
             for encoded, labels in parts:
                 encoded = encoded._replace(starts=encoded.starts + num_tokens)
-                for file, (name, kind), array in zip(
-                    files, _ARRAYS.items(), (*encoded, labels), strict=True
-                ):
+                arrays = zip(files, _ARRAYS.items(), (*encoded, labels), strict=True)
+                for file, (name, kind), array in arrays:
                     content = array.astype(kind, copy=False).data
                     file.write(content)
                     checksums[name] = zlib.crc32(content, checksums[name])
@@ -161,25 +156,10 @@ def _build(
             "max_len": max_len,
             "label_names": label_names,
             "truncation": truncation,
-            "vocab": _vocab_checksum(vocab),
+            "vocab": _checksum(vocab),
             "checksums": checksums,
         }
         (half / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", "utf-8")
         half.rename(folder)
     finally:
         shutil.rmtree(half, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Say what to do if a dataset cannot be written."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise OSError(
-            f"cannot write the dataset to {folder} ({error}): free some space, or give another "
-            "folder that you may write to"
-        ) from error

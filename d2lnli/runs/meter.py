@@ -1,0 +1,88 @@
+"""How a run does: means of what was trained so far, as the records of its history."""
+
+import math
+import time
+
+import torch
+from torch import Tensor
+
+from ..history import Record
+from .ranks import Ranks
+
+
+class Meter:
+    """Means of an epoch and of its latest twentieth; no step waits for them.
+
+    The sums stay on the device. With several ranks each has the sums of its own pairs until the
+    means are asked for.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        ranks: Ranks,
+        sums: tuple[float, ...] = (0.0, 0.0),
+        num_pairs: int = 0,
+        seconds: float = 0.0,
+        sums_before: tuple[float, ...] = (0.0, 0.0),
+        num_before: int = 0,
+    ):
+        self.sums = torch.tensor(sums, dtype=torch.float64, device=device)  # since the last record
+        self.ranks = ranks
+        self.sums *= ranks.rank == 0  # what was summed before counts once
+        self.num_pairs = self.num_own = num_pairs
+        self.sums_before, self.num_before = tuple(sums_before), num_before  # in earlier records
+        self.start = time.perf_counter() - seconds
+
+    def state(self) -> tuple[tuple[float, ...], int, float, tuple[float, ...], int]:
+        """Return what another meter needs to count on from here."""
+        seconds = time.perf_counter() - self.start
+        sums = tuple(self._all_sums().tolist())
+        return sums, self.num_pairs, seconds, self.sums_before, self.num_before
+
+    def _all_sums(self) -> Tensor:
+        return self.ranks.sum(self.sums.clone())
+
+    def add(self, losses: Tensor, y_hat: Tensor, y: Tensor, num_pairs: int) -> None:
+        """Count a minibatch: each example's loss, outputs (classes) and label.
+
+        `num_pairs` are the pairs of the minibatch on all ranks.
+        """
+        correct = y_hat.argmax(dim=1) == y.to(y_hat.device, non_blocking=True)
+        self.sums += torch.stack([losses.double().sum(), correct.double().sum()])
+        self.num_pairs += num_pairs
+        self.num_own += len(y)
+
+    def record(self, epoch: float) -> Record:
+        """Return the means of all ranks, which call this together, as the record of this point."""
+        return self._record(epoch, self._all_sums())
+
+    def provisional_record(self, epoch: float) -> Record:
+        """Estimate the record from this rank's own pairs, without waiting for the others."""
+        return self._record(epoch, self.sums * (self.num_pairs / self.num_own))
+
+    def _record(self, epoch: float, sums: Tensor) -> Record:
+        loss, correct = sums.tolist()
+        loss_before, correct_before = self.sums_before
+        num_in_epoch = self.num_before + self.num_pairs
+        return Record(
+            epoch=float(epoch),
+            loss=_mean(loss, self.num_pairs),
+            train_acc=_mean(correct, self.num_pairs),
+            dev_acc=math.nan,
+            pairs_per_sec=num_in_epoch / (time.perf_counter() - self.start),
+            epoch_loss=_mean(loss_before + loss, num_in_epoch),
+            epoch_train_acc=_mean(correct_before + correct, num_in_epoch),
+        )
+
+    def begin_twentieth(self) -> None:
+        """Begin new means, after a record; all ranks call this together."""
+        sums = zip(self.sums_before, self._all_sums().tolist(), strict=True)
+        self.sums_before = tuple(before + latest for before, latest in sums)
+        self.num_before += self.num_pairs
+        self.num_pairs = self.num_own = 0
+        self.sums.zero_()
+
+
+def _mean(total: float, number: int) -> float:
+    return total / number if number else math.nan
