@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save, save_file
 
 import d2lnli as d2l
 import seams
@@ -104,6 +104,11 @@ def write_former_classifier(
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "vocab.json").write_text(json.dumps(vocab.idx_to_token), encoding="utf-8")
     save_file(net.state_dict(), folder / "model.safetensors")
+
+
+def weights_of(folder: Path) -> bytes:
+    """Return the weights of a saved classifier, without what is said of them."""
+    return save(load_file(folder / "classifier.safetensors"))
 
 
 def write_corpus(folder: Path, rows: list[str], splits=("train", "dev", "test")) -> Path:

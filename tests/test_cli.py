@@ -12,7 +12,7 @@ import pytest
 
 import d2lnli as d2l
 import seams
-from conftest import SPECIALS, contents, write_checkpoint, write_corpus
+from conftest import SPECIALS, contents, weights_of, write_checkpoint, write_corpus
 from seams import main
 
 WORDS = [*SPECIALS, *"a b c d".split()]
@@ -88,9 +88,9 @@ def test_the_encoded_pairs_are_kept_where_they_are_asked_for_and_read_again(fold
     kept, output = tmp_path / "encoded", tmp_path / "out"
     arguments = ["finetune", *folders, "--epochs", "1", "--output", str(output)]
     assert main(arguments) == 0
-    in_memory = (output / "classifier.safetensors").read_bytes()
+    in_memory = weights_of(output)
     assert main([*arguments, "--dataset-dir", str(kept)]) == 0
-    assert (output / "classifier.safetensors").read_bytes() == in_memory
+    assert weights_of(output) == in_memory
     assert [name.rpartition("-")[0] for name in contents(kept)] == [
         "snli_1.0_dev", "snli_1.0_test", "snli_1.0_train"
     ]  # fmt: skip
@@ -143,7 +143,7 @@ def test_pairs_are_cut_as_it_was_asked_for(folders, tmp_path):
     for strategy in ("premise_only", "hypothesis_only"):
         output = tmp_path / strategy
         assert main([*arguments, "--truncation", strategy, "--output", str(output)]) == 0
-        weights.append((output / "classifier.safetensors").read_bytes())
+        weights.append(weights_of(output))
     assert weights[0] != weights[1]
 
 

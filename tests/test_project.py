@@ -37,7 +37,7 @@ def test_every_path_that_the_readme_names_exists():
 
 def test_every_command_that_the_readme_names_exists(capsys):
     commands = set(re.findall(r"python -m d2lnli (\w+)", README))
-    assert commands == {"finetune", "predict", "download", "check"}
+    assert commands == {"finetune", "predict", "download", "check", "cache"}
     used = re.findall(r"python -m d2lnli finetune ([^`\n]*)", README)
     options = {option for line in used for option in re.findall(r"--[\w-]+", line)}
     with pytest.raises(SystemExit, match="0"):

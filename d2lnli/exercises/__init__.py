@@ -1,6 +1,7 @@
 """Exercises that check themselves: `check(function)` tries a student's function on small cases.
 
-The question and the function's name stand in a notebook, the cases in `cases`.
+The question and the function's name stand in a notebook, the cases in `cases`. It may import all
+but `__main__` and `checkup`; nothing else in the package imports it.
 """
 
 import copy

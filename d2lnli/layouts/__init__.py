@@ -1,4 +1,8 @@
-"""The layouts in which pretrained BERTs come: the book's for PyTorch and MXNet, Hugging Face's."""
+"""The layouts in which pretrained BERTs come: the book's for PyTorch and MXNet, Hugging Face's.
+
+Each reads a folder as a `Checkpoint` (`checkpoint`): tensors, names, sizes, vocabulary. It may
+import `store` and nouns.
+"""
 
 from pathlib import Path
 

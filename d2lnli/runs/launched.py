@@ -197,7 +197,7 @@ def open_job(folder: Path, ranks: Ranks) -> Iterator[Job]:
 
 def finish_job(folder: Path, job: Job, history: History) -> None:
     """Leave the trained network, and with it the history, for the one who launched the run."""
-    (folder / _AFTER).mkdir(exist_ok=True)
+    (folder / _AFTER).mkdir(parents=True, exist_ok=True)
     write_classifier(folder / _AFTER / CLASSIFIER, job.net, job.vocab, history)
 
 

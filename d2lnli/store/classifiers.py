@@ -110,10 +110,16 @@ def _read(folder: Path, with_tensors: bool = False) -> tuple[Path, dict, dict[st
     if not path.is_file():
         return _read_former(folder, with_tensors)
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            metadata, names = file.metadata() or {}, file.keys() if with_tensors else ()
-            content = {name: json.loads(text) for name, text in metadata.items()}
-            return path, content, {name: file.get_tensor(name) for name in names}
+        if with_tensors:  # read at once: safe_open opens a file twice, and might mix two versions
+            data = path.read_bytes()
+            tensors = safetensors.torch.load(data)
+            metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        else:
+            with safetensors.safe_open(path, "pt") as file:
+                tensors, metadata = {}, file.metadata() or {}
+        return path, {name: json.loads(text) for name, text in metadata.items()}, tensors
+    except KeyError:
+        raise ValueError(f"{path} has no metadata: it was not written by save_classifier") from None
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is not a whole classifier ({error}): fine-tune again") from error
 
