@@ -52,6 +52,22 @@ class Vocab:
             raise ValueError(f"the tokens are not all strings ({error}): convert them") from error
         self.token_to_idx = {token: i for i, token in enumerate(self.idx_to_token)}
 
+    @staticmethod
+    def of_words(words: list[str]) -> "Vocab":
+        """Return the vocabulary of a list of words, of which the index is the id.
+
+        Raises ValueError with the end of a sentence: whoever read the list knows its file.
+        """
+        if not all(isinstance(word, str) for word in words) or len(set(words)) != len(words):
+            raise ValueError("is not a list of different words: restore the published file")
+        missing = [token for token in ("<pad>", "<cls>", "<sep>", "<unk>") if token not in words]
+        if missing:
+            raise ValueError(f"lacks the special token(s) {', '.join(missing)}: add them")
+        vocab = Vocab()
+        vocab.idx_to_token = words
+        vocab.token_to_idx = {word: i for i, word in enumerate(words)}
+        return vocab
+
     def __len__(self) -> int:
         return len(self.idx_to_token)
 

@@ -10,7 +10,6 @@ from ..vocab import Vocab
 from .checkpoint import Checkpoint, check_sizes, read_torch_tensors, warn_of_capitals
 from .mxnet import is_mxnet, read_mxnet
 
-_SPECIAL_TOKENS = ("<pad>", "<cls>", "<sep>", "<unk>")
 _SIZES = ("vocab_size", "num_hiddens", "ffn_num_hiddens", "num_heads", "num_blks", "max_len")
 MXNET_NAMES = (
     (".ln.weight", ".ln.gamma"),
@@ -48,12 +47,7 @@ def read_book(folder: Path) -> Checkpoint:
 def read_vocab(path: Path) -> Vocab:
     """Read a `vocab.json`: a list of words, of which the index is the id."""
     words = read_json(path, list)
-    if not all(isinstance(word, str) for word in words) or len(set(words)) != len(words):
-        raise ValueError(f"{path} is not a list of different words: restore the published file")
-    missing = [token for token in _SPECIAL_TOKENS if token not in words]
-    if missing:
-        raise ValueError(f"{path} lacks the special token(s) {', '.join(missing)}: add them")
-    vocab = Vocab()
-    vocab.idx_to_token = words
-    vocab.token_to_idx = {word: i for i, word in enumerate(words)}
-    return vocab
+    try:
+        return Vocab.of_words(words)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from error
