@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from .bert import HEADS, BERTModel
-from .layouts.__init__ import open_checkpoint
+from .layouts import open_checkpoint
 from .layouts.checkpoint import Checkpoint
 from .store.hub import ARCHITECTURES, find_folder
 from .vocab import Vocab
