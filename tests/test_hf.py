@@ -5,6 +5,7 @@ import http.server
 import json
 import threading
 import types
+from pathlib import Path
 
 import huggingface_hub.constants
 import huggingface_hub.file_download
@@ -231,6 +232,17 @@ def test_the_command_line_fetches_it_before_class(hub, capsys):
     asked = len(hub.requests)
     d2l.load_pretrained_model("hf:org/bert")
     assert len(hub.requests) == asked
+
+
+def test_it_is_listed_by_its_name_and_can_be_removed(hub, data_dir, capsys):
+    folder = d2l.download_extract("hf:org/bert")
+    capsys.readouterr()
+    assert main(["cache"]) == 0
+    entry, total = capsys.readouterr().out.splitlines()
+    assert entry.endswith("kB hf:org/bert") and str(data_dir) in total
+    assert main(["cache", "--clear", "hf:org/bert"]) == 0
+    assert not Path(folder).exists()
+    assert d2l.download_extract("hf:org/bert") == folder
 
 
 def test_its_classifier_has_a_name_of_its_own(hub):

@@ -178,12 +178,13 @@ def test_a_data_folder_of_nobody_is_named(monkeypatch):
         d2l.data_dir()
 
 
-def test_ones_own_classifier_is_found_before_the_shared_one(shared_folder):
+@pytest.mark.parametrize("file", ["classifier.safetensors", "model.safetensors"])
+def test_ones_own_classifier_is_found_before_the_shared_one(shared_folder, file):
     name = "bert.tiny", "SNLI-sample"
     shared = shared_folder / "classifiers" / "-".join(name)
     for folder in (shared, d2l.classifier_dir(*name)):
         folder.mkdir(parents=True)
-        (folder / "model.safetensors").touch()
+        (folder / file).touch()
         assert find_classifier(*name) == folder
 
 

@@ -9,6 +9,7 @@ from .files import exclusive_lock
 from .hub import data_dir
 
 _SHELVES = ("classifiers", "datasets", "huggingface")  # their entries count one by one
+_NO_ENTRIES = (*_SHELVES, ".locks", "CACHEDIR.TAG")  # the last is of Hugging Face's library
 _REPOSITORY = "models--"  # so the folder of hf:ORG/NAME begins: models--ORG--NAME
 
 
@@ -16,7 +17,7 @@ def entries() -> dict[str, Path]:
     """Return everything in the data folder, by the name to remove it with."""
     shelves = [data_dir(), *(data_dir() / shelf for shelf in _SHELVES)]
     paths = [path for shelf in shelves if shelf.is_dir() for path in sorted(shelf.iterdir())]
-    return {_name(path): path for path in paths if path.name not in (".locks", *_SHELVES)}
+    return {_name(path): path for path in paths if path.name not in _NO_ENTRIES}
 
 
 def _name(path: Path) -> str:
