@@ -1,4 +1,4 @@
-"""The command line: `python -m d2lnli finetune | predict | download | check`."""
+"""The command line: `python -m d2lnli finetune | predict | download | cache | check`."""
 
 import argparse
 import math
@@ -20,6 +20,7 @@ from .runs.best_epoch import KEEP
 from .runs.launched import finish_job, open_job
 from .runs.ranks import Ranks, only_rank_0_speaks, process_group
 from .show.strips import PairStrip
+from .store.cache import clear, listing
 from .store.classifiers import describe, load_classifier, save_classifier
 from .store.datasets import mapped_dataset
 from .store.hub import classifier_dir, data_dir, find_classifier, find_folder, is_writable
@@ -135,6 +136,16 @@ def download_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def cache_command(arguments: argparse.Namespace) -> int:
+    """List what lies in the data folder, or remove one entry of it."""
+    if arguments.clear is not None:
+        clear(arguments.clear)
+        print(f"removed: {arguments.clear}")
+    else:
+        print("\n".join(listing()))
+    return 0
+
+
 def check_command(arguments: argparse.Namespace) -> int:
     """Print OK or FAIL for everything a class needs; the exit status is 1 if anything failed."""
     checks = checkup()
@@ -179,6 +190,10 @@ def _parser() -> argparse.ArgumentParser:
         "names", nargs="+", metavar="NAME", help="bert.small, bert.base, SNLI, hf:ORG/NAME, …"
     )
     add.set_defaults(command=download_command)
+    text = "list what lies in the data folder, or remove an entry of it"
+    add = commands.add_parser("cache", help=text, description=text)
+    add.add_argument("--clear", metavar="NAME", help="remove the entry of this name")
+    add.set_defaults(command=cache_command)
     add = commands.add_parser("check", help="tell whether this machine is ready for the course")
     add.set_defaults(command=check_command)
     return parser

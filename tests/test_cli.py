@@ -267,7 +267,7 @@ def test_download_fills_the_data_folder(capsys):
 
 def test_help_reads_well(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")
-    for command in ([], ["finetune"], ["predict"], ["download"], ["check"]):
+    for command in ([], ["finetune"], ["predict"], ["download"], ["cache"], ["check"]):
         with pytest.raises(SystemExit, match="0"):
             main([*command, "--help"])
         said = capsys.readouterr().out

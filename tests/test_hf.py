@@ -5,6 +5,7 @@ import http.server
 import json
 import threading
 import types
+from pathlib import Path
 
 import huggingface_hub.constants
 import huggingface_hub.file_download
@@ -31,22 +32,32 @@ def hub(tmp_path, monkeypatch, data_dir):
         folder=write_hf(tmp_path / "repository"), main=FIRST, requests=[], broken=False, cut=""
     )
 
+    def listed(asked, commit):
+        files = {path.name: path.stat().st_size for path in state.folder.iterdir()}
+        if asked == "revision":
+            siblings = [{"rfilename": name} for name in files]
+            return {"id": "org/bert", "sha": commit, "siblings": siblings}
+        return [{"type": "file", "path": name, "size": files[name], "oid": FIRST} for name in files]
+
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_HEAD(self):
-            if "/resolve/" not in self.path:  # the library asks for things of its own too
+            path = self.path.partition("?")[0].removeprefix("/api/models").strip("/")
+            if path.count("/") < 3:  # the library asks for things of its own too
                 return self.answer(404, {}, b"")
             state.requests.append((self.command, self.path))
-            organisation, name, _, revision, file = self.path.strip("/").split("/", 4)
+            organisation, name, asked, revision, *file = path.split("/", 4)
             commit = {"main": state.main, "v1": FIRST}.get(revision, revision)
-            path = state.folder / file
+            path = state.folder / "".join(file)
             if state.broken:
                 self.answer(403, {}, b"")
             elif (organisation, name) != ("org", "bert"):
                 self.answer(401, {"X-Error-Code": "RepoNotFound"}, b"")
             elif commit not in (FIRST, SECOND):
                 self.answer(404, {"X-Error-Code": "RevisionNotFound"}, b"")
+            elif asked != "resolve":  # the commit, or, as of 2.0, its files
+                self.answer(200, {"X-Repo-Commit": commit}, json.dumps(listed(asked, commit)))
             elif not path.is_file():
                 headers = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}
                 self.answer(404, headers, b"")
@@ -58,6 +69,7 @@ def hub(tmp_path, monkeypatch, data_dir):
         do_GET = do_HEAD  # noqa: N815
 
         def answer(self, status, headers, content):
+            content = content.encode() if isinstance(content, str) else content
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(content))}.items():
                 self.send_header(name, value)
@@ -82,13 +94,19 @@ def hub(tmp_path, monkeypatch, data_dir):
         httpd.shutdown()
 
 
+def fetched(hub) -> list[str]:
+    """Return the files that were downloaded, as they ended: config and vocabulary side by side."""
+    files = [path.rsplit("/", 1)[-1] for how, path in hub.requests if how == "GET"]
+    files = [file for file in files if "." in file]
+    return sorted(files[:-1]) + files[-1:]
+
+
 def test_a_bert_is_one_string_away(hub, data_dir):
     bert, vocab = d2l.load_pretrained_model("hf:org/bert")
     assert bert.encoder.config["num_blks"] == 3
     assert vocab.tokenize("A man") == ["a", "man"]
     assert (data_dir / "huggingface").is_dir()
-    files = {path.rsplit("/", 1)[-1] for command, path in hub.requests if command == "GET"}
-    assert files == {"config.json", "vocab.txt", "model.safetensors"}
+    assert fetched(hub) == ["config.json", "vocab.txt", "model.safetensors"]  # the weights last
 
 
 def test_a_second_call_asks_for_nothing_and_stays_at_the_commit(hub):
@@ -106,25 +124,20 @@ def test_a_revision_can_be_named(hub, data_dir):
     write_hf(hub.folder, config={"num_attention_heads": 8})
     bert, _ = d2l.load_pretrained_model("hf:org/bert")
     assert bert.encoder.config["num_heads"] == 8
-    pins = {pin.name: pin.read_text().strip() for pin in data_dir.rglob("*.commit")}
-    assert pins == {"org--bert@v1.commit": FIRST, "org--bert.commit": SECOND}
     assert d2l.load_pretrained_model(f"hf:org/bert@{SECOND}")[0].encoder.config["num_heads"] == 8
-
-
-def test_a_lost_folder_is_fetched_again_at_the_commit_that_was_noted(hub, data_dir):
-    d2l.load_pretrained_model("hf:org/bert")
-    (data_dir / "huggingface" / "models--org--bert").rename(data_dir / "lost")
-    hub.main = SECOND
-    hub.requests.clear()
-    d2l.load_pretrained_model("hf:org/bert")
-    assert {path.split("/")[4] for _, path in hub.requests} == {FIRST}
 
 
 def test_pickled_weights_are_fetched_where_there_are_no_others(hub):
     (hub.folder / "model.safetensors").unlink()
     write_hf(hub.folder, file="pytorch_model.bin")
     d2l.load_pretrained_model("hf:org/bert")
-    assert any(path.endswith("pytorch_model.bin") for _, path in hub.requests)
+    assert fetched(hub) == ["config.json", "vocab.txt", "pytorch_model.bin"]
+
+
+def test_pickled_weights_are_not_fetched_beside_others(hub):
+    (hub.folder / "pytorch_model.bin").write_bytes(b"not read")
+    d2l.load_pretrained_model("hf:org/bert")
+    assert fetched(hub) == ["config.json", "vocab.txt", "model.safetensors"]
 
 
 def test_offline_mode_is_honoured(hub, monkeypatch):
@@ -146,7 +159,7 @@ def test_without_a_network_a_lost_file_is_not_said_to_be_missing_on_the_hub(
     hub, data_dir, monkeypatch
 ):
     d2l.load_pretrained_model("hf:org/bert")
-    for lost in (*data_dir.rglob("*.commit"), *data_dir.rglob("model.safetensors")):
+    for lost in data_dir.rglob("model.safetensors"):
         lost.unlink()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     forget_sessions()
@@ -159,7 +172,6 @@ def test_what_was_fetched_by_halves_is_fetched_to_the_end(hub, data_dir):
     (hub.folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"hf:org/bert.*model\.safetensors"):
         d2l.load_pretrained_model("hf:org/bert")
-    assert not list(data_dir.rglob("*.commit"))
     (hub.folder / "model.safetensors").write_bytes(weights)
     d2l.load_pretrained_model("hf:org/bert")
 
@@ -190,22 +202,22 @@ def test_a_hub_that_refuses_is_an_oserror(hub, monkeypatch):
     d2l.load_pretrained_model("hf:org/bert")
 
 
-def test_a_connection_that_breaks_is_an_oserror_and_a_retry_succeeds(hub, data_dir):
-    hub.cut = "vocab.txt"
+@pytest.mark.parametrize("file", ["vocab.txt", "model.safetensors"])
+def test_a_connection_that_breaks_is_an_oserror_and_a_retry_succeeds(hub, file):
+    hub.cut = file
     with pytest.raises(OSError, match=r"hf:org/bert.*give the folder"):
         d2l.load_pretrained_model("hf:org/bert")
-    assert not list(data_dir.rglob("*.commit"))
     hub.cut = ""
     d2l.load_pretrained_model("hf:org/bert")
 
 
-@pytest.mark.parametrize("damage", [b"", b"..", b"\xff\xfe"])
+@pytest.mark.parametrize("damage", [b"", b".."])
 def test_a_damaged_note_of_the_commit_is_made_anew(hub, data_dir, damage):
     d2l.load_pretrained_model("hf:org/bert")
-    pin = data_dir / "huggingface" / "org--bert.commit"
-    pin.write_bytes(damage)
+    (note,) = data_dir.rglob("refs/main")
+    note.write_bytes(damage)
     d2l.load_pretrained_model("hf:org/bert")
-    assert pin.read_text() == FIRST + "\n"
+    assert note.read_text() == FIRST
 
 
 def test_without_the_package_the_error_says_how_to_get_it(monkeypatch, data_dir):
@@ -220,6 +232,17 @@ def test_the_command_line_fetches_it_before_class(hub, capsys):
     asked = len(hub.requests)
     d2l.load_pretrained_model("hf:org/bert")
     assert len(hub.requests) == asked
+
+
+def test_it_is_listed_by_its_name_and_can_be_removed(hub, data_dir, capsys):
+    folder = d2l.download_extract("hf:org/bert")
+    capsys.readouterr()
+    assert main(["cache"]) == 0
+    entry, total = capsys.readouterr().out.splitlines()
+    assert entry.endswith("kB hf:org/bert") and str(data_dir) in total
+    assert main(["cache", "--clear", "hf:org/bert"]) == 0
+    assert not Path(folder).exists()
+    assert d2l.download_extract("hf:org/bert") == folder
 
 
 def test_its_classifier_has_a_name_of_its_own(hub):

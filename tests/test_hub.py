@@ -112,7 +112,7 @@ def test_a_download_without_a_sha1_is_refused(server, monkeypatch):
 def test_a_data_folder_that_cannot_be_made_is_named(published, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("D2LNLI_DATA_DIR", str(tmp_path / "file" / "data"))
-    with pytest.raises(OSError, match=r"data folder.*D2LNLI_DATA_DIR"):
+    with pytest.raises(OSError, match=r"my\.bert.*file/data.*D2LNLI_DATA_DIR"):
         d2l.download_extract("my.bert")
 
 
@@ -178,12 +178,13 @@ def test_a_data_folder_of_nobody_is_named(monkeypatch):
         d2l.data_dir()
 
 
-def test_ones_own_classifier_is_found_before_the_shared_one(shared_folder):
+@pytest.mark.parametrize("file", ["classifier.safetensors", "model.safetensors"])
+def test_ones_own_classifier_is_found_before_the_shared_one(shared_folder, file):
     name = "bert.tiny", "SNLI-sample"
     shared = shared_folder / "classifiers" / "-".join(name)
     for folder in (shared, d2l.classifier_dir(*name)):
         folder.mkdir(parents=True)
-        (folder / "model.safetensors").touch()
+        (folder / file).touch()
         assert find_classifier(*name) == folder
 
 

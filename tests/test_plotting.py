@@ -256,7 +256,7 @@ def test_show_source_shows_what_the_module_says(monkeypatch):
 def test_the_import_leaves_heavy_packages_for_their_first_use():
     code = (
         "import sys, torch; before = set(sys.modules); import d2lnli; "
-        "print({'matplotlib', 'IPython', 'ipywidgets', 'pooch', 'requests'} "
+        "print({'matplotlib', 'IPython', 'ipywidgets', 'requests'} "
         "& (set(sys.modules) - before))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

