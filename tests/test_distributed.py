@@ -282,13 +282,11 @@ def test_ranks_agree_about_once_a_second(monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
     class OneOfTwo(Ranks):
-        size = 2
-
         def largest(self, numbers):
             calls.append(now[0])
             return numbers
 
-    agreement = seams.Agreement(OneOfTwo())
+    agreement = seams.Agreement(OneOfTwo(size=2))
     for _ in range(1000):
         now[0] += 0.05
         agreement.on(False)

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 import torch
 
-from seams import RunFolder, read_torch_tensors
+from seams import Ranks, RunFolder, read_torch_tensors
 
 ROOT = Path(__file__).parents[1]
 SOURCES = {
@@ -71,10 +71,10 @@ def test_a_pickle_in_a_run_folder_or_a_checkpoint_is_not_opened(tmp_path):
 
     (tmp_path / "checkpoint.pt").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(ValueError, match=r"checkpoint\.pt"):
-        RunFolder(tmp_path)
+        RunFolder(tmp_path, Ranks())
     torch.save(Evil(), tmp_path / "checkpoint.pt")
     with pytest.raises(ValueError, match=r"checkpoint\.pt.*Weights only"):
-        RunFolder(tmp_path)
+        RunFolder(tmp_path, Ranks())
     with pytest.raises(ValueError, match=r"checkpoint\.pt"):
         read_torch_tensors(tmp_path / "checkpoint.pt")
     assert not (tmp_path / "hacked").exists()

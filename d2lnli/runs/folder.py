@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 
 from ..history import History, Record, differences
-from ..store.files import exclusive_lock, read_torch, replace_file
+from ..store.files import exclusive_lock, read_torch, replace_file, writing
 from .ranks import Ranks
 
 CHECKPOINT, HISTORY, STOP = "checkpoint.pt", "history.csv", "stop"
@@ -34,26 +34,32 @@ class Resumable(Protocol):
 class RunFolder:
     """`history.csv` and `checkpoint.pt`, each written whole or not at all.
 
-    A file `stop` that anybody puts there is a press of the stop button.
+    A file `stop` that anybody puts there is a press of the stop button. Rank 0 reads and writes
+    for all ranks; only it needs to see the folder.
     """
 
-    def __init__(self, folder: Path):
-        self.folder, self.path = folder, folder / CHECKPOINT
-        (folder / STOP).unlink(missing_ok=True)
-        for name in (CHECKPOINT, HISTORY):
-            for left in folder.glob(f".{name}.*"):  # by a process that was killed while it wrote
-                left.unlink()
+    def __init__(self, folder: Path, ranks: Ranks):
+        self.folder, self.path, self.ranks = folder, folder / CHECKPOINT, ranks
         self.saved = self.looked = time.monotonic()
-        self.state = None
-        if self.path.is_file():
-            _check_sums(self.path)
-            self.state = read_torch(self.path, "delete it to start anew")
-            whole = isinstance(self.state, dict) and isinstance(self.state.get("settings"), dict)
-            if not whole or self.state.get("version") != _VERSION:
-                raise ValueError(
-                    f"{self.path} is not a checkpoint of this version of d2lnli: "
-                    "give another run folder, or delete it to start anew"
-                )
+        self.state = ranks.from_rank_0(self._begin() if ranks.rank == 0 else None)
+
+    def _begin(self) -> dict | None:
+        """Remove what an earlier run left, but for its checkpoint, which is returned."""
+        (self.folder / STOP).unlink(missing_ok=True)
+        for name in (CHECKPOINT, HISTORY):
+            for left in self.folder.glob(f".{name}.*"):  # by a process that was killed
+                left.unlink()
+        if not self.path.is_file():
+            return None
+        _check_sums(self.path)
+        state = read_torch(self.path, "delete it to start anew")
+        whole = isinstance(state, dict) and isinstance(state.get("settings"), dict)
+        if not whole or state.get("version") != _VERSION:
+            raise ValueError(
+                f"{self.path} is not a checkpoint of this version of d2lnli: "
+                "give another run folder, or delete it to start anew"
+            )
+        return state
 
     @property
     def settings(self) -> dict:
@@ -86,11 +92,11 @@ class RunFolder:
 
     def is_due(self) -> bool:
         """Tell whether the last checkpoint was minutes ago."""
-        return time.monotonic() - self.saved >= _EVERY
+        return self.ranks.rank == 0 and time.monotonic() - self.saved >= _EVERY
 
     def is_to_stop(self) -> bool:
         """Tell whether somebody put the file `stop` here, and take it away."""
-        if time.monotonic() - self.looked < _LOOK_EVERY:
+        if self.ranks.rank > 0 or time.monotonic() - self.looked < _LOOK_EVERY:
             return False
         self.looked = time.monotonic()
         asked = (self.folder / STOP).exists()
@@ -129,52 +135,28 @@ class RunFolder:
                 replace(seen, records=seen.records[-1:]).save(path)
 
     def _keep(self, name: str, write: Callable[[], None]) -> bool:
-        try:
-            write()
+        if self.ranks.rank > 0:
             return True
-        except (OSError, RuntimeError) as error:  # torch's writer has no OSError
-            warnings.warn(
-                f"{self.folder / name} could not be written ({error}); training goes on, and the "
-                "file is as it was. Free some space",
-                stacklevel=4,
-            )
+        try:
+            with writing(name, self.folder):
+                write()
+            return True
+        except OSError as error:
+            warnings.warn(f"{error}. Training goes on, the file is as it was", stacklevel=4)
             return False
-
-
-class _FolderOfRank0(RunFolder):
-    """A run folder that rank 0 reads and writes for all; only it needs to see it."""
-
-    def __init__(self, folder: Path, ranks: Ranks):
-        self.folder, self.path = folder, folder / CHECKPOINT
-        self.state = ranks.from_rank_0(None)
-
-    def is_due(self) -> bool:
-        return False
-
-    def is_to_stop(self) -> bool:
-        return False
-
-    def _keep(self, name: str, write: Callable[[], None]) -> bool:
-        return True
 
 
 @contextmanager
 def open_run(folder: str | Path | None, ranks: Ranks) -> Iterator[RunFolder | None]:
-    """Open a run folder for this run alone; None if there is to be none."""
-    if folder is None or ranks.rank > 0:
-        yield None if folder is None else _FolderOfRank0(Path(folder), ranks)
+    """Open a run folder for this run and no other; None if there is to be none."""
+    if folder is None:
+        yield None
         return
     with ExitStack() as stack:
-        try:
-            stack.enter_context(exclusive_lock(Path(folder) / CHECKPOINT, wait=False))
-            run = RunFolder(Path(folder))
-        except BlockingIOError:
-            raise
-        except OSError as error:
-            raise OSError(
-                f"the run folder {folder} cannot be used ({error}): give one that you may write to"
-            ) from error
-        run.state = ranks.from_rank_0(run.state)
+        with writing("the run", Path(folder)):
+            if ranks.rank == 0:
+                stack.enter_context(exclusive_lock(Path(folder) / CHECKPOINT, wait=False))
+            run = RunFolder(Path(folder), ranks)
         yield run
 
 

@@ -1,8 +1,7 @@
 """Who this process is among several that train one network, and what they tell each other.
 
 torchrun starts them, one for each device; PyTorch's own engine carries what they say, by gloo
-between CPUs and by nccl between GPUs. Who needs to know is given a `Ranks`: that of a process by
-itself, or of one that has joined others.
+between CPUs and by nccl between GPUs. Who needs to know is given a `Ranks`.
 """
 
 import contextlib
@@ -29,65 +28,28 @@ _LET_GO = 0.1  # seconds
 
 
 class Ranks:
-    """A process by itself: rank 0 of 1, which knows all that ranks would tell each other.
+    """A process, its `rank` and how many ranks (`size`) there are; rank 0 prints, plots and writes.
 
-    Rank 0 prints, plots and writes. `of_torchrun` says whether torchrun started this process.
+    By itself it is rank 0 of 1. Else all ranks call the methods together. `of_torchrun` says
+    whether torchrun started this process.
     """
 
-    rank, size = 0, 1
-
-    def __init__(self, of_torchrun: bool = False):
-        self.of_torchrun = of_torchrun
+    def __init__(self, rank: int = 0, size: int = 1, of_torchrun: bool = False):
+        self.rank, self.size, self.of_torchrun = rank, size, of_torchrun
 
     def names(self, device: torch.device) -> str:
-        """Name the devices of all ranks, as the book prints them."""
-        return str([device])
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        """Replace a tensor by its sum over all ranks, which all call this together."""
-        return tensor
-
-    def largest(self, numbers: list[int]) -> list[int]:
-        """Return the largest of all ranks' first numbers, of their second numbers, and so on."""
-        return numbers
-
-    def from_rank_0(self, value: Value) -> Value:
-        """Return what rank 0 gave: numbers, texts, tensors, and lists or dicts of them."""
-        return value
-
-    def gather(self, tensor: Tensor) -> list[Tensor]:
-        """Return the tensors of all ranks, whose first dimension may differ, in order of rank."""
-        return [tensor]
-
-    def data_parallel(
-        self, net: nn.Module, apart: Iterable[Tensor] = (), some_unused: bool = False
-    ) -> nn.Module:
-        """Return a network whose gradients are the mean over ranks; it shares its parameters.
-
-        Those `apart` keep the gradients of this rank alone. Say if some may be unused.
-        """
-        return net
-
-
-class JoinedRanks(Ranks):
-    """A process that has joined others, which do all of this at the same time."""
-
-    def __init__(self, of_torchrun: bool):
-        super().__init__(of_torchrun)
-        self.rank, self.size = dist.get_rank(), dist.get_world_size()
-
-    def names(self, device: torch.device) -> str:
-        """Name the devices; many of them by their number."""
+        """Name the devices of all ranks, as the book prints them; many of them by their number."""
         if self.size > 8:
             return f"{self.size} devices ({device.type})"
-        if device.type == "cpu":
+        if device.type == "cpu" or self.size == 1:
             return str([device] * self.size)
         indices = self.gather(torch.tensor([device.index or 0]))
         return str([torch.device(device.type, int(index)) for index in indices])
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Replace a tensor by its sum over all ranks."""
-        dist.all_reduce(tensor)
+        if self.size > 1:
+            dist.all_reduce(tensor)
         return tensor
 
     def largest(self, numbers: list[int]) -> list[int]:
@@ -97,7 +59,12 @@ class JoinedRanks(Ranks):
         return told.tolist()
 
     def from_rank_0(self, value: Value) -> Value:
-        """Return what rank 0 gave. Nothing is unpickled that could run code."""
+        """Return what rank 0 gave: numbers, texts, tensors, and lists or dicts of them.
+
+        Nothing is unpickled that could run code.
+        """
+        if self.size == 1:
+            return value
         file = io.BytesIO()
         if self.rank == 0:
             torch.save(value, file)
@@ -111,7 +78,9 @@ class JoinedRanks(Ranks):
         return torch.load(io.BytesIO(content.numpy().data), weights_only=True)
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
-        """Return the tensors of all ranks: padded to the longest, sent, and cut again."""
+        """Return the tensors of all ranks, whose first dimension may differ, in order of rank."""
+        if self.size == 1:
+            return [tensor]
         lens = torch.zeros(self.size, dtype=torch.int64)
         lens[self.rank] = len(tensor)
         counts = self.sum(lens).tolist()
@@ -124,7 +93,12 @@ class JoinedRanks(Ranks):
     def data_parallel(
         self, net: nn.Module, apart: Iterable[Tensor] = (), some_unused: bool = False
     ) -> nn.Module:
-        """Return the network in PyTorch's DDP."""
+        """Return a network whose gradients are the mean over ranks; it shares its parameters.
+
+        Those `apart` keep the gradients of this rank alone. Say if some may be unused.
+        """
+        if self.size == 1:
+            return net
         if isinstance(net, (nn.DataParallel, DistributedDataParallel)):
             net = net.module  # one process drives one device, and joins the others itself
         apart = list(apart)
@@ -167,14 +141,14 @@ class Agreement:
 def current_ranks() -> Ranks:
     """Return who this process is; ValueError if torchrun started several that have not joined."""
     of_torchrun = _is_of_torchrun()
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        return JoinedRanks(of_torchrun)
+    if dist.is_available() and dist.is_initialized():
+        return Ranks(dist.get_rank(), dist.get_world_size(), of_torchrun)
     if of_torchrun and _is_one_of_several():
         raise ValueError(
             "torchrun started several processes, which know nothing of each other: "
             "put the work into `with d2l.process_group():`"
         )
-    return Ranks(of_torchrun)
+    return Ranks(of_torchrun=of_torchrun)
 
 
 def check_can_join() -> None:
