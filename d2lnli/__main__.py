@@ -17,7 +17,7 @@ from .devices import PRECISIONS
 from .evaluation import evaluate, max_positions
 from .prediction import predict_proba
 from .runs.best_epoch import KEEP
-from .runs.launched import finish_job, open_job
+from .runs.launched import open_job
 from .runs.ranks import Ranks, only_rank_0_speaks, process_group
 from .show.strips import PairStrip
 from .store.cache import clear, listing
@@ -106,10 +106,8 @@ def finetune_command(arguments: argparse.Namespace) -> int:
 
 def _do_job(folder: Path, ranks: Ranks) -> int:
     """Fine-tune as `finetune(…, launch=True)` wrote it down in a folder, and leave the outcome."""
-    with open_job(folder, ranks) as job:
-        history = finetune(job.net, job.train_set, job.dev_set, **job.settings)
-        if ranks.rank == 0:
-            finish_job(folder, job, history)
+    with open_job(folder, ranks) as (arguments, finish):
+        finish(finetune(**arguments))
     return 0
 
 

@@ -16,11 +16,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -40,7 +40,6 @@ from ..store.classifiers import (
     write_classifier,
 )
 from ..store.files import exclusive_lock, is_locked, read_json
-from ..vocab import Vocab
 from .folder import HISTORY, LAUNCHED, PROVISIONAL, STOP
 from .ranks import Ranks, check_can_join
 
@@ -166,22 +165,13 @@ def _start(folder: Path, num_processes: int, environment: dict[str, str]) -> sub
         )
 
 
-class Job(NamedTuple):
-    """What the processes of a launched run work on: the arguments of `finetune`, and a vocabulary.
-
-    The settings name the run folder.
-    """
-
-    net: BERTClassifier
-    train_set: SNLIBERTDataset
-    dev_set: SNLIBERTDataset | None
-    settings: dict
-    vocab: Vocab
-
-
 @contextlib.contextmanager
-def open_job(folder: Path, ranks: Ranks) -> Iterator[Job]:
-    """Read what a process of a launched run is to do; rank 0 holds its lock meanwhile."""
+def open_job(folder: Path, ranks: Ranks) -> Iterator[tuple[dict, Callable[[History], None]]]:
+    """Read what the processes of a launched run do: the arguments of `finetune`, and what to call.
+
+    The latter takes the history and leaves it, and the trained network, for the one who launched
+    the run. Rank 0 holds the job's lock meanwhile.
+    """
     with contextlib.ExitStack() as stack:
         if ranks.rank == 0:
             stack.enter_context(exclusive_lock(folder / _JOB))
@@ -191,14 +181,14 @@ def open_job(folder: Path, ranks: Ranks) -> Iterator[Job]:
         for name in job["frozen"]:
             attrgetter(name)(net).requires_grad_(False)
         data = {name: SNLIBERTDataset.load(path, vocab) for name, path in job["datasets"].items()}
-        settings = {**job["settings"], "run_dir": folder.parent}
-        yield Job(net, data["train"], data.get("dev"), settings, vocab)
+        arguments = {"net": net, "train_set": data["train"], "dev_set": data.get("dev")}
 
+        def finish(history: History) -> None:
+            if ranks.rank == 0:
+                (folder / _AFTER).mkdir(parents=True, exist_ok=True)
+                write_classifier(folder / _AFTER / CLASSIFIER, net, vocab, history)
 
-def finish_job(folder: Path, job: Job, history: History) -> None:
-    """Leave the trained network, and with it the history, for the one who launched the run."""
-    (folder / _AFTER).mkdir(parents=True, exist_ok=True)
-    write_classifier(folder / _AFTER / CLASSIFIER, job.net, job.vocab, history)
+        yield {**arguments, **job["settings"], "run_dir": folder.parent}, finish
 
 
 class LaunchedRun:
@@ -221,7 +211,6 @@ class LaunchedRun:
         self.net, self.folder, self.process, self.temporary = net, folder, process, temporary
         self.stopping = self.waiting = False
         self.history = self.written = History()  # so far; the former may end in a provisional point
-        self.outcome: History | None = None
         self.error: OSError | MemoryError | None = None
         self.hooks = [
             net.encoder.token_embedding.register_forward_pre_hook(self._before_use),
@@ -268,29 +257,28 @@ class LaunchedRun:
         finally:
             self.waiting = False
         with self.taking_over:
-            if not (self.outcome or self.error):
+            if self.hooks:
                 self._take_over()
         if self.error:
             raise self.error
-        return self.outcome  # type: ignore[return-value]  # there is one, or an error
+        return self.history
 
     def _before_use(self, *_: object) -> None:
         self.wait()
 
     def _take_over(self) -> None:
-        for hook in self.hooks:
-            hook.remove()
+        while self.hooks:
+            self.hooks.pop().remove()
         try:
             trained, _ = load_classifier(self.folder / _AFTER)
             self.net.load_state_dict(trained.state_dict())
-            self.outcome = read_history(self.folder / _AFTER)
-            self.history = self.outcome or self.history
+            self.history = read_history(self.folder / _AFTER) or self.history
         except FileNotFoundError:
             failed = OSError(self.why_it_failed())
             self.error = MemoryError(*failed.args) if is_out_of_memory(failed) else failed
         except (OSError, ValueError, RuntimeError) as error:
             self.error = OSError(f"{self.folder} cannot be read ({error}): launch the run again")
-        if self.temporary and self.outcome:
+        if self.temporary and not self.error:
             shutil.rmtree(self.folder.parent, ignore_errors=True)
 
     def has_outcome(self) -> bool:

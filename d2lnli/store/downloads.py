@@ -10,6 +10,7 @@ from pathlib import Path
 import requests
 from requests import Response, Session
 from requests.adapters import HTTPAdapter
+from requests.exceptions import ChunkedEncodingError
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
@@ -71,6 +72,7 @@ def _fetch_rest(url: str, part: Path) -> bool:
         raise_on_status=False,
         backoff_factor=_FIRST_WAIT,
         backoff_jitter=_FIRST_WAIT,
+        respect_retry_after_header=False,  # it may ask for hours, of which nobody would know
     )
     furthest, failures = 0, 0
     with Session() as session:
@@ -88,9 +90,10 @@ def _fetch_rest(url: str, part: Path) -> bool:
                 try:
                     _write(response, part)
                     return response.status_code == 200 and _length(response) > 0
-                except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+                except (requests.ConnectionError, ChunkedEncodingError) as error:
                     if failures == _ATTEMPTS:
                         raise
+                    print(f"{url}: {error}; trying again")
             time.sleep(_FIRST_WAIT * 2**failures * random.uniform(0.5, 1.5))
 
 

@@ -39,11 +39,8 @@ def hugging_face_folder(name: str, data_dir: Path) -> Path:
 
 def _fetch(repository: str, revision: str | None, cache: Path) -> Path:
     """Fetch the texts, then the weights: a folder with weights is whole."""
-    try:
-        from huggingface_hub import hf_hub_download, snapshot_download
-        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-    except ImportError as error:
-        raise OSError(f"{error}: python -m pip install 'huggingface_hub>=0.26'") from error
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     texts: dict[str, Any] = dict(revision=revision, cache_dir=cache, allow_patterns=_TEXTS)
     with suppress(LocalEntryNotFoundError):
