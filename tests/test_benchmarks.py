@@ -190,9 +190,9 @@ def kinds(table: str) -> set[str]:
             for row in table.splitlines() if row.startswith("| ")}  # fmt: skip
 
 
-def test_the_readme_shows_the_table_that_was_measured():
+def test_the_docs_show_the_table_that_was_measured():
     table = (ROOT / "benchmarks" / "speed.md").read_text(encoding="utf-8")
-    assert table in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert table in (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
 
 
 def test_the_figure_shows_the_numbers_that_were_measured():
@@ -266,11 +266,11 @@ def test_buckets_and_bf16_end_at_the_same_accuracy(name):
     assert means["fp32"] > means["plain"] - 0.01
 
 
-def test_the_readme_and_the_table_of_minilm_agree():
+def test_the_docs_and_the_table_of_minilm_agree():
     with (ROOT / "benchmarks" / "minilm.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("benchmarks/minilm.csv -->")[2].strip().splitlines()[2:4]
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    table = page.partition("benchmarks/minilm.csv -->")[2].strip().splitlines()[2:4]
     for settings, line in zip(("warm-up, decay, clipping", "plain Adam"), table, strict=True):
         accuracies = [float(row["accuracy"]) for row in rows if row["settings"] == settings]
         told = [float(number) for number in re.findall(r"0\.\d+", line)]

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import importlib
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -27,12 +29,38 @@ CONDA_TO_PIP = {
 }
 
 
-def test_every_path_that_the_readme_names_exists():
-    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", README)
-    paths = re.findall(r"`((?:[\w.]+/)+[\w.]*|[\w]+\.(?:py|yml|ini|txt|toml|ipynb))`", README)
-    assert links and paths
-    for path in [*links, *paths]:
-        assert (ROOT / path).exists(), path
+def test_every_path_that_a_page_names_exists():
+    seen = []
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        links = re.findall(r"\]\((?!https?://)([^)#]+)(?:#[^)]*)?\)", text)
+        assert all((page.parent / link).exists() for link in links), (page.name, links)
+        rooms = r"(?:d2lnli|tests|tools|benchmarks|notebooks|docs)/[\w./-]*"
+        paths = re.findall(rf"`({rooms}|\w+\.(?:py|yml|ini|toml|ipynb))`", text)
+        for path in paths:
+            assert any((folder / path).exists() for folder in (ROOT, ROOT / "d2lnli")), path
+        seen += [*links, *paths]
+    assert len(seen) > 60
+
+
+def test_every_function_that_the_architecture_names_exists():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+)\.py:([\w.]+)`", page)
+    assert len(named) > 30
+    for module, name in named:
+        found = importlib.import_module(
+            f"d2lnli.{module}".replace("/", ".").removesuffix(".__init__")
+        )
+        attrgetter(name)(found)  # AttributeError if it is not there
+
+
+def test_every_module_stands_in_the_architecture():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    plan = page.partition("**Imports")[0]
+    for path in (ROOT / "d2lnli").iterdir():
+        name = f"{path.name}/" if path.is_dir() else path.name
+        if not name.startswith(("__init__", "__pycache__", "py.typed")):
+            assert f"`{name}`" in plan, name
 
 
 def test_every_command_that_the_readme_names_exists(capsys):
