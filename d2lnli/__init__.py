@@ -19,9 +19,9 @@ from .prediction import (
 from .runs.ranks import process_group
 from .show.charts import bar_chart, heat_map, line_chart, padding_chart, show_source
 from .show.strips import PairStrip, TruncationStrips
-from .store.classifiers import load_classifier, save_classifier
+from .store.classifiers import classifier_dir, load_classifier, save_classifier
 from .store.datasets import mapped_dataset
-from .store.hub import DATA_HUB, DATA_URL, classifier_dir, data_dir, download, download_extract
+from .store.hub import DATA_HUB, DATA_URL, data_dir, download, download_extract
 from .training import finetune, load_or_finetune, recipe, train_ch13
 from .truncation import TRUNCATIONS
 from .vocab import Vocab, WordPieceVocab, get_tokens_and_segments, tokenize

@@ -21,9 +21,15 @@ from .runs.launched import open_job
 from .runs.ranks import Ranks, only_rank_0_speaks, process_group
 from .show.strips import PairStrip
 from .store.cache import clear, listing
-from .store.classifiers import describe, load_classifier, save_classifier
+from .store.classifiers import (
+    classifier_dir,
+    describe,
+    find_classifier,
+    load_classifier,
+    save_classifier,
+)
 from .store.datasets import mapped_dataset
-from .store.hub import classifier_dir, data_dir, find_classifier, find_folder, is_writable
+from .store.hub import data_dir, find_folder, is_writable
 from .training import SCHEDULES, finetune, recipe
 from .truncation import TRUNCATIONS
 

@@ -15,7 +15,8 @@ from packaging.specifiers import SpecifierSet
 
 from .checkpoints import load_pretrained_model
 from .devices import bf16_speedup, choose_precision, try_all_gpus
-from .store.hub import DATA_HUB, classifier_dir, data_dir, how_to_get, is_present, is_writable
+from .store.classifiers import classifier_dir
+from .store.hub import DATA_HUB, data_dir, how_to_get, is_present, is_writable
 
 _OLDEST_PYTHON = (3, 11)
 _LEAST_FREE = 0.1  # GB: the classifiers of the course, and room to spare

@@ -42,6 +42,7 @@ from .runs.stop_button import StopButton
 from .show.charts import in_notebook
 from .show.live import LivePlot, Progress
 from .store.classifiers import (
+    classifier_dirs,
     describe,
     find_made_of,
     load_classifier,
@@ -51,7 +52,7 @@ from .store.classifiers import (
     why_not,
 )
 from .store.files import exclusive_lock
-from .store.hub import classifier_dirs, find_folder
+from .store.hub import find_folder
 from .vocab import Vocab
 
 BOOK_RECIPE = dict(

@@ -39,8 +39,9 @@ from d2lnli.show.widgets import EXAMPLES
 from d2lnli.show.widgets import _table as table
 from d2lnli.store import archives, classifiers, datasets, downloads, hub
 from d2lnli.store.archives import extract_folder
+from d2lnli.store.classifiers import find_classifier
 from d2lnli.store.downloads import _ATTEMPTS as ATTEMPTS
-from d2lnli.store.hub import ARCHITECTURES, find_classifier, how_to_get, is_present, is_writable
+from d2lnli.store.hub import ARCHITECTURES, how_to_get, is_present, is_writable
 from d2lnli.training import Training, lr_factor, made_of, micro_batches
 from d2lnli.truncation import cut, cut_tokens
 from d2lnli.vocab import SPECIAL_TOKENS, join_words, space_words, tokens_of
@@ -163,13 +164,14 @@ def disk_is_full_for_runs() -> None:
 
 def is_read_only(folder: Path) -> None:
     """Make a folder and everything in it read-only, even for root."""
-    for module in (hub, checkup, command_line):
+    for module in (hub, classifiers, checkup, command_line):
         _replace(module, "is_writable", lambda asked: folder not in (asked, *asked.parents))
 
 
 def users_cache_is(folder: Path) -> None:
     """Make this the user's cache folder."""
-    _replace(hub, "_cache_dir", lambda: folder)
+    for module in (hub, classifiers):
+        _replace(module, "user_cache_dir", lambda: folder)
 
 
 def bf16_is_faster(times: float) -> None:

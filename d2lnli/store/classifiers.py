@@ -22,6 +22,7 @@ from ..bert import BERTClassifier, BERTModel, label_names_of, unwrapped
 from ..history import History, differences
 from ..vocab import Vocab, WordPieceVocab
 from .files import exclusive_lock, read_json, replace_file, writing
+from .hub import DATA_HUB, data_dir, is_writable, user_cache_dir
 
 CLASSIFIER = "classifier.safetensors"
 _FORMERLY = ("config.json", "vocab.json", "model.safetensors")  # what earlier versions wrote
@@ -29,6 +30,36 @@ _CHECKSUMS = {
     "checksum of the pairs": "other pairs",
     "checksum of the pretrained encoder": "other pretrained weights",
 }
+
+
+def classifier_dir(model: str | os.PathLike, corpus: str | os.PathLike) -> Path:
+    """Return where the classifier fine-tuned from `model` on `corpus` is kept by default.
+
+    Each is a name or a folder; a folder's last part is used, with a mark of its path. In a data
+    folder that may only be read, as a class's, nobody's classifier can be kept: it goes to the
+    user's cache folder.
+    """
+    return classifier_dirs(model, corpus)[0]
+
+
+def classifier_dirs(model: str | os.PathLike, corpus: str | os.PathLike) -> list[Path]:
+    """Return where that classifier may be: one's own place, and the data folder's after it."""
+    inside = Path("classifiers", f"{_short_name(str(model))}-{_short_name(str(corpus))}")
+    shared = data_dir() / inside
+    return [shared] if is_writable(shared) else [user_cache_dir() / inside, shared]
+
+
+def find_classifier(model: str | os.PathLike, corpus: str | os.PathLike) -> Path | None:
+    """Return where that classifier is: one's own, else the data folder's, else None."""
+    return next(filter(holds_classifier, classifier_dirs(model, corpus)), None)
+
+
+def _short_name(name: str) -> str:
+    """Return what tells a name, or a folder, from any other; it can be part of a file's name."""
+    if name in DATA_HUB or name.startswith("hf:"):
+        return name.removeprefix("hf:").replace("/", "--")
+    path = Path(name).resolve()
+    return f"{path.name}-{zlib.crc32(os.fsencode(path)):08x}"
 
 
 def save_classifier(

@@ -5,7 +5,6 @@ import os
 import tempfile
 import urllib.parse
 import urllib.request
-import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,35 +51,9 @@ def data_dir() -> Path:
     """Return the data folder: `$D2LNLI_DATA_DIR`, else the user's cache folder."""
     chosen = os.environ.get("D2LNLI_DATA_DIR")
     try:
-        return Path(chosen).expanduser() if chosen else _cache_dir()
+        return Path(chosen).expanduser() if chosen else user_cache_dir()
     except RuntimeError as error:
         raise ValueError(f"D2LNLI_DATA_DIR={chosen}: {error} Give the whole path") from error
-
-
-def classifier_dir(model: str | os.PathLike, corpus: str | os.PathLike) -> Path:
-    """Return where the classifier fine-tuned from `model` on `corpus` is kept by default.
-
-    Each is a name or a folder; a folder's last part is used, with a mark of its path. In a data
-    folder that may only be read, as a class's, nobody's classifier can be kept: it goes to the
-    user's cache folder.
-    """
-    return classifier_dirs(model, corpus)[0]
-
-
-def classifier_dirs(model: str | os.PathLike, corpus: str | os.PathLike) -> list[Path]:
-    """Return where that classifier may be: one's own place, and the data folder's after it."""
-    inside = Path("classifiers", f"{_short_name(str(model))}-{_short_name(str(corpus))}")
-    shared = data_dir() / inside
-    return [shared] if is_writable(shared) else [_cache_dir() / inside, shared]
-
-
-def find_classifier(model: str | os.PathLike, corpus: str | os.PathLike) -> Path | None:
-    """Return where that classifier is: one's own, else the data folder's, else None."""
-    names = "classifier.safetensors", "model.safetensors"  # as earlier versions wrote
-    for folder in classifier_dirs(model, corpus):
-        if any((folder / name).is_file() for name in names):
-            return folder
-    return None
 
 
 def is_writable(folder: Path) -> bool:
@@ -175,18 +148,11 @@ def download(name: str) -> str:
     return str(archive)
 
 
-def _cache_dir() -> Path:
+def user_cache_dir() -> Path:
+    """Return the user's own cache folder for this package."""
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("d2lnli", appauthor=False))
-
-
-def _short_name(name: str) -> str:
-    """Return what tells a name, or a folder, from any other; it can be part of a file's name."""
-    if name in DATA_HUB or name.startswith("hf:"):
-        return name.removeprefix("hf:").replace("/", "--")
-    path = Path(name).resolve()
-    return f"{path.name}-{zlib.crc32(os.fsencode(path)):08x}"
 
 
 def _address(name: str) -> tuple[str, str | None]:
