@@ -202,11 +202,11 @@ def test_every_folder_says_what_is_inside():
             assert "import" in docstring, folder
 
 
-def test_the_tests_see_public_names_alone():
+def test_tests_and_tools_see_public_names_alone():
     """Only seams.py knows the modules, so that it alone changes when they move."""
     public = {*d2l.__all__, "__all__", "__file__", "__version__", "nonsense"}
     used = re.compile(r"\bd2l(?:nli)?\.(\w+)|\bfrom d2lnli(?:\.(\w+))? import ")
-    for path in (ROOT / "tests").rglob("*.py"):
+    for path in chain((ROOT / "tests").rglob("*.py"), (ROOT / "tools").rglob("*.py")):
         if path.name != "seams.py":
             for found in used.finditer(path.read_text(encoding="utf-8")):
                 assert found[1] in public, f"{path.name}: {found[0]}"
