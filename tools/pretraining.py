@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from d2lnli import BERTModel, Vocab, get_tokens_and_segments
+import d2lnli as d2l
 
 from .corpus.grammar import Passage, lexicon_words, make_text
 from .corpus.splits import make_splits
@@ -27,9 +27,9 @@ LOOKALIKE_RATE = 0.75
 MASK_RATE, MASKED, MASKED_OR_KEPT = 0.3, 0.8, 0.9  # 80 % masked, 10 % kept, 10 % random
 
 
-def make_vocab() -> Vocab:
+def make_vocab() -> d2l.Vocab:
     """Return the vocabulary: the special tokens and the grammar's lexicon."""
-    vocab = Vocab()
+    vocab = d2l.Vocab()
     vocab.idx_to_token = [*SPECIAL_TOKENS, *lexicon_words()]
     vocab.token_to_idx = {token: i for i, token in enumerate(vocab.idx_to_token)}
     return vocab
@@ -55,7 +55,7 @@ def pad(rows: list[list[int]]) -> Tensor:
 
 
 def next_sentence_batches(
-    text: list[Passage], vocab: Vocab, rng: np.random.Generator
+    text: list[Passage], vocab: d2l.Vocab, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Yield (tokens, segments, valid_lens, is_next): half of the second sentences do not follow.
 
@@ -68,7 +68,7 @@ def next_sentence_batches(
     for passage, follows, near, other in zip(text, is_next, alike, elsewhere, strict=True):
         wrong = passage.lookalike if near else text[other].second
         second = passage.second if follows else wrong
-        inputs.append(get_tokens_and_segments(passage.first.split(), second.split()))
+        inputs.append(d2l.get_tokens_and_segments(passage.first.split(), second.split()))
     lengths = np.array([len(tokens) for tokens, _ in inputs])
     order = np.argsort(lengths + rng.random(len(lengths)), kind="stable")
     starts = np.arange(0, len(order), BATCH_SIZE)
@@ -80,7 +80,7 @@ def next_sentence_batches(
         yield tokens, segments, torch.tensor(lengths[chosen]), labels
 
 
-def mask_words(tokens: Tensor, vocab: Vocab) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def mask_words(tokens: Tensor, vocab: d2l.Vocab) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Hide 30 % of each row's words; return (tokens, positions, words, weights) to predict."""
     is_word = tokens >= len(SPECIAL_TOKENS)
     counts = (is_word.sum(1) * MASK_RATE).round().clamp(min=1).long()
@@ -95,7 +95,7 @@ def mask_words(tokens: Tensor, vocab: Vocab) -> tuple[Tensor, Tensor, Tensor, Te
     return tokens.scatter(1, order, shown), order, words, weights
 
 
-def initialise(bert: BERTModel) -> None:
+def initialise(bert: d2l.BERTModel) -> None:
     """Draw weights from Xavier's distribution and embeddings from N(0, 0.5), and let like see like.
 
     In the first block queries and keys start out equal, so that a word attends to itself in the
@@ -115,7 +115,9 @@ def initialise(bert: BERTModel) -> None:
     first.W_k.load_state_dict(first.W_q.state_dict())
 
 
-def losses(bert: BERTModel, batch: tuple[Tensor, ...], vocab: Vocab) -> tuple[Tensor, Tensor]:
+def losses(
+    bert: d2l.BERTModel, batch: tuple[Tensor, ...], vocab: d2l.Vocab
+) -> tuple[Tensor, Tensor]:
     """Return the masked-word loss of half a batch and the next-sentence loss of the other half.
 
     Hidden words would often hide the very thing in which two sentences differ.
@@ -129,7 +131,7 @@ def losses(bert: BERTModel, batch: tuple[Tensor, ...], vocab: Vocab) -> tuple[Te
     return (mlm * weights.flatten()).sum() / weights.sum(), F.cross_entropy(nsp_Y_hat, is_next)
 
 
-def train(bert: BERTModel, text: list[Passage], vocab: Vocab) -> None:
+def train(bert: d2l.BERTModel, text: list[Passage], vocab: d2l.Vocab) -> None:
     """Train with AdamW, a linear warm-up and a linear decay; print the losses of each epoch."""
     rng, start = np.random.default_rng(SEED), time.perf_counter()
     optimizer = torch.optim.AdamW(
@@ -159,7 +161,7 @@ def pretrain(folder: Path) -> None:
     """Pretrain bert.tiny and write its vocabulary, parameters and sizes into a folder."""
     torch.manual_seed(SEED)
     vocab, text = make_vocab(), pretraining_text()
-    bert = BERTModel(len(vocab), **CONFIG, dropout=DROPOUT)
+    bert = d2l.BERTModel(len(vocab), **CONFIG, dropout=DROPOUT)
     initialise(bert)
     train(bert, text, vocab)
     folder.mkdir(parents=True, exist_ok=True)
