@@ -6,9 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 import d2lnli as d2l
 from conftest import SPECIALS, contents, write_checkpoint, write_sample
@@ -112,3 +114,35 @@ def test_without_a_home_a_classifier_is_made_and_used(no_home, corpus):
     )  # fmt: skip
     assert done.stdout.strip() in d2l.LABELS, done.stderr
     assert "D2LNLI_DATA_DIR" in done.stderr
+
+
+def test_a_file_that_somebody_reads_is_replaced_a_moment_later(tmp_path, monkeypatch):
+    """Windows replaces no file that is open."""
+    history, path, replace = d2l.History(), tmp_path / "history.csv", Path.replace
+    history.save(path)
+    refusals = [PermissionError(13, "in use")] * 2
+
+    def refuse_first(self, target):
+        if refusals:
+            raise refusals.pop()
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse_first)
+    path.write_text("old")
+    history.save(path)
+    assert path.read_text().startswith("epoch,")
+    refusals += [PermissionError(13, "in use")] * 10
+    with pytest.raises(PermissionError, match="in use"):
+        history.save(path)
+    assert contents(tmp_path) == ["history.csv"]
+
+
+def test_several_gpus_are_not_warned_of_where_random_numbers_are_put_back(monkeypatch, capsys):
+    def rank_of(bert, vocab, sentence, word):
+        return 0
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        d2l.check(rank_of)
+    assert "not yet" in capsys.readouterr().out
