@@ -91,17 +91,8 @@ def read_hugging_face(folder: Path) -> Checkpoint:
     positions = f"{prefix}embeddings.position_embeddings.weight"
     if positions in tensors:
         tensors[positions] = tensors[positions].unsqueeze(0)
-    vocab, vocab_path = _read_vocab(folder)
-    return Checkpoint(
-        path=path,
-        tensors=tensors,
-        names=_names(tensors, prefix),
-        sizes=sizes,
-        options=options,
-        vocab=vocab,
-        vocab_path=vocab_path,
-        left_out=left_out,
-    )
+    names, (vocab, vocab_path) = _names(tensors, prefix), _read_vocab(folder)
+    return Checkpoint(path, tensors, names, sizes, options, vocab, vocab_path, left_out)
 
 
 def _refuse_what_differs(config: dict, path: Path) -> None:
@@ -152,8 +143,7 @@ def _unify_decoder(tensors: dict[str, Tensor], prefix: str, tied: bool, path: Pa
     words = tensors.get(f"{prefix}embeddings.word_embeddings.weight", torch.empty(0))
     if bias in tensors:  # where the two differ, transformers computes with this one
         tensors["cls.predictions.bias"] = tensors.pop(bias)
-    own = tensors.pop(weight, words) if tied else words
-    if own is not words and not torch.equal(own, words):
+    if tied and weight in tensors and not torch.equal(tensors.pop(weight), words):
         raise ValueError(
             f"{path}: {weight} is not the word embedding, to which config.json ties it: if it is "
             "the decoder's own, config.json must say tie_word_embeddings: false"
@@ -216,11 +206,12 @@ def _read_whole(path: Path) -> tuple[list[str], dict]:
             if found != value:
                 raise ValueError(f"{path}: {name} is {found!r}, and BERT's own is {value!r}")
     try:
-        ids = {piece: int(i) for piece, i in model["vocab"].items()}
+        ids: dict[str, int] = {**model["vocab"]}
+        all_there = set(ids.values()) == set(range(len(ids)))
         added = {token["content"] for token in tokenizer.get("added_tokens") or ()} - ids.keys()
-    except (AttributeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: its vocabulary is not a tokenizer's: fetch it again") from error
-    if sorted(ids.values()) != list(range(len(ids))):
+    if not all_there:
         raise ValueError(f"{path}: the ids of its {len(ids)} pieces are not 0 to {len(ids) - 1}")
     if added:
         raise ValueError(f"{path}: the added tokens {sorted(added)} are no pieces: unsupported")
