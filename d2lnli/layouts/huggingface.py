@@ -164,16 +164,14 @@ def _read_vocab(folder: Path) -> tuple[WordPieceVocab, Path]:
     if not str(kind).startswith(_TOKENIZERS) or "Japanese" in str(kind):
         raise ValueError(f"{settings}: tokenizer_class {kind!r} is not WordPiece, BERT's own")
     pieces, normalizer = _read_whole(whole) if whole.is_file() else ([], {})
-    chosen = {
-        "lowercase": told.get("do_lower_case", normalizer.get("lowercase", True)),
-        "strip_accents": told.get("strip_accents", normalizer.get("strip_accents")),
-        "split_chinese": told.get(
-            "tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)
-        ),
-    }
     path = texts if texts.is_file() or not whole.is_file() else whole
     try:
-        vocab = WordPieceVocab(pieces if path == whole else _read_lines(path), **chosen)
+        vocab = WordPieceVocab(
+            pieces if path == whole else _read_lines(path),
+            told.get("do_lower_case", normalizer.get("lowercase", True)),
+            told.get("strip_accents", normalizer.get("strip_accents")),
+            told.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)),
+        )
         if "do_lower_case" not in told and "lowercase" not in normalizer:
             way_out = f"if the model is cased, put {settings.name} beside it, with "
             warn_of_capitals(vocab.idx_to_token, path, way_out + '{"do_lower_case": false}')

@@ -64,7 +64,7 @@ class _PairWidget(widgets.VBox):
     def update(self, change: object = None) -> None:
         """Show what stands in the fields, or say what is wrong with it."""
         pair = self.pair()
-        if self.examples.value not in ((), tuple(pair)):
+        if self.examples.value not in ((), pair):
             self.examples.value = ()  # it is no longer the example, which can be chosen again
         try:
             if not all(text.strip() for text in pair):
