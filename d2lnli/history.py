@@ -104,7 +104,7 @@ class History:
 
         measured = not math.isnan(self.last("dev_acc"))
         picture = HistoryPicture(self.epoch or 1, "dev" if measured else None)
-        picture.draw(self.columns(), self.num_classes)
+        picture.draw(self)
         return picture
 
     def with_provisional(self, record: Record) -> "History":

@@ -342,6 +342,8 @@ def test_a_wrong_vocabulary_is_named(tmp_path, change, message):
         ("config.json", b"{}", r"config\.json.*num_attention_heads"),
         ("tokenizer.json", b'{"model": "x"}', r"tokenizer\.json.*'x'"),
         ("tokenizer.json", b'{"model": {"vocab": null}}', r"tokenizer\.json.*vocabulary"),
+        ("tokenizer.json", b'{"model": {"vocab": {"a": "x"}}}', r"tokenizer\.json.*ids"),
+        ("tokenizer.json", b'{"model": {"vocab": {"a": 1e999}}}', r"tokenizer\.json.*ids"),
         ("tokenizer.json", b'{"model": {}, "normalizer": [4]}', r"tokenizer\.json.*\[4\]"),
         (
             "tokenizer.json",

@@ -118,7 +118,7 @@ def test_without_a_split_to_measure_on_none_is_drawn_or_named(notebook, net, toy
 def test_a_live_plot_grows_and_ends_with_every_number(notebook):
     plot = LivePlot(2)
     for n in range(1, 5):
-        plot.update(d2l.History(RECORDS[:n]).columns())
+        plot.update(d2l.History(RECORDS[:n]))
         assert len(curves(plot.picture)["train loss"]) == n
     assert len(notebook.shown) == 5
     assert len({bundle["text/html"] for bundle in notebook.shown}) == 5
@@ -134,7 +134,7 @@ def test_lines_on_a_kept_background_are_the_whole_picture(notebook):
     for n, num_classes in ((1, 3), (2, 3), (3, 5), (4, 5), (2, 3), (0, 3)):
         whole = HistoryPicture(2.0)
         for picture in (live, whole):
-            picture.draw(d2l.History(RECORDS[:n]).columns(), num_classes)
+            picture.draw(d2l.History(RECORDS[:n], num_classes=num_classes))
         np.testing.assert_array_equal(pixels_of(live), pixels_of(whole))
         saved = io.BytesIO()
         live.figure.savefig(saved, format="png")  # all of it is also there for matplotlib
@@ -212,7 +212,7 @@ def test_a_picture_that_takes_long_is_drawn_less_often(notebook, monkeypatch):
 def test_a_provisional_point_is_the_mean_since_the_last_row(notebook, monkeypatch, net, vocab):
     seams.every_step_is_drawn()
     seen = []
-    monkeypatch.setattr(LivePlot, "update", lambda self, columns, _: seen.append(columns))
+    monkeypatch.setattr(LivePlot, "update", lambda self, history: seen.append(history.columns()))
     pairs = (["a b c"] * 400, ["a"] * 200 + ["b"] * 200, [0] * 200 + [1] * 200)
     data = d2l.SNLIBERTDataset(pairs, SIZES["max_len"], vocab)
     history = d2l.finetune(net, data, None, num_epochs=1, batch_size=4, precision="fp32")
@@ -240,7 +240,7 @@ def test_a_run_in_a_notebook_draws_its_last_point(notebook, net, toy_pairs, voca
 
 def test_outside_a_notebook_nothing_is_shown(capsys):
     plot = LivePlot(2)
-    plot.update(d2l.History(RECORDS).columns())
+    plot.update(d2l.History(RECORDS))
     assert not plot.shown
     assert capsys.readouterr() == ("", "")
 

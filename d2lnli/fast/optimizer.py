@@ -79,7 +79,7 @@ class RowAdam(torch.optim.Adam):
         super().__init__(params, lr=lr, fused=True)
         self._step_supports_amp_scaling = False  # so that a GradScaler skips steps as a whole
         self.embedding, self.ranks = embedding, ranks or Ranks()
-        self.parts: list[Tensor] = []
+        self.parts: list[tuple[Tensor, Tensor]] = []  # rows that were read, and their gradients
         self._begin()
 
     def __enter__(self) -> "RowAdam":
@@ -106,7 +106,8 @@ class RowAdam(torch.optim.Adam):
 
     def _put_aside(self, weight: Tensor) -> None:
         """Keep a part's sparse gradient: torch would copy all rows so far to add it to them."""
-        self.parts.append(weight.grad.coalesce())  # type: ignore[union-attr]  # it is there
+        gradient = weight.grad.coalesce()  # type: ignore[union-attr]  # it is there
+        self.parts.append((gradient.indices()[0], gradient.values()))
         weight.grad = None
 
     def gather(self) -> None:
@@ -120,11 +121,7 @@ class RowAdam(torch.optim.Adam):
             rows = torch.sparse_coo_tensor(ids[None], values, weight.shape, check_invariants=False)
             return rows.coalesce()
 
-        ids, values = (
-            torch.cat([getattr(part, name)() for part in self.parts], dim=dim)
-            for name, dim in (("indices", 1), ("values", 0))
-        )
-        weight.grad = total(ids[0], values)
+        weight.grad = total(*map(torch.cat, zip(*self.parts, strict=True)))
         if self.ranks.size > 1:
             found = weight.grad.indices()[0], weight.grad.values() / self.ranks.size
             weight.grad = total(*(torch.cat(self.ranks.gather(each)) for each in found))
@@ -199,10 +196,8 @@ class RowAdam(torch.optim.Adam):
         a hardly changes while momentum lasts, so sums of w / a and w / a^2 tell the whole move, to
         the second order in eps / sqrt(v).
         """
-        everything = ids is None
-        if ids is None:
-            ids = torch.arange(len(self.last))
-        rows = ids[self.last[ids] < self.now].unique()
+        asked = torch.arange(len(self.last)) if ids is None else ids
+        rows = asked[self.last[asked] < self.now].unique()
         weight, state = self.embedding.weight, self.state[self.embedding.weight]
         (beta1, beta2), eps = (self.param_groups[0][key] for key in ("betas", "eps"))
         for part in rows.split(4096) if len(rows) else ():  # torch 2.6 compiles no split of none
@@ -213,5 +208,5 @@ class RowAdam(torch.optim.Adam):
             gap = (self.now - self.last[part])[:, None]
             state["exp_avg"][part], state["exp_avg_sq"][part] = m * beta1**gap, v * beta2**gap
             self.last[part] = self.now
-        if everything:
+        if ids is None:
             self._all_caught_up()

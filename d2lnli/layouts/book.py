@@ -27,27 +27,16 @@ def read_book(folder: Path) -> Checkpoint:
     vocab_path, path, config_path = (
         folder / name for name in ("vocab.json", "pretrained.params", "config.json")
     )
-    vocab = read_vocab(vocab_path)
-    warn_of_capitals(vocab.idx_to_token, vocab_path, "the model never sees those words")
+    words = read_json(vocab_path, list)
+    try:
+        vocab = Vocab.of_words(words)
+    except ValueError as error:
+        raise ValueError(f"{vocab_path} {error}") from error
+    warn_of_capitals(words, vocab_path, "the model never sees those words")
     sizes = read_json(config_path, dict) if config_path.is_file() else {}
     for name in sizes.keys() - set(_SIZES):
         raise ValueError(f"{config_path}: unknown entry {name!r}: use {', '.join(_SIZES)}")
+    check_sizes(sizes, config_path)
     mxnet = is_mxnet(existing(path))
-    return Checkpoint(
-        path=path,
-        tensors=read_mxnet(path) if mxnet else read_torch_tensors(path),
-        names=MXNET_NAMES if mxnet else (),
-        sizes=check_sizes(sizes, config_path),
-        options={},
-        vocab=vocab,
-        vocab_path=vocab_path,
-    )
-
-
-def read_vocab(path: Path) -> Vocab:
-    """Read a `vocab.json`: a list of words, of which the index is the id."""
-    words = read_json(path, list)
-    try:
-        return Vocab.of_words(words)
-    except ValueError as error:
-        raise ValueError(f"{path} {error}") from error
+    tensors, names = (read_mxnet(path), MXNET_NAMES) if mxnet else (read_torch_tensors(path), ())
+    return Checkpoint(path, tensors, names, sizes, {}, vocab, vocab_path)

@@ -80,9 +80,8 @@ def warn_of_capitals(words: Iterable[str], path: Path, way_out: str) -> None:
         )
 
 
-def check_sizes(sizes: dict, path: Path) -> dict[str, int]:
-    """Return the sizes in a config if they are whole numbers above zero."""
+def check_sizes(sizes: dict, path: Path) -> None:
+    """Raise ValueError for a size in a config that is not a whole number above zero."""
     for name, value in sizes.items():
         if type(value) is not int or value < 1:
             raise ValueError(f"{path}: {name}={value!r} is not a whole number above zero: mend it")
-    return sizes

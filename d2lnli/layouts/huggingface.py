@@ -91,17 +91,8 @@ def read_hugging_face(folder: Path) -> Checkpoint:
     positions = f"{prefix}embeddings.position_embeddings.weight"
     if positions in tensors:
         tensors[positions] = tensors[positions].unsqueeze(0)
-    vocab, vocab_path = _read_vocab(folder)
-    return Checkpoint(
-        path=path,
-        tensors=tensors,
-        names=_names(tensors, prefix),
-        sizes=sizes,
-        options=options,
-        vocab=vocab,
-        vocab_path=vocab_path,
-        left_out=left_out,
-    )
+    names, (vocab, vocab_path) = _names(tensors, prefix), _read_vocab(folder)
+    return Checkpoint(path, tensors, names, sizes, options, vocab, vocab_path, left_out)
 
 
 def _refuse_what_differs(config: dict, path: Path) -> None:
@@ -152,8 +143,7 @@ def _unify_decoder(tensors: dict[str, Tensor], prefix: str, tied: bool, path: Pa
     words = tensors.get(f"{prefix}embeddings.word_embeddings.weight", torch.empty(0))
     if bias in tensors:  # where the two differ, transformers computes with this one
         tensors["cls.predictions.bias"] = tensors.pop(bias)
-    own = tensors.pop(weight, words) if tied else words
-    if own is not words and not torch.equal(own, words):
+    if tied and weight in tensors and not torch.equal(tensors.pop(weight), words):
         raise ValueError(
             f"{path}: {weight} is not the word embedding, to which config.json ties it: if it is "
             "the decoder's own, config.json must say tie_word_embeddings: false"
@@ -174,16 +164,14 @@ def _read_vocab(folder: Path) -> tuple[WordPieceVocab, Path]:
     if not str(kind).startswith(_TOKENIZERS) or "Japanese" in str(kind):
         raise ValueError(f"{settings}: tokenizer_class {kind!r} is not WordPiece, BERT's own")
     pieces, normalizer = _read_whole(whole) if whole.is_file() else ([], {})
-    chosen = {
-        "lowercase": told.get("do_lower_case", normalizer.get("lowercase", True)),
-        "strip_accents": told.get("strip_accents", normalizer.get("strip_accents")),
-        "split_chinese": told.get(
-            "tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)
-        ),
-    }
     path = texts if texts.is_file() or not whole.is_file() else whole
     try:
-        vocab = WordPieceVocab(pieces if path == whole else _read_lines(path), **chosen)
+        vocab = WordPieceVocab(
+            pieces if path == whole else _read_lines(path),
+            told.get("do_lower_case", normalizer.get("lowercase", True)),
+            told.get("strip_accents", normalizer.get("strip_accents")),
+            told.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)),
+        )
         if "do_lower_case" not in told and "lowercase" not in normalizer:
             way_out = f"if the model is cased, put {settings.name} beside it, with "
             warn_of_capitals(vocab.idx_to_token, path, way_out + '{"do_lower_case": false}')
@@ -216,11 +204,12 @@ def _read_whole(path: Path) -> tuple[list[str], dict]:
             if found != value:
                 raise ValueError(f"{path}: {name} is {found!r}, and BERT's own is {value!r}")
     try:
-        ids = {piece: int(i) for piece, i in model["vocab"].items()}
+        ids: dict[str, int] = {**model["vocab"]}
+        all_there = set(ids.values()) == set(range(len(ids)))
         added = {token["content"] for token in tokenizer.get("added_tokens") or ()} - ids.keys()
-    except (AttributeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: its vocabulary is not a tokenizer's: fetch it again") from error
-    if sorted(ids.values()) != list(range(len(ids))):
+    if not all_there:
         raise ValueError(f"{path}: the ids of its {len(ids)} pieces are not 0 to {len(ids) - 1}")
     if added:
         raise ValueError(f"{path}: the added tokens {sorted(added)} are no pieces: unsupported")

@@ -51,12 +51,11 @@ def read_mxnet(path: Path) -> dict[str, Tensor]:
 
 
 def _array(file: BinaryIO) -> Tensor:
-    magic, storage = _numbers(file, "<Ii")
+    magic, storage, num_dimensions = _numbers(file, "<Iii")
     if magic not in _ARRAY_MAGICS:
         raise ValueError(f"an array begins with {magic:#x}, which no version from 1.0 on writes")
     if storage != _DENSE:
         raise ValueError(f"an array is stored sparsely (storage type {storage})")
-    (num_dimensions,) = _numbers(file, "<i")
     if not 1 <= num_dimensions <= _MOST_DIMENSIONS:
         raise ValueError(f"an array has {num_dimensions} dimensions")
     shape = _numbers(file, f"<{num_dimensions}q")

@@ -367,5 +367,5 @@ class _Panel:
         self.button.disabled = self.run.waiting
         self.line.value = html.escape(said)
         if ended or history.epoch != self.drawn:
-            self.plot.update(history.columns(), history.num_classes)
+            self.plot.update(history)
             self.drawn = history.epoch

@@ -9,6 +9,9 @@ import inspect
 import io
 import sys
 from collections.abc import Callable, Mapping, Sequence, Sized
+from typing import Any
+
+import numpy as np
 
 
 class Picture:
@@ -28,14 +31,12 @@ class Picture:
 
     def png(self) -> bytes:
         """Draw the figure."""
-        from matplotlib import rc_context
         from matplotlib.text import Text
 
         file = io.BytesIO()
         for text in self.figure.findobj(Text):
             text.set_parse_math(False)  # a word with dollar signs is a word, not a formula
-        with rc_context({"text.parse_math": False}):
-            self.figure.savefig(file, format="png", dpi=100)
+        self.figure.savefig(file, format="png", dpi=100)
         return file.getvalue()
 
 
@@ -59,8 +60,7 @@ def bar_chart(
 
     `intervals` gives (low, high) by name, `reference` a named dotted line, `number` the format.
     """
-    _check_something(values)
-    figure, axes = _still(0.34 * len(values) + 0.9)
+    figure, axes = _subplots(values, 0.34 * len(values) + 0.9)
     axes.barh(list(values), list(values.values()), color="C0")
     ends = [(intervals or {}).get(name, (value, value)) for name, value in values.items()]
     lows, highs = zip(*ends, strict=True)
@@ -90,13 +90,13 @@ def line_chart(
 
     Lines differ in colour, dashes and markers; `reference` is a named dotted horizontal line.
     """
-    _check_something(lines)
-    figure, axes = _still(3.4)
+    figure, axes = _subplots(lines, 3.4)
     lines, said = {name: points for name, points in lines.items() if points}, []
     many = max(map(len, lines.values()), default=0) > 40
     for i, (name, points) in enumerate(lines.items()):
         xs = list(points)
-        ys, lows, highs = zip(*(_with_interval(y) for y in points.values()), strict=True)
+        ranges = (y if isinstance(y, tuple) else (y, y, y) for y in points.values())
+        ys, lows, highs = zip(*ranges, strict=True)
         style = {"linestyle": ("-", "--", "-.", ":", (0, (5, 1)))[i % 5], "color": f"C{i}"}
         axes.plot(xs, ys, marker="" if many else "os^Dv"[i % 5], label=name, **style)
         if lows != highs:
@@ -109,9 +109,8 @@ def line_chart(
     if all(float(x).is_integer() for points in lines.values() for x in points):
         axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    handles, names = axes.get_legend_handles_labels()
-    columns = 3 if len(names) > 4 else 4
-    figure.legend(handles, names, loc="outside upper center", ncols=columns, frameon=False)
+    columns = 3 if len(axes.lines) > 4 else 4
+    figure.legend(loc="outside upper center", ncols=columns, frameon=False)
     return Picture(figure, f"Lines of {ylabel} against {xlabel}: {'; '.join(said)}.")
 
 
@@ -124,15 +123,14 @@ def heat_map(
     numbers: bool = False,
 ) -> Picture:
     """Draw a matrix of numbers from 0 (white) to 1 (dark), with a name for each row and column."""
-    _check_something(matrix)
-    figure, axes = _still(1.2 + (0.5 if numbers else 0.26) * max(len(rows), 3))
+    figure, axes = _subplots(matrix, 1.2 + (0.5 if numbers else 0.26) * max(len(rows), 3))
     stretch = "auto" if numbers else "equal"
     image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, aspect=stretch)
     axes.set_xticks(range(len(columns)), columns, rotation=0 if numbers else 90)
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     figure.colorbar(image)
-    cells = {(i, j): float(x) for i, row in enumerate(matrix) for j, x in enumerate(row)}
+    cells = dict(np.ndenumerate(np.asarray(matrix)))
     for (i, j), value in cells.items() if numbers else ():
         shade = "white" if value > 0.72 else "black"
         axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=shade)
@@ -147,38 +145,28 @@ def padding_chart(batches: Mapping[str, tuple[Sequence[int], int]]) -> Picture:
 
     `batches` gives for each name the number of tokens of every pair and the width padded to.
     """
-    _check_something(batches)
-    figure, axes = _still(3.2)
-    axes.remove()
+    figure, panels = _subplots(batches, 3.2, ncols=len(batches), sharex=True, squeeze=False)
     shares = {}
-    panels = figure.subplots(1, len(batches), sharex=True, squeeze=False)[0]
-    for axes, (name, (lens, width)) in zip(panels, batches.items(), strict=True):
+    for axes, (name, (lens, width)) in zip(panels[0], batches.items(), strict=True):
         rows, padding = range(len(lens)), [width - length for length in lens]
         axes.barh(rows, lens, height=1, color="C0", label="tokens")
         axes.barh(rows, padding, left=lens, height=1, color="0.85", hatch="///", label="padding")
         shares[name] = f"{name}: {sum(padding) / (width * len(lens)):.0%} padding"
         axes.set_title(shares[name].replace(": ", "\n"), fontsize="medium")
         axes.set_xlabel("position")
-    panels[0].set_ylabel("pair of the minibatch")
+    panels[0, 0].set_ylabel("pair of the minibatch")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return Picture(figure, f"Minibatches drawn pair by pair; {'; '.join(shares.values())}.")
 
 
-def _check_something(given: Sized) -> None:
-    if not len(given):
-        raise ValueError("there is nothing to draw: give at least one name and number")
-
-
-def _still(height: float):
-    """Return a white figure of the notebooks' width and its axes."""
+def _subplots(given: Sized, height: float, **how: Any):
+    """Return a white figure of the notebooks' width, and its axes, for what there is to draw."""
     from matplotlib.figure import Figure
 
+    if not len(given):
+        raise ValueError("there is nothing to draw: give at least one name and number")
     figure = Figure(figsize=(8, height), facecolor="white", layout="constrained")
-    return figure, figure.subplots()
-
-
-def _with_interval(y: float | tuple[float, float, float]) -> tuple[float, float, float]:
-    return y if isinstance(y, tuple) else (y, y, y)
+    return figure, figure.subplots(**how)
 
 
 def show_source(obj: Callable | type) -> None:

@@ -80,17 +80,14 @@ class PairStrip:
 
     def unknown_note(self) -> str:
         """Say how many of the words that are kept are unknown; an empty text if none is."""
-        unknown = self.count("unknown")
-        if not unknown:
-            return ""
-        return (
-            f"Not in the vocabulary: {unknown} of {sum(self.kept)} words; the model has to guess."
-        )
+        unknown, words = self.count("unknown"), sum(self.kept)
+        note = f"Not in the vocabulary: {unknown} of {words} words; the model has to guess."
+        return note if unknown else ""
 
     def row(self) -> str:
         """Return the tokens alone as HTML."""
-        runs = groupby(self.pieces, key=lambda piece: (piece.kind == "cut", piece.segment))
-        drawn = (_draw_cut(list(run)) if is_cut else map(_draw, run) for (is_cut, _), run in runs)
+        runs = groupby(self.pieces, key=lambda piece: piece.kind == "cut")
+        drawn = (_draw_cut(list(run)) if is_cut else map(_draw, run) for is_cut, run in runs)
         tokens = " ".join(token for run in drawn for token in run)
         return f'<div {PLAIN} style="line-height:1.9;">{tokens}</div>'
 
@@ -100,13 +97,14 @@ class PairStrip:
         sides = zip(names, self.kept, self.lens, strict=True)
         signs = [f"{name}: {kept} of {length} tokens" for name, kept, length in sides]
         shaded = sum(not math.isnan(piece.change) for piece in self.pieces)
-        for number, sign in (
-            (shaded, "number: the probability lost without the word, amber; won, violet"),
-            (self.count("cut"), "struck out: cut"),
-            (self.count("unknown"), f"?: not in the vocabulary, read as {html.escape(self.unk)}"),
-            (self.count("pad"), f"dotted: {self.count('pad')} times {html.escape(self.pad)}"),
-        ):
-            signs += [sign] if number else []
+        if shaded:
+            signs.append("number: the probability lost without the word, amber; won, violet")
+        if self.count("cut"):
+            signs.append("struck out: cut")
+        if self.count("unknown"):
+            signs.append(f"?: not in the vocabulary, read as {html.escape(self.unk)}")
+        if padding := self.count("pad"):
+            signs.append(f"dotted: {padding} times {html.escape(self.pad)}")
         return f"<small {PLAIN}>{' · '.join(signs)}</small>"
 
     def _repr_html_(self) -> str:
@@ -132,10 +130,8 @@ class TruncationStrips:
         }
 
     def _repr_html_(self) -> str:
-        rows = (
-            f"<div><b>{name}</b> {strip._repr_html_()}</div>" for name, strip in self.strips.items()
-        )
-        return "".join(rows)
+        strips = ((name, strip._repr_html_()) for name, strip in self.strips.items())
+        return "".join(f"<div><b>{name}</b> {strip}</div>" for name, strip in strips)
 
     def __repr__(self) -> str:
         return "\n".join(f"{name:<16}{strip}" for name, strip in self.strips.items())

@@ -5,6 +5,7 @@ person types, the worst that can happen is a message.
 """
 
 import html
+from collections.abc import Sequence
 
 import ipywidgets as widgets
 
@@ -35,30 +36,35 @@ _CELL = "padding:2px 10px;text-align:left;"
 
 
 class _PairWidget(widgets.VBox):
-    """Two fields and a list of examples, and below them what `show` makes of the pair."""
+    """Two fields and a list of examples, and below them what `show` makes of the pair.
 
-    def __init__(self, premise: str, hypothesis: str, *controls: widgets.Widget):
+    The drawing also depends on `settings`; they stand below the fields, unless `between` does.
+    """
+
+    def __init__(
+        self,
+        premise: str,
+        hypothesis: str,
+        settings: Sequence[widgets.Widget],
+        between: Sequence[widgets.Widget] = (),
+    ):
         self.premise, self.hypothesis = _field("premise", premise), _field("hypothesis", hypothesis)
-        examples = [
-            ("choose one to fill the fields", ()),
-            *((" / ".join(p), p) for p in EXAMPLES),
-        ]
+        choices = [("choose one to fill the fields", ()), *((" / ".join(p), p) for p in EXAMPLES)]
         self.examples = widgets.Dropdown(
-            options=examples, description="examples", style=_LABELLED, layout=_LINE
+            options=choices, description="examples", style=_LABELLED, layout=_LINE
         )
         self.message, self.drawing = widgets.HTML(), widgets.HTML()
-        super().__init__(
-            [self.examples, self.premise, self.hypothesis, *controls, self.message, self.drawing]
-        )
+        fields, answer = [self.premise, self.hypothesis], [self.message, self.drawing]
+        super().__init__([self.examples, *fields, *(between or settings), *answer])
         self.examples.observe(self._take_example, "value")
-        for field in (self.premise, self.hypothesis):
-            field.observe(self.update, "value")
+        for control in (*fields, *settings):
+            control.observe(self.update, "value")
         self.update()
 
     def update(self, change: object = None) -> None:
         """Show what stands in the fields, or say what is wrong with it."""
         pair = self.pair()
-        if self.examples.value not in ((), tuple(pair)):
+        if self.examples.value not in ((), pair):
             self.examples.value = ()  # it is no longer the example, which can be chosen again
         try:
             if not all(text.strip() for text in pair):
@@ -66,7 +72,6 @@ class _PairWidget(widgets.VBox):
             message, self.drawing.value = self.show(*pair)
         except ValueError as error:
             message, self.drawing.value = str(error), ""
-            self.refuse()
         self.message.value = f'<div {PLAIN} role="status">{html.escape(message)}</div>'
 
     def pair(self) -> tuple[str, str]:
@@ -80,9 +85,6 @@ class _PairWidget(widgets.VBox):
     def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
         """Return a message, as text, and a drawing, as HTML."""
         raise NotImplementedError
-
-    def refuse(self) -> None:
-        """Empty what `show` fills besides: there is nothing to show."""
 
     def _take_example(self, change: dict) -> None:
         if example := change["new"]:
@@ -129,24 +131,25 @@ class Predictor(_PairWidget):
         ]
         self.numbers = [widgets.Label() for _ in self.bars]
         self.tries = widgets.HTML()
-        super().__init__(
-            premise,
-            hypothesis,
-            widgets.HBox([self.strategy, self.max_len], layout={"flex_flow": "row wrap"}),
-            self.button,
-            *map(widgets.HBox, zip(self.bars, self.numbers, strict=True)),
-        )
+        limits = [self.strategy, self.max_len]
+        in_a_row = widgets.HBox(limits, layout={"flex_flow": "row wrap"})
+        rows = map(widgets.HBox, zip(self.bars, self.numbers, strict=True))
+        super().__init__(premise, hypothesis, limits, [in_a_row, self.button, *rows])
         self.children += (self.tries,)
         self.button.on_click(self.keep)
-        for control in (self.strategy, self.max_len):
-            control.observe(self.update, "value")
+
+    def update(self, change: object = None) -> None:
+        """Show the answer, and its probabilities as bars, which are empty if there is none."""
+        self.answer, self.probs = None, [0.0] * len(self.bars)
+        super().update()
+        for bar, number, prob in zip(self.bars, self.numbers, self.probs, strict=True):
+            bar.value, number.value = prob, f"{prob:.3f}"
 
     def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
-        """Fill the bars; return the answer, with what to know about it, and the strip."""
-        pair, limits = (premise, hypothesis), (self.max_len.value, self.strategy.value)
-        self.answer, notes = None, []
+        """Return the answer, with what to know about it, and the strip."""
+        pair, limits, notes = (premise, hypothesis), (self.max_len.value, self.strategy.value), []
         probs = predict_proba(self.net, self.vocab, [premise], [hypothesis], *limits)[0]
-        strip = PairStrip(*pair, self.vocab, *limits)
+        self.plain = strip = PairStrip(*pair, self.vocab, *limits)
         if sum(strip.kept) <= _MOST_SHADED:
             changes = word_changes(self.net, self.vocab, *pair, *limits)
             strip = PairStrip(*pair, self.vocab, *limits, changes=changes)
@@ -156,24 +159,17 @@ class Predictor(_PairWidget):
             notes.append(unknown)
         if cut_off := strip.count("cut"):
             notes.append(f"Cut off: {cut_off} of {sum(strip.lens)} words.")
-        self.answer = self.label_names[probs.argmax()]
-        self._fill_bars(probs)
+        self.answer, self.probs = self.label_names[probs.argmax()], probs.tolist()
         return " ".join([f"The model answers: {self.answer}.", *notes]), strip._repr_html_()
-
-    def refuse(self) -> None:
-        """Empty the bars: there is no answer."""
-        self.answer = None
-        self._fill_bars([0.0] * len(self.bars))
 
     def keep(self, button: object = None) -> None:
         """Answer anew and add the answer to the table of tries."""
         self.update()
         if self.answer is None:
             return
-        pair = map(_shorten, self.pair())
-        prob = f"{max(bar.value for bar in self.bars):.3f}"
+        pair = (text if len(text) <= 80 else f"{text[:80]}…" for text in self.pair())
         limits = f"{self.strategy.value}, {self.max_len.value}"
-        self.rows.append((*pair, self.answer, prob, limits))
+        self.rows.append((*pair, self.answer, f"{max(self.probs):.3f}", limits))
         self.tries.value = _table(
             ("premise", "hypothesis", "answer", "probability", "truncation"), self.rows
         )
@@ -182,12 +178,7 @@ class Predictor(_PairWidget):
         """Return the pair without the trained numbers, which differ between machines."""
         if self.answer is None:
             return self.message.value
-        strip = PairStrip(*self.pair(), self.vocab, self.max_len.value, self.strategy.value)
-        return f"<p>The model answers: <b>{self.answer}</b>.</p>{strip._repr_html_()}"
-
-    def _fill_bars(self, probs) -> None:
-        for bar, number, prob in zip(self.bars, self.numbers, probs, strict=True):
-            bar.value, number.value = float(prob), f"{prob:.3f}"
+        return f"<p>The model answers: <b>{self.answer}</b>.</p>{self.plain._repr_html_()}"
 
 
 class TruncationExplorer(_PairWidget):
@@ -201,8 +192,7 @@ class TruncationExplorer(_PairWidget):
         max_len: int = 16,
     ):
         self.vocab, self.max_len = vocab, _slider("max_len", max_len, 5, 128)
-        super().__init__(premise, hypothesis, self.max_len)
-        self.max_len.observe(self.update, "value")
+        super().__init__(premise, hypothesis, [self.max_len])
 
     def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
         """Return how many tokens are too many, and the strips."""
@@ -231,9 +221,7 @@ class AttentionExplorer(_PairWidget):
         config = unwrapped(bert).encoder.config
         self.block = _slider("block", block, 0, config["num_blks"] - 1)
         self.head = _slider("head", head, 0, config["num_heads"] - 1)
-        super().__init__(premise, hypothesis, self.block, self.head)
-        for control in (self.block, self.head):
-            control.observe(self.update, "value")
+        super().__init__(premise, hypothesis, [self.block, self.head])
 
     def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
         """Return what is drawn, and the heat map."""
@@ -262,10 +250,6 @@ def _field(description: str, text: str) -> widgets.Textarea:
 
 def _slider(name: str, at_first: int, least: int, most: int) -> widgets.IntSlider:
     return widgets.IntSlider(at_first, least, most, description=name, style=_LABELLED)
-
-
-def _shorten(text: str, most: int = 80) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
