@@ -18,7 +18,7 @@ from .evaluation import evaluate, max_positions
 from .prediction import predict_proba
 from .runs.best_epoch import KEEP
 from .runs.launched import open_job
-from .runs.ranks import Ranks, only_rank_0_speaks, process_group
+from .runs.ranks import Ranks, current_ranks, only_rank_0_speaks, process_group
 from .show.strips import PairStrip
 from .store.cache import clear, listing
 from .store.classifiers import (
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with only_rank_0_speaks():
         arguments = _parser().parse_args(argv)
     try:
-        with process_group() as arguments.ranks:
+        with process_group():
             return arguments.command(arguments)
     except (ValueError, OSError, MemoryError) as error:
         print(f"error: {str(error) or 'out of memory'}", file=sys.stderr)
@@ -54,7 +54,7 @@ def finetune_command(arguments: argparse.Namespace) -> int:
 
     Under torchrun all processes do so together; rank 0 writes.
     """
-    ranks = arguments.ranks
+    ranks = current_ranks()
     if arguments.job:
         return _do_job(arguments.job, ranks)
     settings = recipe(arguments.model)
