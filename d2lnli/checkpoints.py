@@ -125,7 +125,7 @@ def _build(checkpoint: Checkpoint, architecture: dict, dropout: float) -> BERTMo
     _check(checkpoint, {names[ours]: tensor.shape for ours, tensor in expected.items()})
     params = {ours: checkpoint.tensors[names[ours]].float() for ours in expected}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # the CPU's alone: that of GPUs is not put back
         for head in bert.new_heads:
             _begin(getattr(bert, head))
     bert.load_state_dict(params, strict=False, assign=True)

@@ -130,7 +130,7 @@ class SNLIBERTDataset(TokenPairs, Dataset):
     `snli` uses entailment, neutral, contradiction.) A missing label (-1) raises ValueError.
 
     Items are padded to `max_len`, minibatches to their own longest pair. `num_workers` is the
-    book's and has no effect: one process encodes a corpus faster than several start. `folder` is
+    book's and has no effect: one process encodes the pairs. `folder` is
     where the dataset lives if it is memory-mapped.
     """
 

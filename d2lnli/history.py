@@ -5,7 +5,7 @@ import io
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, field, fields, replace
+from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import harmonic_mean
 from typing import TYPE_CHECKING
@@ -152,13 +152,9 @@ class History:
             except (TypeError, ValueError, csv.Error) as error:
                 raise ValueError(f"{path}, line {rows.line_num}: no history ({error})") from error
 
-    def as_dict(self) -> dict:
-        """Return all of it as plain values, which JSON can hold."""
-        return asdict(self)
-
     @classmethod
     def of_dict(cls, values: dict) -> "History":
-        """Return the history of which `as_dict` gave the values."""
+        """Return the history that `dataclasses.asdict` turned into these values."""
         return cls(**{**values, "records": [Record(**record) for record in values["records"]]})
 
     def closing_lines(self, split: str = "dev", accuracy: float | None = None) -> str:

@@ -37,7 +37,7 @@ from .runs.best_epoch import KEEP, BestEpoch
 from .runs.folder import RunFolder, open_run
 from .runs.launched import frozen_parts, launch_run
 from .runs.meter import Meter
-from .runs.ranks import Agreement, Ranks, current_ranks, own_device
+from .runs.ranks import Agreement, Ranks, check_joined, current_ranks, own_device
 from .runs.stop_button import StopButton
 from .show.charts import in_notebook
 from .show.live import LivePlot, Progress
@@ -107,14 +107,15 @@ def train_ch13(
     """
     if not _is_whole(num_epochs, 1):
         raise ValueError(f"num_epochs={num_epochs!r}: it must be a whole number, at least 1")
-    if current_ranks().size > 1:
+    ranks = current_ranks()
+    if ranks.size > 1:
         raise ValueError("train_ch13 trains in one process: use finetune under torchrun")
     _check_learns(net)
     device = first_device(devices)
     with memory_advice(device):
         net.to(device)
     history = History(device=str([device]))
-    training = Training(net, train_iter, loss, trainer)
+    training = Training(net, train_iter, loss, trainer, ranks=ranks)
     training.run(num_epochs, history, score=lambda: accuracy_on(net, test_iter), split="test")
     print(history.closing_lines("test"))
 
@@ -190,6 +191,7 @@ def finetune(
         "patience": patience,
     }
     ranks = current_ranks()
+    check_joined(ranks)
     if not ranks.of_torchrun and (launch or len(devices or ()) > 1):
         devices = known_devices(devices or try_all_gpus())
         if precision != "auto":
@@ -301,7 +303,7 @@ def load_or_finetune(
         bert, vocab = load_pretrained_model(model)
         train_set = SNLIBERTDataset(read_snli(data_dir, "train", num_pairs), max_len, vocab)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # the CPU's alone: that of GPUs is not put back
         net = BERTClassifier(bert)
     settings = {**recipe(model), "seed": 0, "keep": "last", "patience": None}
     wanted = made_of(net, train_set, **settings)

@@ -28,7 +28,7 @@ from d2lnli.layouts.checkpoint import read_torch_tensors
 from d2lnli.layouts.mxnet import is_mxnet, read_mxnet
 from d2lnli.runs import folder as run_folder
 from d2lnli.runs import launched, ranks
-from d2lnli.runs.folder import CHECKPOINT, RunFolder
+from d2lnli.runs.folder import CHECKPOINT, RunFolder, open_run
 from d2lnli.runs.launched import _environment as environment_of_ranks
 from d2lnli.runs.meter import Meter
 from d2lnli.runs.ranks import Agreement, Ranks, current_ranks, own_device

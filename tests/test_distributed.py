@@ -344,6 +344,23 @@ def test_processes_that_have_not_joined_are_told_how(monkeypatch):
         d2l.finetune(net, train_set, None, num_epochs=1)
 
 
+def test_a_process_that_has_not_joined_evaluates_by_itself(monkeypatch):
+    net, train_set, _ = example(20, 0.0)
+    alone = d2l.evaluate(net, train_set).logits
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert torch.equal(d2l.evaluate(net, train_set).logits, alone)
+
+
+def test_a_process_that_is_lost_while_a_run_is_opened_is_not_taken_for_the_disk(tmp_path):
+    class Lost(Ranks):
+        def from_rank_0(self, value):
+            raise RuntimeError("[gloo/transport/tcp] Connection closed by peer")
+
+    with pytest.raises(RuntimeError, match="closed by peer"), seams.open_run(tmp_path, Lost()):
+        pass
+
+
 def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
     error = "shapes cannot be multiplied in residual_connection"
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")

@@ -88,8 +88,9 @@ def test_what_a_killed_process_left_is_no_hindrance(folder):
     assert everything(folder / "my") == {"vocab.json", ".sha1"}
 
 
-def test_what_lies_beside_the_folder_is_left_out(folder):
-    pack(folder / "my.zip", ("Icon\r", b""), ("__MACOSX/my/._x", b""), ("my.txt", b""))
+def test_what_lies_beside_the_folder_and_names_that_windows_cannot_write_are_left_out(folder):
+    inside = ("my/Icon\r", b""), ("my/b\x07ll", b"")
+    pack(folder / "my.zip", *inside, ("__MACOSX/my/._x", b""), ("my.txt", b""))
     extract_folder(folder / "my.zip", folder / "my", "")
     assert everything(folder) == {"my.zip", "my", "my/vocab.json", "my/.sha1"}
 

@@ -347,6 +347,26 @@ def test_read_while_it_is_replaced_a_classifier_is_one_of_the_two(tmp_path, seco
     print(len(found), "readings")
 
 
+@pytest.mark.parametrize("moved", range(4))
+def test_files_of_an_earlier_version_that_wait_for_their_place_are_read_there(tmp_path, moved):
+    for number in (0, 1):
+        write_former_classifier(tmp_path / str(number), *numbered(number), HISTORY)
+    (tmp_path / "1").rename(tmp_path / "0" / ".whole")
+    for name in ("config.json", "vocab.json", "model.safetensors")[:moved]:
+        (tmp_path / "0" / ".whole" / name).replace(tmp_path / "0" / name)
+    net, vocab = d2l.load_classifier(tmp_path / "0")
+    assert net.output.bias[0] == 1 and "1a" in vocab.token_to_idx
+    d2l.save_classifier(tmp_path / "0", net, vocab)
+    assert contents(tmp_path / "0") == ["classifier.safetensors"]
+
+
+def test_a_history_that_cannot_be_read_is_named(net, vocab, tmp_path):
+    path = d2l.save_classifier(tmp_path, net, vocab, HISTORY) / "classifier.safetensors"
+    path.write_bytes(path.read_bytes().replace(b"kept_epoch", b"kept_epock"))
+    with pytest.raises(ValueError, match=rf"{path}.*history.*kept_epock"):
+        d2l.History.load(tmp_path)
+
+
 def test_what_cannot_be_kept_can_be_used_all_the_same(monkeypatch, tmp_path, corpus):
     (tmp_path / "file").touch()
     monkeypatch.setenv("D2LNLI_DATA_DIR", str(tmp_path / "file" / "data"))

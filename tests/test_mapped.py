@@ -205,3 +205,24 @@ def test_of_several_processes_one_builds_and_a_killed_ones_work_is_done_anew(cor
     assert log.read_text() == "built\n" * 2
     assert len(contents(parent)) == 1
     shutil.rmtree(parent)
+
+
+def test_saving_a_dataset_deletes_nothing_else(tmp_path, words, monkeypatch):
+    data = d2l.SNLIBERTDataset((["w1"], ["w2"], [0]), 16, words)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").touch()
+    monkeypatch.chdir(tmp_path / "thesis")
+    for folder in (tmp_path / "thesis", "."):
+        with pytest.raises(ValueError, match=r"thesis.*chapter\.tex.*folder of its own"):
+            data.save(folder)
+    assert contents(tmp_path / "thesis") == ["chapter.tex"]
+
+
+def test_a_full_disk_leaves_the_dataset_that_was_there(tmp_path, words, monkeypatch):
+    first, second = (d2l.SNLIBERTDataset((["w1"], ["w2"], [i]), 16, words) for i in (0, 1))
+    first.save(tmp_path / "data")
+    with monkeypatch.context() as full:
+        full.setattr(json, "dumps", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
+        with pytest.raises(OSError, match=r"dataset.*data.*free some space"):
+            second.save(tmp_path / "data")
+    assert same(d2l.SNLIBERTDataset.load(tmp_path / "data", words), first)

@@ -281,7 +281,7 @@ CASES: dict[str, Callable[[], list[Case]]] = {
 def _tiny_bert() -> tuple[BERTModel, Vocab]:
     """Return a random BERT with a vocabulary of its own; always the same."""
     vocab = Vocab(_WORDS, reserved_tokens=_SPECIALS)
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     bert = BERTModel(len(vocab), 16, 32, num_heads=2, num_blks=2, dropout=0.0, max_len=32)
     for parameter in bert.parameters():
         torch.nn.init.normal_(parameter, std=0.3)

@@ -45,10 +45,11 @@ class RunFolder:
 
     def _begin(self) -> dict | None:
         """Remove what an earlier run left, but for its checkpoint, which is returned."""
-        (self.folder / STOP).unlink(missing_ok=True)
-        for name in (CHECKPOINT, HISTORY):
-            for left in self.folder.glob(f".{name}.*"):  # by a process that was killed
-                left.unlink()
+        with writing("the run", self.folder):
+            (self.folder / STOP).unlink(missing_ok=True)
+            for name in (CHECKPOINT, HISTORY):
+                for left in self.folder.glob(f".{name}.*"):  # by a process that was killed
+                    left.unlink()
         if not self.path.is_file():
             return None
         _check_sums(self.path)
@@ -153,11 +154,10 @@ def open_run(folder: str | Path | None, ranks: Ranks) -> Iterator[RunFolder | No
         yield None
         return
     with ExitStack() as stack:
-        with writing("the run", Path(folder)):
-            if ranks.rank == 0:
+        if ranks.rank == 0:
+            with writing("the run", Path(folder)):
                 stack.enter_context(exclusive_lock(Path(folder) / CHECKPOINT, wait=False))
-            run = RunFolder(Path(folder), ranks)
-        yield run
+        yield RunFolder(Path(folder), ranks)
 
 
 def _check_sums(path: Path) -> None:

@@ -1,8 +1,8 @@
 """A run in processes of its own: whoever starts it goes on with something else meanwhile.
 
 torchrun starts the processes, in a session of their own, so that a closed tab and even a lost
-kernel leave them alone. They tell how it goes by the run folder's `history.csv`, and are told to
-stop by its file `stop`.
+kernel leave them alone. They report in the run folder's `history.csv`, and stop if it gets a file
+`stop`.
 """
 
 import contextlib
@@ -151,7 +151,7 @@ _WITHOUT_LIBUV = {"USE_LIBUV": "0", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 def _start(folder: Path, num_processes: int, environment: dict[str, str]) -> subprocess.Popen:
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={num_processes}"]
-    command += ["--rdzv-backend=c10d", "--rdzv-conf=store_type=file"]
+    command += ["--rdzv-backend=c10d", "--rdzv-conf=store_type=file", "--local-addr=127.0.0.1"]
     command += [f"--rdzv-endpoint={folder / 'rendezvous'}", f"--rdzv-id={folder}"]
     command += ["-m", "d2lnli", "finetune", "--job", str(folder)]
     with (folder / _LOG).open("wb") as log:

@@ -1,7 +1,7 @@
 """Who this process is among several that train one network, and what they tell each other.
 
 torchrun starts them, one for each device; PyTorch's own engine carries what they say, by gloo
-between CPUs and by nccl between GPUs. Who needs to know is given a `Ranks`.
+between CPUs and by nccl between GPUs. A `Ranks` is passed to whatever has to know.
 """
 
 import contextlib
@@ -54,9 +54,10 @@ class Ranks:
 
     def largest(self, numbers: list[int]) -> list[int]:
         """Return the largest of all ranks' first numbers, of their second numbers, and so on."""
-        told = torch.tensor(numbers)
-        dist.all_reduce(told, dist.ReduceOp.MAX)
-        return told.tolist()
+        largest = torch.tensor(numbers)
+        if self.size > 1:
+            dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return largest.tolist()
 
     def from_rank_0(self, value: Value) -> Value:
         """Return what rank 0 gave: numbers, texts, tensors, and lists or dicts of them.
@@ -139,16 +140,20 @@ class Agreement:
 
 
 def current_ranks() -> Ranks:
-    """Return who this process is; ValueError if torchrun started several that have not joined."""
+    """Return who this process is among those that it has joined: by itself, if it has not."""
     of_torchrun = _is_of_torchrun()
     if dist.is_available() and dist.is_initialized():
         return Ranks(dist.get_rank(), dist.get_world_size(), of_torchrun)
-    if of_torchrun and _is_one_of_several():
+    return Ranks(of_torchrun=of_torchrun)
+
+
+def check_joined(ranks: Ranks) -> None:
+    """Raise ValueError if torchrun started several processes that have not joined each other."""
+    if ranks.of_torchrun and ranks.size == 1 and _is_one_of_several():
         raise ValueError(
             "torchrun started several processes, which know nothing of each other: "
             "put the work into `with d2l.process_group():`"
         )
-    return Ranks(of_torchrun=of_torchrun)
 
 
 def check_can_join() -> None:
@@ -184,15 +189,15 @@ def process_group() -> Iterator[Ranks]:
         yield Ranks()
         return
     before = signal.signal(signal.SIGTERM, _end_soon)
-    with _lost_ones_told():
+    with _lost_processes_named():
         store = _join()
     try:
-        with _lost_ones_told(), only_rank_0_speaks():
+        with _lost_processes_named(), only_rank_0_speaks():
             if torch.cuda.is_available():
                 torch.cuda.set_device(_local_gpu())
             yield current_ranks()
     except (ValueError, OSError, MemoryError) as error:
-        if _is_told(store):
+        if _is_reported(store):
             raise SystemExit(1) from error
         raise
     finally:
@@ -221,7 +226,7 @@ def _join() -> "dist.Store":
 
 
 @contextlib.contextmanager
-def _lost_ones_told() -> Iterator[None]:
+def _lost_processes_named() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
@@ -234,9 +239,9 @@ def _lost_ones_told() -> Iterator[None]:
         ) from error
 
 
-def _is_told(store: "dist.Store") -> bool:
+def _is_reported(store: "dist.Store") -> bool:
     try:
-        return store.add("told", 1) > 1
+        return store.add("reported", 1) > 1
     except RuntimeError:  # the store ended with the process that kept it
         return False
 

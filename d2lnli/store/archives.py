@@ -37,7 +37,12 @@ def _members(archive: Path, file: zipfile.ZipFile, folder: str) -> list[zipfile.
         path = PureWindowsPath(name)  # it knows both slashes, and drives
         if path.anchor or ".." in path.parts:
             raise ValueError(f"{archive}: {name!r} leads out of its folder: do not use the archive")
-    members = [member for member in file.infolist() if member.filename.startswith(folder)]
+    members = [
+        member
+        for member in file.infolist()
+        if member.filename.startswith(folder)
+        and member.filename.isprintable()  # SNLI's has an `Icon\r`, which Windows cannot write
+    ]
     if not members:
         raise ValueError(
             f"{archive} has no folder {folder!r}: it holds {file.namelist()[:5]}. "

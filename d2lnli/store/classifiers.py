@@ -7,9 +7,11 @@ and the `history` of its training.
 
 import json
 import os
+import shutil
 import time
 import zlib
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +81,17 @@ def save_classifier(
     if history is not None and history.interrupted:
         folder = _interrupted(folder)
         print(f"the training was interrupted: the classifier so far is in {folder}")
-    with writing("the classifier", folder), exclusive_lock(folder / CLASSIFIER):
+    with (
+        writing("the classifier", folder, in_data_folder=True),
+        exclusive_lock(folder / CLASSIFIER),
+    ):
         for left in folder.glob(f".{CLASSIFIER}.*"):  # by a process that was killed
             left.unlink()
         write_classifier(folder / CLASSIFIER, net, vocab, history)
         if "num_classes" in _former_config(folder):
             for name in (*_FORMERLY, "history.csv"):
                 (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder / ".whole", ignore_errors=True)
     return folder
 
 
@@ -98,7 +104,7 @@ def write_classifier(
         content["wordpiece"] = vocab.settings
     if history is not None:
         told = {"interrupted": history.interrupted, "made": time.strftime("%Y-%m-%d %H:%M")}
-        content |= {"made_of": {**history.made_of, **told}, "history": history.as_dict()}
+        content |= {"made_of": {**history.made_of, **told}, "history": asdict(history)}
     metadata = {
         name: json.dumps(value, default=lambda number: number.item())
         for name, value in content.items()
@@ -157,7 +163,10 @@ def _read(folder: Path, with_tensors: bool = False) -> tuple[Path, dict, dict[st
 
 def _read_former(folder: Path, with_tensors: bool) -> tuple[Path, dict, dict[str, Tensor]]:
     """Read the files of earlier versions."""
-    config_path, vocab_path, path = (folder / name for name in _FORMERLY)
+    waiting = folder / ".whole"  # new files, if they had not all been moved to their place
+    config_path, vocab_path, path = (
+        waiting / name if (waiting / name).is_file() else folder / name for name in _FORMERLY
+    )
     if not (config_path.is_file() and vocab_path.is_file() and path.is_file()):
         beside = _interrupted(folder.resolve())
         found = f"; one that was interrupted is in {beside}" if beside.is_dir() else ""
@@ -169,7 +178,7 @@ def _read_former(folder: Path, with_tensors: bool) -> tuple[Path, dict, dict[str
     content = {name: config.pop(name) for name in ("wordpiece", "made_of") if name in config}
     content |= {"config": config, "vocab": read_json(vocab_path, list)}
     if (folder / "history.csv").is_file():
-        content["history"] = History.load(folder / "history.csv").as_dict()
+        content["history"] = asdict(History.load(folder / "history.csv"))
     try:
         return path, content, safetensors.torch.load_file(path) if with_tensors else {}
     except SafetensorError as error:
@@ -179,8 +188,10 @@ def _read_former(folder: Path, with_tensors: bool) -> tuple[Path, dict, dict[str
 
 
 def _former_config(folder: Path) -> dict:
-    path = folder / _FORMERLY[0]
-    return read_json(path, dict) if path.is_file() else {}
+    try:
+        return read_json(folder / _FORMERLY[0], dict)
+    except (OSError, ValueError):  # whatever it is, it is not ours
+        return {}
 
 
 def _interrupted(folder: Path) -> Path:
@@ -202,8 +213,13 @@ def read_made_of(folder: str | os.PathLike) -> dict:
 
 def read_history(folder: str | os.PathLike) -> History | None:
     """Return the history of a classifier's training, if it was kept."""
-    kept = _read(Path(folder))[1].get("history") if holds_classifier(Path(folder)) else None
-    return kept and History.of_dict(kept)
+    if not holds_classifier(Path(folder)):
+        return None
+    path, content, _ = _read(Path(folder))
+    try:
+        return History.of_dict(content["history"]) if "history" in content else None
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: its history cannot be read ({error!r})") from error
 
 
 def describe(folder: str | os.PathLike) -> str:
@@ -271,26 +287,42 @@ def _check_reads_back(net: nn.Module) -> None:
     """Raise ValueError if a network is another than the one that is built from its sizes."""
     config = classifier_config(net)
     with torch.device("meta"):
-        plain = built(config)
-    if type(net) is BERTClassifier and repr(net) == repr(plain):
-        return
-    plain = built(config).eval()
-    try:
-        plain.load_state_dict(net.state_dict())
-        ids = torch.arange(min(5, config["vocab_size"], config["max_len"]))[None]
-        inputs = [ids, torch.zeros_like(ids), torch.tensor([ids.shape[1]])]
-        device, training = next(net.parameters()).device, net.training
-        with torch.inference_mode():
-            theirs, ours = net.eval()([x.to(device) for x in inputs]).cpu(), plain(inputs)
-        net.train(training)
-        alike = theirs.shape == ours.shape
-        alike = alike and torch.allclose(theirs, ours, atol=1e-3, equal_nan=True)
-        reason = "" if alike else "it computes something else"
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-    if reason:
+        theirs, ours = _anatomy(net), _anatomy(built(config))
+    differing = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+    own_forward = type(net).forward is not BERTClassifier.forward
+    if not differing and own_forward and not _answers_alike(net, config):
+        differing = ["what its forward computes"]
+    if differing:
         raise ValueError(
-            f"load_classifier could not read this {type(net).__name__} back as a BERTClassifier "
-            f"({reason}). Keep its weights with torch.save(net.state_dict(), file), and build the "
-            "network yourself to load them"
+            f"load_classifier could not read this {type(net).__name__} back: it differs from a "
+            f"BERTClassifier in {', '.join(differing)}. Keep its weights with "
+            "torch.save(net.state_dict(), file), and build the network yourself to load them"
         )
+
+
+def _anatomy(net: nn.Module) -> dict[str, object]:
+    """Return the shape of every tensor, and what each layer is.
+
+    Dropout is left out: it does nothing in a classifier that is read back.
+    """
+    shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
+    layers = {
+        f"the layer {part}.{name}".rstrip("."): repr(layer)
+        for part in ("encoder", "hidden", "output")
+        for name, layer in getattr(net, part).named_modules()
+        if not ([*layer.children()] or isinstance(layer, nn.Dropout))
+    }
+    return {**shapes, **layers}
+
+
+def _answers_alike(net: nn.Module, config: dict) -> bool:
+    """Tell whether a network computes from its parameters what a BERTClassifier does."""
+    plain = built(config).eval()
+    plain.load_state_dict(net.state_dict())
+    training, device = net.training, next(net.parameters()).device
+    ids = torch.arange(min(5, config["vocab_size"], config["max_len"]))[None]
+    inputs = [ids, torch.zeros_like(ids), torch.tensor([ids.shape[1]])]
+    with torch.inference_mode():
+        theirs, ours = net.eval()([x.to(device) for x in inputs]).cpu(), plain(inputs)
+    net.train(training)
+    return theirs.shape == ours.shape and torch.allclose(theirs, ours, atol=1e-3, equal_nan=True)

@@ -74,14 +74,20 @@ def _encoded(
 
 
 def write_dataset(folder: Path, dataset: SNLIBERTDataset) -> None:
-    """Write a dataset, which replaces one that is there."""
+    """Write a dataset, which replaces one that is there; ValueError if anything else is."""
+    folder = folder.resolve()
+    ours = {_DESCRIPTION, *(f"{name}.bin" for name in _ARRAYS)}
+    if folder.is_dir() and (others := {path.name for path in folder.iterdir()} - ours):
+        raise ValueError(
+            f"{folder} holds other files than a dataset's ({', '.join(sorted(others)[:3])}), which "
+            "saving would delete: give a folder of its own"
+        )
     labels = iter(dataset.labels.numpy())
     parts = (
         (part, np.fromiter(labels, np.int64, len(part.starts))) for part in dataset.encoded.parts()
     )
     settings = dataset.max_len, dataset.vocab, dataset.label_names, dataset.truncation
     with writing("the dataset", folder), exclusive_lock(folder):
-        shutil.rmtree(folder, ignore_errors=True)
         _build(folder, parts, *settings)
 
 
@@ -133,7 +139,10 @@ def _build(
     label_names: tuple[str, ...] | None,
     truncation: str | None,
 ) -> None:
-    """Write encoded pairs, part after part; the folder takes its name once it is whole."""
+    """Write encoded pairs, part after part; the folder takes its name once it is whole.
+
+    One of this name is replaced.
+    """
     half = folder.with_name(f".{folder.name}.half")
     shutil.rmtree(half, ignore_errors=True)
     try:
@@ -160,6 +169,8 @@ def _build(
             "checksums": checksums,
         }
         (half / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", "utf-8")
+        if folder.is_dir():
+            shutil.rmtree(folder)
         half.rename(folder)
     finally:
         shutil.rmtree(half, ignore_errors=True)

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import requests
 from requests import Response, Session
-from requests.adapters import HTTPAdapter
-from requests.exceptions import ChunkedEncodingError
+from requests.exceptions import ChunkedEncodingError, SSLError
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError
-from urllib3.util import Retry
 
 from .files import FULL
 
@@ -65,36 +63,34 @@ def fetch(name: str, url: str, sha1: str, path: Path) -> None:
 
 def _fetch_rest(url: str, part: Path) -> bool:
     """Fetch what is missing of a file, as long as more comes; tell if it is all of one answer."""
-    retry = Retry(
-        total=_ATTEMPTS - 1,
-        other=0,  # such as certificates
-        status_forcelist=_PASSING,
-        raise_on_status=False,
-        backoff_factor=_FIRST_WAIT,
-        backoff_jitter=_FIRST_WAIT,
-        respect_retry_after_header=False,  # it may ask for hours, of which nobody would know
-    )
     furthest, failures = 0, 0
     with Session() as session:
         session.headers["Accept-Encoding"] = "identity"
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retry))
         while True:
             start = part.stat().st_size if part.exists() else 0
             failures, furthest = (1, start) if start > furthest else (failures + 1, furthest)
             rest = {"Range": f"bytes={start}-"} if start else {}
-            with session.get(url, headers=rest, stream=True, timeout=_TIMEOUT) as response:
-                if response.status_code == 416:  # nothing is missing: the SHA-1 will tell
-                    return False
-                response.raise_for_status()
-                try:
+            try:
+                with session.get(url, headers=rest, stream=True, timeout=_TIMEOUT) as response:
+                    if response.status_code == 416:  # nothing is missing: the SHA-1 will tell
+                        return False
+                    response.raise_for_status()
                     _write(response, part)
                     return response.status_code == 200 and _length(response) > 0
-                except (requests.ConnectionError, ChunkedEncodingError) as error:
-                    if failures == _ATTEMPTS:
-                        raise
-                    print(f"{url}: {error}; trying again")
-            time.sleep(_FIRST_WAIT * 2**failures * random.uniform(0.5, 1.5))
+            except requests.RequestException as error:
+                if failures == _ATTEMPTS or not _may_pass(error):
+                    raise
+                wait = _FIRST_WAIT * 2 ** (failures - 1) * random.uniform(0.5, 1.5)
+                print(f"{url}: {error}; trying again in {wait:.0f} s")
+                time.sleep(wait)
+
+
+def _may_pass(error: requests.RequestException) -> bool:
+    """Tell whether it makes sense to try again."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return error.response.status_code in _PASSING
+    passing = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError)
+    return isinstance(error, passing) and not isinstance(error, SSLError)
 
 
 def _write(response: Response, part: Path) -> None:

@@ -22,16 +22,17 @@ _WAITS = (0.01, 0.1, 1.0)  # seconds, for a reader to close a file that is to be
 
 
 @contextmanager
-def writing(what: str, folder: Path) -> Iterator[None]:
+def writing(what: str, folder: Path, in_data_folder: bool = False) -> Iterator[None]:
     """Say what to do if `what` cannot be written to a folder: everywhere in the same words."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:  # the latter two are torch's and its
         if isinstance(error, OSError) and error.errno is None:  # it says what to do
             raise
+        variable = " with D2LNLI_DATA_DIR" if in_data_folder else ""
         raise OSError(
-            f"cannot write {what} to {folder} ({error}): free some space, or choose a folder that "
-            "you may write to (D2LNLI_DATA_DIR names the data folder)"
+            f"cannot write {what} to {folder} ({error}): free some space, or choose{variable} a "
+            "folder that you may write to"
         ) from error
 
 

@@ -113,7 +113,7 @@ def _extracted(name: str, folder: str = "") -> Path:
     url, sha1 = _address(name)
     target = _folder(url, folder)
     if not target.is_dir():
-        with writing(name, target.parent), exclusive_lock(target):
+        with writing(name, target.parent, in_data_folder=True), exclusive_lock(target):
             if not target.is_dir():
                 archive = Path(download(name))
                 if not archive.is_file():
@@ -142,7 +142,7 @@ def download(name: str) -> str:
 
     archive = data_dir() / _path(url).name
     if not has_sha1(archive, sha1):
-        with writing(name, archive.parent), exclusive_lock(archive):
+        with writing(name, archive.parent, in_data_folder=True), exclusive_lock(archive):
             if not has_sha1(archive, sha1):
                 fetch(name, url, sha1, archive)
     return str(archive)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .files import exclusive_lock
+from .files import exclusive_lock, writing
 
 _TEXTS = ["config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json"]
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -21,15 +21,19 @@ def hugging_face_folder(name: str, data_dir: Path) -> Path:
     if not _NAME.fullmatch(name):
         raise ValueError(f"hf:{name} is not of the form hf:ORG/NAME or hf:ORG/NAME@REVISION")
     repository, _, revision = name.partition("@")
-    try:
-        folder = _fetch(repository, revision or None, data_dir / "huggingface")
-    except Exception as error:  # the library and its network raise many kinds
-        said = error.__cause__ or error if isinstance(error, FileNotFoundError) else error
-        reason = str(said).strip().partition("\n")[0]
-        raise OSError(
-            f"hf:{name}: cannot be fetched ({type(said).__name__}: {reason}). Look at the name "
-            "and the network, or put its files into a folder and give the folder"
-        ) from error
+    cache = data_dir / "huggingface"
+    with writing(f"hf:{name}", cache, in_data_folder=True):
+        try:
+            folder = _fetch(repository, revision or None, cache)
+        except Exception as error:  # the library and its network raise many kinds
+            if isinstance(error, OSError) and error.errno is not None:  # the disk's
+                raise
+            said = error.__cause__ or error if isinstance(error, FileNotFoundError) else error
+            reason = str(said).strip().partition("\n")[0]
+            raise OSError(
+                f"hf:{name}: cannot be fetched ({type(said).__name__}: {reason}). Look at the name "
+                "and the network, or put its files into a folder and give the folder"
+            ) from error
     if not _has_weights(folder):
         raise ValueError(
             f"hf:{name} has neither {' nor '.join(_WEIGHTS)}: choose another checkpoint"
