@@ -8,6 +8,7 @@ and the `history` of its training.
 import json
 import os
 import shutil
+import tempfile
 import time
 import zlib
 from collections.abc import Iterable
@@ -86,7 +87,7 @@ def save_classifier(
         exclusive_lock(folder / CLASSIFIER),
     ):
         for left in folder.glob(f".{CLASSIFIER}.*"):  # by a process that was killed
-            left.unlink()
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         write_classifier(folder / CLASSIFIER, net, vocab, history)
         if "num_classes" in _former_config(folder):
             for name in (*_FORMERLY, "history.csv"):
@@ -110,14 +111,14 @@ def write_classifier(
         for name, value in content.items()
     }
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-
-    def write(temporary: Path) -> None:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        safetensors.torch.save_file(tensors, temporary, metadata)
-        temporary.chmod(mode)  # it would be its owner's; a class reads what its teacher made
-
-    replace_file(path, write)
+    # safetensors writes to a file of a name of its own first, which is then in a folder of ours
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as half:
+        new = Path(half, path.name)
+        new.touch()
+        mode = new.stat().st_mode
+        safetensors.torch.save_file(tensors, new, metadata)
+        new.chmod(mode)  # it would be its owner's; a class reads what its teacher made
+        replace_file(path, new.replace)
 
 
 def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
