@@ -88,11 +88,12 @@ def test_the_stop_button_a_closed_tab_and_a_lost_kernel_lose_nothing(lab, artifa
 
 
 OUTPUT = ".jp-OutputArea-output"
-LAUNCH = """history = d2l.finetune(
+LAUNCH = """run = d2l.finetune(
     net, train_set, dev_set, lr=1e-3, num_epochs=EPOCHS, batch_size=32, run_dir="launched run",
-    devices=[torch.device("cpu")] * 2)"""
-MEANWHILE = 'print("free at", history.seen.records and "some point" or "the start")'
-RESULT = """print("stopped at" if history.interrupted else "whole at", history.records[-1].epoch)
+    devices=[torch.device("cpu")] * 2, launch=True)"""
+MEANWHILE = 'print("free at", run.history.records and "some point" or "the start")'
+RESULT = """history = run.wait()
+print("stopped at" if history.interrupted else "whole at", history.records[-1].epoch)
 print("on", history.device.count("cpu"))
 d2l.evaluate(net, dev_set)"""
 
