@@ -151,7 +151,7 @@ _WITHOUT_LIBUV = {"USE_LIBUV": "0", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 def _start(folder: Path, num_processes: int, environment: dict[str, str]) -> subprocess.Popen:
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={num_processes}"]
-    # its own store is a temporary file: in the run folder, which may be moved, it would wait for it
+    # torchrun makes a temporary file for its store; in a run folder that is moved, it would hang
     command += ["--rdzv-backend=c10d", "--rdzv-conf=store_type=file", "--local-addr=127.0.0.1"]
     command += ["-m", "d2lnli", "finetune", "--job", str(folder)]
     with (folder / _LOG).open("wb") as log:

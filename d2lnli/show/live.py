@@ -36,7 +36,7 @@ class HistoryPicture(Picture):
 
         figure = Figure(figsize=(8, 3.2), dpi=100, facecolor="white")
         self.canvas, self.background = FigureCanvasAgg(figure), None
-        figure.subplots_adjust(left=0.07, right=0.98, bottom=0.16, top=0.86, wspace=0.2)
+        figure.subplots_adjust(left=0.09, right=0.98, bottom=0.16, top=0.86, wspace=0.2)
         left, right = figure.subplots(1, 2)
         dot = dict(marker="o", markersize=4, clip_on=False, animated=True)  # animated: drawn later
         end = dict(markevery=[-1], **dot)
@@ -121,11 +121,11 @@ class LivePlot:
 
 
 class Progress:
-    """What a person sees of a run: a bar and a live plot; `keep` is told of every new point.
+    """What a person sees of a run: a bar and a live plot; `keep` is called at every new point.
 
-    Between two points the plot gains a provisional one by the clock, which `pass_on` is told of and
-    nobody keeps. It is a context: what was reported before an error or an interrupt stays visible.
-    Of several ranks, one is `shown`.
+    Between two points, the clock adds a provisional one to the plot. `pass_on` is called with it;
+    it is not recorded. It is a context: what was reported before an error or an interrupt stays
+    visible. Of several ranks, one is `shown`.
     """
 
     def __init__(

@@ -104,14 +104,14 @@ def write_classifier(
     if isinstance(vocab, WordPieceVocab):
         content["wordpiece"] = vocab.settings
     if history is not None:
-        told = {"interrupted": history.interrupted, "made": time.strftime("%Y-%m-%d %H:%M")}
-        content |= {"made_of": {**history.made_of, **told}, "history": asdict(history)}
+        end = {"interrupted": history.interrupted, "made": time.strftime("%Y-%m-%d %H:%M")}
+        content |= {"made_of": {**history.made_of, **end}, "history": asdict(history)}
     metadata = {
         name: json.dumps(value, default=lambda number: number.item())
         for name, value in content.items()
     }
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    # safetensors writes to a file of a name of its own first, which is then in a folder of ours
+    # safetensors first writes a file under a name of its own: in this folder we can clean it up
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as half:
         new = Path(half, path.name)
         new.touch()
@@ -248,9 +248,9 @@ def why_not(folder: Path, wanted: dict) -> str:
     if not kept.keys() >= wanted.keys():
         return "its training data are not recorded"
     asked = {name: value for name, value in wanted.items() if name not in _CHECKSUMS}
-    told = [differences(kept, {**asked, "interrupted": False})]
-    told += [what for name, what in _CHECKSUMS.items() if kept[name] != wanted[name]]
-    return "; ".join(filter(None, told))
+    reasons = [differences(kept, {**asked, "interrupted": False})]
+    reasons += [what for name, what in _CHECKSUMS.items() if kept[name] != wanted[name]]
+    return "; ".join(filter(None, reasons))
 
 
 def place_for(folder: Path, wanted: dict) -> Path:

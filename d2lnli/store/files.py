@@ -26,8 +26,9 @@ def writing(what: str, folder: Path, in_data_folder: bool = False) -> Iterator[N
     """Say what to do if `what` cannot be written to a folder: everywhere in the same words."""
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:  # the latter two are torch's and its
-        if isinstance(error, OSError) and error.errno is None:  # it says what to do
+    # torch and safetensors raise errors of their own when they cannot write
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.errno is None:  # it says what to do already
             raise
         variable = " with D2LNLI_DATA_DIR" if in_data_folder else ""
         raise OSError(
