@@ -1,6 +1,6 @@
 """d2lnli: natural language inference by fine-tuning BERT, as a course and as a thin package."""
 
-from .bert import BERTClassifier, BERTEncoder, BERTModel
+from .bert import BERTClassifier, BERTConfig, BERTEncoder, BERTModel
 from .checkpoints import load_pretrained_model
 from .corpora import LABELS, read_phenomena, read_snli
 from .dataset import SNLIBERTDataset, bucketed_loader
@@ -35,6 +35,7 @@ __all__ = [
     "TRUNCATIONS",
     "AttentionExplorer",
     "BERTClassifier",
+    "BERTConfig",
     "BERTEncoder",
     "BERTModel",
     "Evaluation",

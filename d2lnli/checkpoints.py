@@ -111,7 +111,7 @@ def _build(checkpoint: Checkpoint, architecture: dict, dropout: float) -> BERTMo
     except ValueError as error:
         raise ValueError(f"{checkpoint.path}: {error}") from error
     expected = bert.state_dict()
-    if bert.config["tied_decoder"]:
+    if bert.config.tied_decoder:
         del expected["mlm.mlp.3.weight"]
     names = {ours: checkpoint.name_in_file(ours) for ours in expected}
     bert.new_heads = tuple(

@@ -17,6 +17,7 @@ from .bert import BERTEncoder, label_names_of, unwrapped
 from .corpora import default_label_names
 from .dataset import LengthBuckets, SNLIBERTDataset, TokenPairs, as_pairs
 from .devices import autocast, choose_precision, memory_advice
+from .fast.network import fast
 from .runs.ranks import current_ranks
 
 
@@ -146,7 +147,7 @@ def accuracy_on(net: nn.Module, batches: DataLoader) -> float:
 
 def max_positions(net: nn.Module) -> int:
     """Return the length of the longest input that a network can take."""
-    return unwrapped(net).encoder.config["max_len"]
+    return unwrapped(net).encoder.config.max_len
 
 
 def check_fits(net: nn.Module, pairs: TokenPairs) -> None:
@@ -159,7 +160,7 @@ def check_fits(net: nn.Module, pairs: TokenPairs) -> None:
             f"{type(inside).__name__} is not a classifier, which has a BERTEncoder `encoder` and a "
             "layer `output`: use a BERTClassifier"
         )
-    words, positions = inside.encoder.config["vocab_size"], max_positions(net)
+    words, positions = inside.encoder.config.vocab_size, max_positions(net)
     if len(pairs.vocab) != words:
         raise ValueError(
             f"the dataset's vocabulary has {len(pairs.vocab)} words, but the model's embedding has "
@@ -204,11 +205,11 @@ def to_device(X: Tensor | Sequence[Tensor], device: torch.device) -> Tensor | li
 
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
-    """Switch dropout and gradients off inside the block; each module's mode is put back."""
+    """Compute fast inside the block, without dropout and gradients; then restore each mode."""
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:
-        with torch.inference_mode():
+        with fast(net), torch.inference_mode():
             yield
     finally:
         for module, training in modes:

@@ -31,6 +31,7 @@ from .devices import (
     try_all_gpus,
 )
 from .evaluation import accuracy_on, check_fits, evaluate, to_device
+from .fast.network import fast
 from .fast.optimizer import RowAdam, adam, catch_up_saved, clip_gradients
 from .history import History, Record, differences
 from .runs.best_epoch import KEEP, BestEpoch
@@ -241,7 +242,10 @@ def finetune(
             "train_set": _describe(train_set),
             "dev_set": _describe(dev_set),
             "frozen": history.made_of["frozen"],
-            **{f"net's {name}": value for name, value in unwrapped(net).encoder.config.items()},
+            **{
+                f"net's {name}": value
+                for name, value in unwrapped(net).encoder.config.of_encoder().items()
+            },
         }
         if differing := differences(ranks.from_rank_0(settings), settings):
             raise ValueError(
@@ -447,6 +451,7 @@ class Training:
         agreement, stop = Agreement(self.ranks), False
         shared, shown = self.ranks.of_torchrun, self.ranks.rank == 0
         with (
+            fast(self.net),
             Progress(plot, num_steps, history, keep, pass_on, shown) as progress,
             StopButton(shared) as button,
         ):

@@ -94,7 +94,7 @@ def write_former_classifier(
 ) -> None:
     """Write a classifier as earlier versions of the package did: three files, or four."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = {**net.encoder.config, "num_classes": len(net.label_names)}
+    config = {**net.encoder.config.of_encoder(), "num_classes": len(net.label_names)}
     config["label_names"] = list(net.label_names)
     if hasattr(vocab, "settings"):
         config["wordpiece"] = vocab.settings

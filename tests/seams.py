@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from d2lnli import __main__ as command_line
-from d2lnli import bert, checkup, dataset, devices, training
+from d2lnli import checkup, dataset, devices, training
 from d2lnli.__main__ import _parser as parser
 from d2lnli.__main__ import main
-from d2lnli.bert import Dropout, MultiHeadAttention
+from d2lnli.bert import MultiHeadAttention
 from d2lnli.dataset import NO_LABEL, LengthBuckets, as_pairs, shared_loader
 from d2lnli.exercises.cases import CASES
-from d2lnli.fast import optimizer
+from d2lnli.fast import network, optimizer
+from d2lnli.fast.network import FastAttention, FastDropout, fast
 from d2lnli.fast.optimizer import _MANY_ROWS as MANY_ROWS
 from d2lnli.fast.optimizer import RowAdam, adam, clip_gradients
 from d2lnli.history import Record
@@ -181,7 +182,7 @@ def bf16_is_faster(times: float) -> None:
 
 def attention_is_fused() -> None:
     """Use the fused attention, as on a GPU."""
-    _replace(bert, "fused_is_faster", lambda _: True)
+    _replace(network, "fused_is_faster", lambda _: True)
 
 
 def nobody_to_join() -> None:

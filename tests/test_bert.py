@@ -1,5 +1,8 @@
 """BERT: equal to the book's, blind to padding, open about its attention."""
 
+import inspect
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ import torch.nn.functional as F
 import d2lnli as d2l
 import seams
 from conftest import GOLDEN, SIZES
-from seams import Dropout, MultiHeadAttention
+from seams import FastAttention, FastDropout, MultiHeadAttention, fast
 
 
 @pytest.fixture(params=["tiny-4x2", "tiny-12x3"])
@@ -92,7 +95,7 @@ def test_attention_weights_are_those_that_the_forward_pass_uses(net):
     assert (weights[:, 1, :, :, 3:] == 0).all()
     block = net.encoder.blks[0]
     X = net.encoder.embed(tokens, segments)
-    _, _, values = block.attention.project(X)
+    values = block.attention.split_heads(block.attention.W_v(X))
     by_hand = block.attention.W_o((weights[0] @ values).transpose(1, 2).flatten(2))
     mask = net.encoder.key_mask(tokens, valid_lens)
     torch.testing.assert_close(block.attention(X, mask), by_hand)
@@ -106,20 +109,10 @@ def test_dropout_is_used(vocab):
     assert not torch.equal(bert.encoder(tokens, segments), bert.encoder(tokens, segments))
 
 
-def test_heads_must_divide_the_hidden_units():
-    with pytest.raises(ValueError, match=r"num_hiddens=16.*num_heads=3"):
-        d2l.BERTModel(10, dropout=0.1, **{**SIZES, "num_heads": 3})
-
-
 def test_an_input_longer_than_the_positions_is_refused(net):
     tokens = torch.zeros(1, 33, dtype=torch.long)
     with pytest.raises(ValueError, match=r"33 tokens.*32 positions"):
         net([tokens, tokens, torch.tensor([33])])
-
-
-def test_no_blocks_are_no_bert():
-    with pytest.raises(ValueError, match="num_blks=0"):
-        d2l.BERTModel(10, dropout=0.1, **{**SIZES, "num_blks": 0})
 
 
 def gradients(bert, encoded):
@@ -130,16 +123,92 @@ def gradients(bert, encoded):
 
 
 @pytest.mark.parametrize("padded", [True, False])
-def test_cls_alone_is_what_the_whole_encoder_gives_at_its_first_position(golden, padded):
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_fast_network_gives_the_plain_ones_numbers_and_gradients(golden, padded, fused):
+    """A GPU takes the fused attention; here both are taken."""
     bert, _, expected = golden
-    inputs = [expected["tokens"], expected["segments"]]
-    inputs += [expected["valid_lens"] if padded else None]
-    whole, alone = bert.encoder(*inputs)[:, 0], bert.encoder.encode_cls(*inputs)
-    torch.testing.assert_close(alone, whole, atol=2e-6, rtol=0)
-    slow, fast = gradients(bert, whole), gradients(bert, alone)
-    assert slow.keys() == fast.keys()
-    for name in slow:
-        torch.testing.assert_close(fast[name], slow[name], atol=1e-5, rtol=1e-4, msg=name)
+    if fused:
+        seams.attention_is_fused()
+    valid_lens = expected["valid_lens"] if padded else None
+    inputs = [expected["tokens"], expected["segments"], valid_lens]
+    classifier, positions = d2l.BERTClassifier(bert), expected["pred_positions"]
+    outputs = [
+        lambda: classifier(inputs),
+        *(lambda i=i: bert(*inputs, positions)[i] for i in range(3)),
+    ]
+    plain = [(output().detach(), gradients(bert, output())) for output in outputs]
+    with fast(classifier), fast(bert):
+        assert type(classifier) is not d2l.BERTClassifier
+        for output, (numbers, slow) in zip(outputs, plain, strict=True):
+            torch.testing.assert_close(output(), numbers, atol=2e-6, rtol=1e-5)
+            quick = gradients(bert, output())
+            assert quick.keys() == slow.keys()
+            for name in slow:
+                torch.testing.assert_close(quick[name], slow[name], atol=1e-5, rtol=1e-4, msg=name)
+    assert {type(part).__name__ for part in bert.modules()}.isdisjoint(
+        ["FastAttention", "FastDropout"]
+    )
+
+
+def test_the_fast_network_is_fast_within_its_block_alone(net):
+    plain = [type(part) for part in net.modules()]
+    with pytest.raises(ZeroDivisionError), fast(net):
+        assert [type(part) for part in net.modules()] != plain
+        with fast(net):
+            pass
+        assert [type(part) for part in net.modules()] != plain, (
+            "the inner block ended the outer one"
+        )
+        1 / 0  # noqa: B018
+    assert [type(part) for part in net.modules()] == plain
+
+
+class Doubled(torch.nn.Linear):
+    """A layer of the reader's own, as adapters are."""
+
+    def forward(self, X):
+        return 2 * super().forward(X)
+
+
+def own_projection(net, name):
+    attention = net.encoder.blks[-1].attention
+    own = Doubled(SIZES["num_hiddens"], SIZES["num_hiddens"])
+    own.load_state_dict(getattr(attention, name).state_dict())
+    setattr(attention, name, own)
+
+
+class OwnEncoder(d2l.BERTEncoder):
+    """An encoder of the reader's own."""
+
+    def forward(self, *inputs):
+        return 2 * super().forward(*inputs)
+
+
+CHANGES = {
+    "a projection": lambda net: own_projection(net, "W_k"),
+    "the output": lambda net: own_projection(net, "W_o"),
+    "an encoder": lambda net: setattr(net.encoder, "__class__", OwnEncoder),
+    **{
+        f"a hook on {name or 'the net'}": lambda net, name=name: net.get_submodule(
+            name
+        ).register_forward_hook(lambda part, inputs, Y: 2 * Y)
+        for name in ("", "encoder", "encoder.blks.1", "encoder.blks.1.attention.W_v",
+                     "encoder.blks.1.ffn.dense1", "encoder.blks.0.attention", "hidden")
+    },
+    "a method": lambda net: setattr(net.encoder.blks[1].ffn, "forward", lambda X: 2 * X),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_a_reader_has_changed_counts_in_the_fast_network_too(net, change):
+    tokens, valid_lens = torch.randint(0, 8, (3, 10)), torch.tensor([10, 6, 1])
+    inputs = [tokens, torch.zeros_like(tokens), valid_lens]
+    before = net.eval()(inputs)
+    change(net)
+    plain = net(inputs)
+    assert not torch.allclose(plain, before, atol=1e-4)
+    with fast(net):
+        torch.testing.assert_close(net(inputs), plain, atol=2e-6, rtol=1e-5)
 
 
 def test_a_classifier_reads_the_pooled_cls(net, vocab):
@@ -152,7 +221,7 @@ def test_a_classifier_reads_the_pooled_cls(net, vocab):
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_dropout_zeroes_a_share_and_keeps_the_mean(p):
-    dropout, X = Dropout(p), torch.ones(400, 500, requires_grad=True)
+    dropout, X = FastDropout(p), torch.ones(400, 500, requires_grad=True)
     torch.manual_seed(0)
     Y = dropout(X)
     assert (Y == 0).float().mean().item() == pytest.approx(p, abs=0.005)
@@ -171,44 +240,47 @@ def test_dropout_zeroes_a_share_and_keeps_the_mean(p):
 
 def test_dropout_of_nothing_of_all_and_in_evaluation():
     X = torch.randn(3, 5)
-    assert torch.equal(Dropout(0.0)(X), X)
-    assert torch.equal(Dropout(1.0)(X), torch.zeros(3, 5))
-    assert torch.equal(Dropout(0.5).eval()(X), X)
-    assert Dropout(0.5)(X.bfloat16()).dtype == torch.bfloat16
+    assert torch.equal(FastDropout(0.0)(X), X)
+    assert torch.equal(FastDropout(1.0)(X), torch.zeros(3, 5))
+    assert torch.equal(FastDropout(0.5).eval()(X), X)
+    assert FastDropout(0.5)(X.bfloat16()).dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("padded", [True, False])
-def test_torchs_fused_attention_gives_the_same(padded):
-    """A GPU takes that path; here both are taken."""
+def attention_of(dropout: float) -> MultiHeadAttention:
     torch.manual_seed(0)
-    attention, X = MultiHeadAttention(16, 4, 0.1).eval(), torch.randn(3, 7, 16)
-    mask = (torch.arange(7) < torch.tensor([7, 4, 1])[:, None])[:, None, None, :]
-    mask = mask if padded else None
-    plain = attention(X, mask)
+    return MultiHeadAttention(d2l.BERTConfig(9, 16, 32, 4, 1, dropout))
+
+
+def test_dropout_is_handed_to_torchs_fused_attention():
+    attention, X = attention_of(0.1), torch.randn(3, 7, 16)
     seams.attention_is_fused()
-    torch.testing.assert_close(attention(X, mask), plain)
-    torch.testing.assert_close(attention.attend(X[:, 0], X, mask), plain[:, 0])
-    attention.train()
-    assert not torch.equal(attention(X, mask), attention(X, mask)), "dropout is handed on"
+    with fast(attention):
+        assert type(attention) is FastAttention
+        assert not torch.equal(attention(X), attention(X))
 
 
-def test_attention_drops_weights_also_for_cls_alone():
-    torch.manual_seed(0)
-    attention, X = MultiHeadAttention(16, 4, 0.5), torch.randn(2, 6, 16)
-    expected, tries = attention.eval()(X), 4000
+def test_fast_attention_drops_weights_as_often_also_for_cls_alone():
+    attention, tries = attention_of(0.5), 4000
+    X = torch.randn(2, 6, 16)
+    expected = attention.eval()(X)
     attention.train()
     with torch.no_grad():
-        outputs = torch.stack([attention(X) for _ in range(tries)])
-        alone = torch.stack([attention.attend(X[:, 0], X) for _ in range(tries)])
+        plain = torch.stack([attention(X) for _ in range(tries)])
+        with fast(attention):
+            outputs = torch.stack([attention(X) for _ in range(tries)])
+            alone = torch.stack([attention.attend_from_first(X) for _ in range(tries)])
+    for ours, theirs in ((outputs, plain), (alone, plain[:, :, 0])):
+        torch.testing.assert_close(ours.mean(dim=0), theirs.mean(dim=0), atol=0.05, rtol=0)
+        torch.testing.assert_close(ours.std(dim=0), theirs.std(dim=0), atol=0.05, rtol=0)
     assert F.mse_loss(outputs.mean(dim=0), expected).item() < 1e-3
-    torch.testing.assert_close(alone.mean(dim=0), expected[:, 0], atol=0.05, rtol=0)
-    torch.testing.assert_close(alone.std(dim=0), outputs[:, :, 0].std(dim=0), atol=0.05, rtol=0)
 
 
 def test_padding_is_masked_only_where_there_is_some(net):
     tokens = torch.zeros(2, 4, dtype=torch.long)
     assert net.encoder.key_mask(tokens, None) is None
-    assert net.encoder.key_mask(tokens, torch.tensor([4, 4])) is None
+    assert net.encoder.key_mask(tokens, torch.tensor([4, 4])).all()
+    with fast(net):
+        assert net.encoder.key_mask(tokens, torch.tensor([4, 4])) is None
     mask = net.encoder.key_mask(tokens, torch.tensor([4, 1]))
     assert mask[:, 0, 0].tolist() == [[True] * 4, [True, False, False, False]]
 
@@ -216,3 +288,29 @@ def test_padding_is_masked_only_where_there_is_some(net):
 def test_every_layer_norm_has_the_epsilon_that_was_given():
     bert = d2l.BERTModel(10, **SIZES, dropout=0.1, embedding_norm=True, norm_eps=1e-3)
     assert {part.eps for part in bert.modules() if isinstance(part, torch.nn.LayerNorm)} == {1e-3}
+
+
+def test_a_config_is_given_whole_or_size_by_size():
+    config = d2l.BERTConfig(10, dropout=0.1, **SIZES, activation="gelu", is_next=0)
+    one_by_one = d2l.BERTModel(10, dropout=0.1, **SIZES, activation="gelu", is_next=0)
+    assert one_by_one.config == one_by_one.encoder.config == config
+    assert d2l.BERTModel(config).config is config
+    assert d2l.BERTEncoder(config).state_dict().keys() == one_by_one.encoder.state_dict().keys()
+    assert inspect.signature(d2l.BERTModel) == inspect.signature(d2l.BERTConfig)
+    with pytest.raises(FrozenInstanceError):
+        config.dropout = 0.2
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (dict(num_heads=3), r"num_hiddens=16.*num_heads=3"),
+        (dict(num_heads=0), r"num_hiddens=16.*num_heads=0"),
+        (dict(num_blks=0), "num_blks=0.*at least one"),
+        (dict(norm_eps=1.0), "norm_eps=1.0.*1e-5"),
+        (dict(activation="swish"), "'swish'.*relu or gelu"),
+    ],
+)
+def test_a_config_that_cannot_be_built_is_refused(option, message):
+    with pytest.raises(ValueError, match=message):
+        d2l.BERTModel(10, dropout=0.1, **{**SIZES, **option})

@@ -240,7 +240,7 @@ def test_out_of_memory_is_one_line(folders, capsys, monkeypatch, where, message)
         raise MemoryError
 
     if where == "training":
-        monkeypatch.setattr(d2l.BERTEncoder, "encode_cls", fail)
+        monkeypatch.setattr(d2l.BERTEncoder, "embed", fail)
     else:
         seams.reading_is(fail)
     assert main(["finetune", *folders, "--batch-size", "10"]) == 1

@@ -322,7 +322,7 @@ class WithMore(d2l.BERTClassifier):
 def fit_with_more() -> dict:
     net, train_set, _ = example(20, 0.0)
     torch.manual_seed(0)
-    mine = WithMore(d2l.BERTModel(**net.encoder.config))
+    mine = WithMore(d2l.BERTModel(net.encoder.config))
     d2l.finetune(mine, train_set, None, **OPTIONS, precision="fp32")
     return mine.state_dict()
 
@@ -373,7 +373,7 @@ def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
 def run_out_of_memory(whom: tuple[int, ...]) -> None:
     net, train_set, _ = example(20, 0.1)
     if current_ranks().rank in whom:
-        net.encoder.encode_cls = lambda *_: bytearray(2**62)
+        net.register_forward_pre_hook(lambda *_: bytearray(2**62))
     d2l.finetune(net, train_set, None, **OPTIONS)
 
 

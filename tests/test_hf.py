@@ -103,7 +103,7 @@ def fetched(hub) -> list[str]:
 
 def test_a_bert_is_one_string_away(hub, data_dir):
     bert, vocab = d2l.load_pretrained_model("hf:org/bert")
-    assert bert.encoder.config["num_blks"] == 3
+    assert bert.encoder.config.num_blks == 3
     assert vocab.tokenize("A man") == ["a", "man"]
     assert (data_dir / "huggingface").is_dir()
     assert fetched(hub) == ["config.json", "vocab.txt", "model.safetensors"]  # the weights last
@@ -115,7 +115,7 @@ def test_a_second_call_asks_for_nothing_and_stays_at_the_commit(hub):
     write_hf(hub.folder, config={"num_attention_heads": 8})
     bert, _ = d2l.load_pretrained_model("hf:org/bert")
     assert len(hub.requests) == asked
-    assert bert.encoder.config["num_heads"] == 4
+    assert bert.encoder.config.num_heads == 4
 
 
 def test_a_revision_can_be_named(hub, data_dir):
@@ -123,8 +123,8 @@ def test_a_revision_can_be_named(hub, data_dir):
     hub.main = SECOND
     write_hf(hub.folder, config={"num_attention_heads": 8})
     bert, _ = d2l.load_pretrained_model("hf:org/bert")
-    assert bert.encoder.config["num_heads"] == 8
-    assert d2l.load_pretrained_model(f"hf:org/bert@{SECOND}")[0].encoder.config["num_heads"] == 8
+    assert bert.encoder.config.num_heads == 8
+    assert d2l.load_pretrained_model(f"hf:org/bert@{SECOND}")[0].encoder.config.num_heads == 8
 
 
 def test_pickled_weights_are_fetched_where_there_are_no_others(hub):

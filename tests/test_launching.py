@@ -248,7 +248,7 @@ def test_what_cannot_be_launched_is_said_at_once(tmp_path):
             return super().forward(inputs) * 2
 
     net, train_set, _ = example(20, 0.1)
-    mine = MyClassifier(d2l.BERTModel(**net.encoder.config, tied_decoder=False))
+    mine = MyClassifier(d2l.BERTModel(net.encoder.config))
     with pytest.raises(ValueError, match=r"MyClassifier.*parts"):
         d2l.finetune(mine, train_set, None, launch=True)
     for devices in (["mps"], ["cpu", "mps"], ["meta"]):

@@ -49,7 +49,7 @@ def test_it_is_found_where_pip_put_it_and_none_of_its_code_runs(minilm, capsys):
     bert, vocab = d2l.load_pretrained_model("minilm")
     assert PACKAGE not in sys.modules
     config = bert.encoder.config
-    sizes = config["num_blks"], config["num_hiddens"], config["num_heads"], config["vocab_size"]
+    sizes = config.num_blks, config.num_hiddens, config.num_heads, config.vocab_size
     assert sizes == (6, 384, 12, 30_522)
     assert bert.new_heads == ("mlm", "nsp")
     assert "minilm: new, to be trained: the masked-LM head, the next-sentence head" in (

@@ -123,4 +123,4 @@ def test_a_wrong_byte_is_refused_or_changes_a_value(tmp_path_factory, position, 
     except ValueError as error:
         assert "pretrained.params" in str(error) or "vocab.json" in str(error)
     else:
-        assert bert.encoder.config["num_hiddens"] == 16
+        assert bert.encoder.config.num_hiddens == 16

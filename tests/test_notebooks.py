@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_the_table_of_checkpoints_is_true():
     uncased = dict(num_hiddens=768, ffn_num_hiddens=3072, num_heads=12, num_blks=12, max_len=512)
     minilm = dict(num_hiddens=384, ffn_num_hiddens=1536, num_heads=12, num_blks=6, max_len=512)
     bert = dict(embedding_norm=True, tied_decoder=True)
-    tiny = d2l.load_pretrained_model("bert.tiny")[0].config
+    tiny = asdict(d2l.load_pretrained_model("bert.tiny")[0].config)
     sizes = {
         "bert.tiny": tiny,
         "bert.small": {"vocab_size": 60_005, **ARCHITECTURES["bert.small"]},

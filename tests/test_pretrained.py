@@ -26,8 +26,7 @@ def rewrite_params(folder, change):
 
 def test_the_architecture_is_read_from_the_checkpoint(checkpoint):
     bert, vocab = d2l.load_pretrained_model(checkpoint)
-    options = {"activation": "relu", "embedding_norm": False, "norm_eps": 1e-5}
-    assert bert.encoder.config == {"vocab_size": 7, "dropout": 0.1, **SIZES, **options}
+    assert bert.config == bert.encoder.config == d2l.BERTConfig(7, dropout=0.1, **SIZES)
     assert vocab["cat"] == 6
     assert not bert.training
     saved = torch.load(checkpoint / "pretrained.params", weights_only=True)
@@ -115,7 +114,7 @@ def test_the_hub_knows_the_heads_of_the_published_names(server, tmp_path, monkey
         max_len=512,
         devices=d2l.try_all_gpus(),
     )
-    assert bert.encoder.config["num_heads"] == 4
+    assert bert.encoder.config.num_heads == 4
     with pytest.raises(
         ValueError, match=r"num_heads=8 \(your argument\).*num_heads=4 \(DATA_HUB\)"
     ):

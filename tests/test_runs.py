@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import io
 import math
 import multiprocessing
@@ -306,11 +307,11 @@ def test_other_data_and_other_networks_are_refused_by_name(small, tmp_path):
         d2l.finetune(net, dev_set, None, **options)
     with pytest.raises(ValueError, match=r"dev_set=none.* 40 pairs"):
         d2l.finetune(net, train_set, dev_set, **options)
-    config = {**net.encoder.config, "dropout": 0.5}
-    other = d2l.BERTClassifier(d2l.BERTModel(**config))
+    config = dataclasses.replace(net.encoder.config, dropout=0.5)
+    other = d2l.BERTClassifier(d2l.BERTModel(config))
     with pytest.raises(ValueError, match=r"dropout=0.1\b.* 0.5\b"):
         d2l.finetune(other, train_set, None, **options)
-    head = d2l.BERTClassifier(d2l.BERTModel(**net.encoder.config), num_classes=4)
+    head = d2l.BERTClassifier(d2l.BERTModel(net.encoder.config), num_classes=4)
     with pytest.raises(ValueError, match=r"checkpoint\.pt.*network"):
         d2l.finetune(head, train_set, None, **options)
 
@@ -546,17 +547,15 @@ def train_in_little_memory(folder: Path, said: Path) -> None:
     seams.checkpoint_every(0.0)
     d2l.finetune(net, train_set, None, **OPTIONS, precision="fp32")
     calls = []
-    original = net.encoder.encode_cls
 
-    def hungry(*arguments):
+    def hungry(*_):
         calls.append(0)
         if len(calls) == 30:
             limit = 2**20 * 512
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
             torch.empty(2**32, dtype=torch.uint8).fill_(0)
-        return original(*arguments)
 
-    net.encoder.encode_cls = hungry
+    net.register_forward_pre_hook(hungry)
     try:
         d2l.finetune(net, train_set, None, **OPTIONS, precision="fp32", run_dir=folder)
     except MemoryError as error:

@@ -35,7 +35,7 @@ def data(toy_pairs, vocab) -> d2l.SNLIBERTDataset:
 def fresh(net):
     """A copy of a network that has not been trained."""
     copy = d2l.BERTClassifier(
-        d2l.BERTModel(**net.encoder.config), num_classes=net.output.out_features
+        d2l.BERTModel(net.encoder.config), num_classes=net.output.out_features
     )
     copy.load_state_dict(net.state_dict())
     return copy
@@ -55,9 +55,7 @@ def same_weights(a, b):
 @pytest.mark.parametrize("most_tokens", [None, 40])
 def test_no_more_tokens_go_through_at_once_than_asked(net, data, most_tokens):
     taken = []
-    net.encoder.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0].numel()))
-    original = net.encoder.encode_cls
-    net.encoder.encode_cls = lambda ids, *rest: taken.append(ids.numel()) or original(ids, *rest)
+    net.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0][0].numel()))
     d2l.finetune(net, data, None, num_epochs=1, batch_size=16, most_tokens=most_tokens)
     whole = [X[0].numel() for X, _ in d2l.bucketed_loader(data, 16, True, 0)]
     if most_tokens is None:
@@ -313,7 +311,7 @@ def test_model_and_data_must_fit(net, toy_pairs, vocab):
             d2l.finetune(net, train_set, dev_set)
     with pytest.raises(ValueError, match=r"14 words.*\b13\b"):
         d2l.evaluate(net, other_words)
-    two_classes = d2l.BERTClassifier(d2l.BERTModel(**net.encoder.config), num_classes=2)
+    two_classes = d2l.BERTClassifier(d2l.BERTModel(net.encoder.config), num_classes=2)
     with pytest.raises(ValueError, match=r"0 to 2.*2 classes"):
         d2l.finetune(two_classes, fits, None)
 
@@ -487,7 +485,7 @@ def test_a_network_that_computes_something_else_is_not_saved(net, vocab, tmp_pat
         def forward(self, inputs):
             return self.output(self.hidden(self.encoder(*inputs)[:, 0, :]))
 
-    bert = d2l.BERTModel(**net.encoder.config)
+    bert = d2l.BERTModel(net.encoder.config)
     with pytest.raises(ValueError, match=r"Pooled.*forward"):
         d2l.save_classifier(tmp_path / "pooled", Pooled(bert), vocab)
     own = Chapters(bert).train()
@@ -508,7 +506,7 @@ def test_a_head_without_a_linear_layer_names_its_classes(net, data):
 
 
 def test_a_model_without_classes_is_no_classifier(net, data):
-    bert = d2l.BERTModel(**net.encoder.config)
+    bert = d2l.BERTModel(net.encoder.config)
     with pytest.raises(ValueError, match=r"BERTModel.*BERTClassifier"):
         d2l.evaluate(bert, data)
 

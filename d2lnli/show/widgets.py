@@ -219,8 +219,8 @@ class AttentionExplorer(_PairWidget):
     ):
         self.bert, self.vocab = bert, vocab
         config = unwrapped(bert).encoder.config
-        self.block = _slider("block", block, 0, config["num_blks"] - 1)
-        self.head = _slider("head", head, 0, config["num_heads"] - 1)
+        self.block = _slider("block", block, 0, config.num_blks - 1)
+        self.head = _slider("head", head, 0, config.num_heads - 1)
         super().__init__(premise, hypothesis, [self.block, self.head])
 
     def show(self, premise: str, hypothesis: str) -> tuple[str, str]:

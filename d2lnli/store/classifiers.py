@@ -274,7 +274,8 @@ def _beside(folder: Path, wanted: dict) -> Path:
 def classifier_config(net: nn.Module) -> dict:
     """Return the sizes and the label names from which a classifier is built again."""
     names = label_names_of(net)
-    return {**unwrapped(net).encoder.config, "num_classes": len(names), "label_names": list(names)}
+    sizes = unwrapped(net).encoder.config.of_encoder()
+    return {**sizes, "num_classes": len(names), "label_names": list(names)}
 
 
 def built(config: dict) -> BERTClassifier:

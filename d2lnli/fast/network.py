@@ -1,0 +1,192 @@
+"""The same BERT in less time: `with fast(net):` lets the plain parts compute in these ways.
+
+Each way has the parameters and the numbers of the plain part, to the rounding (dropout: its rate
+and its scale). A part that somebody has changed, or that has hooks, stays as it is.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..bert import (
+    BERTClassifier,
+    BERTEncoder,
+    MultiHeadAttention,
+    TransformerEncoderBlock,
+    masked_softmax,
+    scale,
+)
+
+
+@contextmanager
+def fast(net: nn.Module) -> Iterator[None]:
+    """Let a network's plain parts compute in less time inside the block."""
+    replaced = []
+    try:
+        for part in reversed(list(net.modules())):  # the classifier looks at its parts
+            quick = _FASTER.get(type(part))
+            if quick and quick.fits(part):
+                replaced.append((part, type(part)))
+                part.__class__ = quick
+        yield
+    finally:
+        for part, plain in replaced:
+            part.__class__ = plain
+
+
+class FastDropout(nn.Dropout):
+    """On a CPU, 16 random bits decide on a number, because torch draws floats one at a time.
+
+    That took longer than the matrix products. The chance `p` is thus rounded to a multiple of
+    1/65,536, and the numbers that stay are scaled accordingly.
+    """
+
+    @staticmethod
+    def fits(part: nn.Dropout) -> bool:
+        """Every dropout layer may be replaced."""
+        return True
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Zero each number of X with chance `p` and scale the others, in training only."""
+        dropped = round(self.p * 2**16)
+        ours = self.training and X.is_cpu and not torch.compiler.is_compiling()
+        if not ours or dropped in (0, 2**16):
+            return super().forward(X)
+        kept = random_int16(X.shape) >= dropped - 2**15
+        return X * kept.to(X.dtype).mul_(2**16 / (2**16 - dropped))
+
+
+def random_int16(shape: torch.Size) -> Tensor:
+    """Uniform random integers that follow torch's seed, from numpy's fastest bit generator."""
+    seed = int(torch.randint(2**63 - 1, ()))
+    size = math.prod(shape)
+    bits = np.random.SFC64(seed).random_raw(-(-size // 4))
+    return torch.from_numpy(bits.view(np.int16)[:size]).view(shape)
+
+
+class FastAttention(MultiHeadAttention):
+    """One matrix product for queries, keys and values, and torch's fused attention on a GPU."""
+
+    @staticmethod
+    def fits(part: MultiHeadAttention) -> bool:
+        """The three projections must be plain, because their weights are used without them."""
+        projections = part.W_q, part.W_k, part.W_v
+        return all(type(W) is nn.Linear and _is_unhooked(W) for W in projections)
+
+    def forward(self, X: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attend from every position to the positions where `mask` is True."""
+        queries, keys, values = self.project(X)
+        if fused_is_faster(X):
+            dropout = self.dropout.p if self.training else 0.0
+            Y = F.scaled_dot_product_attention(queries, keys, values, mask, dropout)
+        else:
+            Y = self.dropout(masked_softmax(scale(queries) @ keys.mT, mask)) @ values
+        return self.W_o(Y.transpose(1, 2).flatten(2))
+
+    def project(self, X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (batch, heads, length, hiddens / heads)."""
+        layers = self.W_q, self.W_k, self.W_v
+        weight, bias = torch.cat([W.weight for W in layers]), torch.cat([W.bias for W in layers])
+        heads = F.linear(X, weight, bias).unflatten(-1, (3, self.num_heads, -1))
+        return heads.permute(2, 0, 3, 1, 4).contiguous().unbind()
+
+    def attend_from_first(self, X: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`forward(X, mask)[:, 0]`, (batch, hiddens).
+
+        One query needs no keys and values of its own for every position: its score with a key,
+        q (W_k x + b_k), is (q W_k) x + q b_k, and W_v can wait for the weighted mean of X.
+        """
+        queries = scale(self.W_q(X[:, 0]).unflatten(-1, (self.num_heads, -1)))
+        W_k, b_k, W_v, b_v = (
+            parameter.unflatten(0, (self.num_heads, -1))
+            for W in (self.W_k, self.W_v)
+            for parameter in (W.weight, W.bias)
+        )
+        scores = torch.einsum("bhd,hdi->bhi", queries, W_k) @ X.mT
+        scores = scores + (queries * b_k).sum(dim=-1, keepdim=True)
+        weights = self.dropout(masked_softmax(scores, None if mask is None else mask[:, 0]))
+        values = torch.einsum("bhi,hdi->bhd", weights @ X, W_v)
+        values = values + weights.sum(dim=-1, keepdim=True) * b_v
+        return self.W_o(values.flatten(1))
+
+
+def fused_is_faster(X: Tensor) -> bool:
+    """Tell whether torch's fused attention is; a CPU multiplies short inputs sooner plainly."""
+    return not X.is_cpu or X.shape[1] > 256
+
+
+class FastEncoder(BERTEncoder):
+    """A small type between the layers of a CPU as well, and no mask where nothing is padded."""
+
+    @staticmethod
+    def fits(part: BERTEncoder) -> bool:
+        """Every plain encoder may be replaced."""
+        return True
+
+    def embed(self, tokens: Tensor, segments: Tensor) -> Tensor:
+        """Add the embeddings; under autocast, in its small type.
+
+        Autocast alone would keep in fp32 what lies between the matrix products. A CPU is a third
+        faster if that is in the small type as well.
+        """
+        X = super().embed(tokens, segments)
+        if X.is_cpu and torch.is_autocast_enabled("cpu"):
+            X = X.to(torch.get_autocast_dtype("cpu"))
+        return X
+
+    def key_mask(self, tokens: Tensor, valid_lens: Tensor | None) -> Tensor | None:
+        """True where a key may be attended to; None if that is everywhere."""
+        if valid_lens is not None and valid_lens.is_cpu:  # asking a GPU would mean to wait for it
+            valid_lens = None if bool((valid_lens >= tokens.shape[1]).all()) else valid_lens
+        return super().key_mask(tokens, valid_lens)
+
+    def encode_cls(
+        self, tokens: Tensor, segments: Tensor, valid_lens: Tensor | None = None
+    ) -> Tensor:
+        """`forward(…)[:, 0]`, (batch, hiddens): the last block computes `<cls>` alone."""
+        X, mask = self.embed(tokens, segments), self.key_mask(tokens, valid_lens)
+        *blks, last = self.blks
+        for blk in blks:
+            X = blk(X, mask)
+        Y = last.addnorm1(X[:, 0], last.attention.attend_from_first(X, mask))
+        return last.addnorm2(Y, last.ffn(Y))
+
+
+class FastClassifier(BERTClassifier):
+    """A classifier reads `<cls>` only, so the last block need not compute the other positions."""
+
+    encoder: FastEncoder
+
+    @staticmethod
+    def fits(part: BERTClassifier) -> bool:
+        """The encoder and its last block must be plain, with nobody who looks into them."""
+        encoder = part.encoder
+        if not (type(encoder) is FastEncoder and _is_unhooked(encoder)):
+            return False
+        last = encoder.blks[-1]
+        plain = type(last) is TransformerEncoderBlock and type(last.attention) is FastAttention
+        return plain and all(map(_is_unhooked, last.modules()))
+
+    def forward(self, inputs: list[Tensor]) -> Tensor:
+        """Logits (batch, classes) for `[tokens, segments, valid_lens]`."""
+        return self.output(self.hidden(self.encoder.encode_cls(*inputs)))
+
+
+_FASTER: dict[type, Any] = {
+    nn.Dropout: FastDropout,
+    MultiHeadAttention: FastAttention,
+    BERTEncoder: FastEncoder,
+    BERTClassifier: FastClassifier,
+}
+
+
+def _is_unhooked(part: nn.Module) -> bool:
+    """Tell whether nobody has hung a hook on a part, or replaced a method of this one object."""
+    hooks = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+    return not (any(getattr(part, name) for name in hooks) or "forward" in vars(part))
