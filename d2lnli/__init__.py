@@ -16,13 +16,14 @@ from .prediction import (
     predict_snli,
     word_changes,
 )
+from .recipes import Recipe, recipe
 from .runs.ranks import process_group
 from .show.charts import bar_chart, heat_map, line_chart, padding_chart, show_source
 from .show.strips import PairStrip, TruncationStrips
 from .store.classifiers import classifier_dir, load_classifier, save_classifier
 from .store.datasets import mapped_dataset
 from .store.hub import DATA_HUB, DATA_URL, data_dir, download, download_extract
-from .training import finetune, load_or_finetune, recipe, train_ch13
+from .training import finetune, load_or_finetune, train, train_ch13
 from .truncation import TRUNCATIONS
 from .vocab import Vocab, WordPieceVocab, get_tokens_and_segments, tokenize
 
@@ -42,6 +43,7 @@ __all__ = [
     "History",
     "PairStrip",
     "Predictor",
+    "Recipe",
     "SNLIBERTDataset",
     "TruncationExplorer",
     "TruncationStrips",
@@ -78,6 +80,7 @@ __all__ = [
     "save_classifier",
     "show_source",
     "tokenize",
+    "train",
     "train_ch13",
     "try_all_gpus",
     "word_changes",

@@ -16,7 +16,7 @@ from .dataset import SNLIBERTDataset
 from .devices import PRECISIONS
 from .evaluation import evaluate, max_positions
 from .prediction import predict_proba
-from .runs.best_epoch import KEEP
+from .recipes import KEEP, SCHEDULES, recipe
 from .runs.launched import open_job
 from .runs.ranks import Ranks, current_ranks, only_rank_0_speaks, process_group
 from .show.strips import PairStrip
@@ -30,7 +30,7 @@ from .store.classifiers import (
 )
 from .store.datasets import mapped_dataset
 from .store.hub import data_dir, find_folder, is_writable
-from .training import SCHEDULES, finetune, recipe
+from .training import finetune
 from .truncation import TRUNCATIONS
 
 

@@ -287,13 +287,14 @@ class LengthBuckets(Sampler):
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: it takes at least 1")
         self.lens, self.batch_size = np.asarray(lens), batch_size
-        self.shuffle, self.seed, self.epoch = shuffle, seed, 0
+        self.shuffle, self.seed, self.epoch, self.first = shuffle, seed, 0, 0
 
     def __len__(self) -> int:
         return -(-len(self.lens) // self.batch_size)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         rng = np.random.default_rng([self.seed, self.epoch])
+        first_batch, self.first = self.first, 0
         self.epoch += 1
         pool = 50 * self.batch_size if self.shuffle else len(self.lens)
         order = np.arange(len(self.lens), dtype=np.int32)
@@ -305,7 +306,11 @@ class LengthBuckets(Sampler):
         batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
         if self.shuffle:
             rng.shuffle(batches)
-        return iter(batches)
+        return iter(batches[first_batch:])
+
+    def begin(self, epoch: int, first: int = 0) -> None:
+        """Let the next iteration be this epoch, from minibatch `first` on."""
+        self.epoch, self.first = epoch, first
 
 
 def bucketed_loader(

@@ -22,7 +22,9 @@ from d2lnli.exercises.cases import CASES
 from d2lnli.fast import network, optimizer
 from d2lnli.fast.network import FastAttention, FastDropout, fast
 from d2lnli.fast.optimizer import _MANY_ROWS as MANY_ROWS
-from d2lnli.fast.optimizer import RowAdam, adam, clip_gradients
+from d2lnli.fast.optimizer import RowUpdater, Updater, adam, clip_gradients
+from d2lnli.fast.parts import micro_batches
+from d2lnli.fast.row_adam import RowAdam
 from d2lnli.history import Record
 from d2lnli.layouts.book import MXNET_NAMES
 from d2lnli.layouts.checkpoint import read_torch_tensors
@@ -30,9 +32,12 @@ from d2lnli.layouts.mxnet import is_mxnet, read_mxnet
 from d2lnli.runs import folder as run_folder
 from d2lnli.runs import launched, ranks
 from d2lnli.runs.folder import CHECKPOINT, RunFolder, open_run
+from d2lnli.runs.hooks import Recorder
+from d2lnli.runs.identity import made_of
 from d2lnli.runs.launched import _environment as environment_of_ranks
 from d2lnli.runs.meter import Meter
 from d2lnli.runs.ranks import Agreement, Ranks, current_ranks, own_device
+from d2lnli.runs.state import RunState
 from d2lnli.show import charts, live, widgets
 from d2lnli.show.charts import Picture, in_notebook
 from d2lnli.show.live import HistoryPicture, LivePlot, Progress
@@ -43,7 +48,7 @@ from d2lnli.store.archives import extract_folder
 from d2lnli.store.classifiers import find_classifier
 from d2lnli.store.downloads import _ATTEMPTS as ATTEMPTS
 from d2lnli.store.hub import ARCHITECTURES, how_to_get, is_present, is_writable
-from d2lnli.training import Training, lr_factor, made_of, micro_batches
+from d2lnli.training import Training
 from d2lnli.truncation import cut, cut_tokens
 from d2lnli.vocab import SPECIAL_TOKENS, join_words, space_words, tokens_of
 from tools import notebooks, pretraining

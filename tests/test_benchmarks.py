@@ -231,11 +231,12 @@ def slow_and_obvious(
     trainer = torch.optim.Adam(theirs.parameters(), lr=lr)
     batches = torch.utils.data.DataLoader(train_set, batch_size, shuffle=True)
     steps, step = num_epochs * len(batches), 0
+    rate = d2l.Recipe(lr=lr, warmup=warmup, schedule=schedule)
     theirs.train()
     for _ in range(num_epochs):
         for X, y in batches:
             for group in trainer.param_groups:
-                group["lr"] = lr * seams.lr_factor(step, steps, schedule, warmup)
+                group["lr"] = rate.lr_at(step, steps)
             trainer.zero_grad()
             torch.nn.functional.cross_entropy(theirs(X), y).backward()
             trainer.step()

@@ -69,7 +69,7 @@ def test_it_trains_the_pretrained_model_by_its_recipe(data_dir, corpus):
 
     def record(net, train_set, dev_set, **settings):
         calls.append((len(train_set), len(dev_set), train_set.max_len, settings))
-        return replace(HISTORY, made_of=made_of(net, train_set, **settings))
+        return replace(HISTORY, made_of=made_of(net, train_set, d2l.Recipe(**settings)))
 
     seams.training_is(record)
     net, _ = d2l.load_or_finetune("bert.tiny", corpus, num_pairs=60, max_len=32)
@@ -97,7 +97,7 @@ def feign_training(interrupted: bool = False) -> list[int]:
 
     def feign(net, train_set, dev_set, **settings):
         sizes.append(len(train_set))
-        made = made_of(net, train_set, **settings)
+        made = made_of(net, train_set, d2l.Recipe(**settings))
         return replace(HISTORY, made_of=made, interrupted=interrupted)
 
     seams.training_is(feign)

@@ -12,7 +12,7 @@ from torch import nn
 
 import d2lnli as d2l
 import seams
-from seams import MANY_ROWS, RowAdam, adam, clip_gradients
+from seams import MANY_ROWS, RowAdam, RowUpdater, Updater, adam, clip_gradients
 
 NUM_ROWS, HIDDENS = 12, 4
 
@@ -27,18 +27,13 @@ def two_networks() -> tuple[nn.Sequential, nn.Sequential]:
 def train(net, trainer, steps, lrs, scale=1.0, clip=None):
     """One step for each list of rows to read, with two backward passes; return the losses."""
     losses = []
+    updater = (RowUpdater if isinstance(trainer, RowAdam) else Updater)(net, trainer, clip)
     for rows, lr in zip(steps, lrs, strict=True):
-        for group in trainer.param_groups:
-            group["lr"] = lr
-        trainer.zero_grad()
+        updater.prepare(lr)
         for part in (rows, rows[:1]):
             loss = (net(torch.tensor(part)) - 1).square().sum() * scale
-            loss.backward()
-        if clip:
-            if isinstance(trainer, RowAdam):
-                trainer.gather()
-            clip_gradients(net.parameters(), clip)
-        trainer.step()
+            updater.backward(loss)
+        updater.step()
         losses.append(loss.item() / scale)
     return losses
 
@@ -146,12 +141,13 @@ def wide_net() -> d2l.BERTClassifier:
 
 
 def test_it_is_chosen_for_a_large_embedding_that_learns(net, wide_net):
-    assert isinstance(adam(wide_net, 1e-3), RowAdam)
-    with adam(net, 1e-3) as trainer:
-        assert type(trainer) is torch.optim.Adam
+    with adam(wide_net, 1e-3) as updater:
+        assert isinstance(updater.trainer, RowAdam)
+    with adam(net, 1e-3) as updater:
+        assert type(updater.trainer) is torch.optim.Adam
     wide_net.encoder.token_embedding.weight.requires_grad_(False)
-    with adam(wide_net, 1e-3) as trainer:
-        assert type(trainer) is torch.optim.Adam
+    with adam(wide_net, 1e-3) as updater:
+        assert type(updater.trainer) is torch.optim.Adam
 
 
 @pytest.fixture
@@ -226,9 +222,9 @@ def test_an_embedding_that_learns_alone_has_plain_adam():
     """DDP refuses a network all of whose learning parameters are kept from it."""
     sizes = dict(num_hiddens=8, ffn_num_hiddens=8, num_heads=2, num_blks=1, dropout=0.0)
     net = d2l.BERTClassifier(d2l.BERTModel(10_000, **sizes))
-    with adam(net, 0.1) as trainer:
-        assert isinstance(trainer, RowAdam)
+    with adam(net, 0.1) as updater:
+        assert isinstance(updater.trainer, RowAdam)
     net.requires_grad_(False)
     net.encoder.token_embedding.requires_grad_(True)
-    with adam(net, 0.1) as trainer:
-        assert not isinstance(trainer, RowAdam)
+    with adam(net, 0.1) as updater:
+        assert not isinstance(updater.trainer, RowAdam)

@@ -133,7 +133,7 @@ def test_the_conda_environment_is_well_formed_and_admits_the_tested_set():
 
 
 LEVELS = (  # of the design, from below; a folder counts as a whole, but for what stands above it
-    {"bert", "vocab", "truncation", "corpora", "dataset", "history", "devices"},
+    {"bert", "vocab", "truncation", "corpora", "dataset", "history", "devices", "recipes"},
     {"fast", "runs", "store", "layouts", "show"},
     {"training", "evaluation", "prediction", "checkpoints"},
     {"__init__", "__main__", "checkup", "exercises", "show.widgets"},

@@ -26,7 +26,7 @@ import d2lnli as d2l
 import seams
 from conftest import SIZES, SPECIALS, contents, few_or_many
 from faulty import PROCESSES
-from seams import CHECKPOINT, RunFolder, Training
+from seams import CHECKPOINT, RunFolder, Updater
 
 OPTIONS = dict(lr=1e-3, num_epochs=3, batch_size=8, schedule="linear", warmup=0.1, clip=1.0)
 KINDS = {  # many words: the optimizer that is lazy about rows
@@ -91,11 +91,12 @@ def test_a_run_folder_of_an_earlier_version_is_gone_on_with(tmp_path, monkeypatc
     options = dict(OPTIONS, precision="fp32")
     whole = d2l.finetune(copy.deepcopy(net), train_set, dev_set, **options)
     seams.checkpoint_every(0.0)
-    save, interrupted = RunFolder.save, copy.deepcopy(net)
+    save, interrupted, pressed = RunFolder.save, copy.deepcopy(net), []
 
     def save_and_stop(run, settings, training, history):
         written = save(run, settings, training, history)
-        if (training["epoch"], training["done"]) == (1, 7) and not history.interrupted:
+        if (training["epoch"], training["done"]) == (1, 7) and not pressed:
+            pressed.append(0)
             signal.raise_signal(signal.SIGINT)
         return written
 
@@ -327,27 +328,46 @@ def test_a_checkpoint_of_something_else_is_refused(small, tmp_path, content):
         d2l.finetune(net, train_set, None, run_dir=tmp_path)
 
 
-def test_a_press_while_a_resumed_run_finds_its_place_loses_nothing(small, tmp_path, monkeypatch):
+def test_a_resumed_run_builds_only_the_minibatches_that_are_left(small, tmp_path, monkeypatch):
     net, train_set, _ = small
     options = {**OPTIONS, "precision": "fp32"}
-    whole, resumed = fresh(net), fresh(net)
+    whole, resumed, stopped = fresh(net), fresh(net), fresh(net)
     d2l.finetune(whole, train_set, None, **options)
-    stopped = fresh(net)
     press_in_step(stopped, 40)
     d2l.finetune(stopped, train_set, None, **options, run_dir=tmp_path)
     minibatch, calls = d2l.SNLIBERTDataset.minibatch, []
 
-    def press(self, indices):
+    def count(self, indices):
         calls.append(0)
-        if len(calls) == 7:
-            signal.raise_signal(signal.SIGINT)
         return minibatch(self, indices)
 
-    monkeypatch.setattr(d2l.SNLIBERTDataset, "minibatch", press)
-    assert d2l.finetune(fresh(net), train_set, None, **options, run_dir=tmp_path).interrupted
-    assert len(calls) == 7
+    monkeypatch.setattr(d2l.SNLIBERTDataset, "minibatch", count)
     d2l.finetune(resumed, train_set, None, **options, run_dir=tmp_path)
+    assert len(calls) == 3 * 25 - 40
     assert same_weights(whole, resumed)
+
+
+def test_a_press_during_the_evaluation_ends_it_at_once(small, tmp_path, monkeypatch):
+    net, train_set, dev_set = small
+    options = {**OPTIONS, "precision": "fp32"}
+    whole, stopped, resumed = fresh(net), fresh(net), fresh(net)
+    expected = d2l.finetune(whole, train_set, dev_set, **options)
+    ended = []
+
+    def press(module, inputs):
+        if not module.training:
+            signal.raise_signal(signal.SIGINT)
+            ended.append(0)
+
+    hook = stopped.register_forward_pre_hook(press)
+    history = d2l.finetune(stopped, train_set, dev_set, **options, run_dir=tmp_path)
+    hook.remove()
+    assert history.interrupted and not ended
+    assert history.num_epochs == 0 and 0.9 < history.epoch < 1
+    history = d2l.finetune(resumed, train_set, dev_set, **options, run_dir=tmp_path)
+    assert same_weights(whole, resumed)
+    for name in ("epoch", "loss", "dev_acc"):
+        assert repr(history.column(name)) == repr(expected.column(name))
 
 
 def test_a_press_while_a_checkpoint_is_written_is_heard_after_it(small, tmp_path, monkeypatch):
@@ -509,25 +529,29 @@ def test_what_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(
     net, train_set, dev_set = small
     seams.checkpoint_every(0.0)
     spoilt, calls = fresh(net), []
-    step = Training.step
+    prepare, step = Updater.prepare, Updater.step
 
-    def spoil(self, *arguments):
+    def spoil_before(self, lr=None):
         calls.append(0)
+        prepare(self, lr)
         if len(calls) == 40 and where == "a loss":
             self.net.output.weight.data[:] = math.nan
-        outcome = step(self, *arguments)
+
+    def spoil_after(self):
+        step(self)
         if len(calls) == 40:
             self.net.output.weight.data[:] = math.inf
-        return outcome
 
-    monkeypatch.setattr(Training, "step", spoil)
+    monkeypatch.setattr(Updater, "prepare", spoil_before)
+    monkeypatch.setattr(Updater, "step", spoil_after)
     options = {**OPTIONS, "precision": "fp32", "run_dir": tmp_path}
     said = "nan" if where == "a loss" else "infinite"
     place = r"epoch 2\b.*minibatch 15\b.*0\.000\d+.*lr.*checkpoint\.pt.*minibatch 14 of epoch 2\b"
     with pytest.raises(ValueError, match=f"{said}.*{place}"):
         d2l.finetune(spoilt, train_set, dev_set, **options)
     assert d2l.History.load(tmp_path).num_epochs == 1
-    monkeypatch.setattr(Training, "step", step)
+    monkeypatch.setattr(Updater, "prepare", prepare)
+    monkeypatch.setattr(Updater, "step", step)
     resumed, whole = fresh(net), fresh(net)
     history = d2l.finetune(resumed, train_set, dev_set, **options)
     assert history.num_epochs == 3

@@ -17,7 +17,17 @@ from torch import nn
 import d2lnli as d2l
 import seams
 from conftest import contents
-from seams import LengthBuckets, Training, lr_factor, micro_batches
+from seams import (
+    LengthBuckets,
+    LivePlot,
+    Progress,
+    Ranks,
+    Recorder,
+    RunState,
+    Training,
+    Updater,
+    micro_batches,
+)
 
 HEADER = "epoch,loss,train_acc,dev_acc,pairs_per_sec,epoch_loss,epoch_train_acc,num_classes"
 OLD_HEADER = "epoch,loss,train_acc,dev_acc,pairs_per_sec"
@@ -89,10 +99,10 @@ def test_losses_equal_those_of_a_slow_and_obvious_loop(net, data, clip, most_tok
             each.get_submodule(frozen).requires_grad_(False)
     trainer = torch.optim.Adam(slow.parameters(), lr=1e-3)
     buckets = LengthBuckets(data.valid_lens, 16, shuffle=True, seed=5)
-    steps = 2 * len(buckets)
+    steps, rate = 2 * len(buckets), d2l.Recipe(lr=1e-3, schedule="linear", warmup=0.2)
     for batch in [batch for _ in range(2) for batch in buckets]:
         for group in trainer.param_groups:
-            group["lr"] = 1e-3 * lr_factor(len(losses), steps, "linear", 0.2)
+            group["lr"] = rate.lr_at(len(losses), steps)
         items = [data[int(i)] for i in batch]
         X = [torch.stack([item[0][k] for item in items]) for k in range(3)]
         loss = nn.functional.cross_entropy(slow(X), torch.stack([item[1] for item in items]))
@@ -168,11 +178,13 @@ def test_auto_precision_follows_the_timing(net, data):
 
 
 def test_the_learning_rate_rises_and_falls():
-    rates = [lr_factor(step, 100, "linear", 0.1) for step in range(100)]
+    recipe = d2l.Recipe(lr=1.0, schedule="linear", warmup=0.1)
+    rates = [recipe.lr_at(step, 100) for step in range(100)]
     assert rates[:10] == pytest.approx([i / 10 for i in range(1, 11)])
     assert rates[10:] == pytest.approx([(100 - i) / 90 for i in range(10, 100)])
-    assert [lr_factor(step, 4, "constant", 0.5) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
-    assert [lr_factor(step, 4, "constant", 0.0) for step in range(4)] == [1.0] * 4
+    for warmup, expected in ((0.5, [0.05, 0.1, 0.1, 0.1]), (0.0, [0.1] * 4)):
+        constant = d2l.Recipe(lr=0.1, warmup=warmup)
+        assert [constant.lr_at(step, 4) for step in range(4)] == expected
 
 
 @settings(max_examples=100)
@@ -346,8 +358,11 @@ def test_an_epoch_has_twenty_rows_and_each_is_the_mean_of_its_steps(net, data, t
                 return losses
 
         batches, history = d2l.bucketed_loader(data, batch_size, shuffle=True), d2l.History()
-        trainer = torch.optim.Adam(net.parameters(), lr=1e-3)
-        Training(net, batches, Loss(reduction="none"), trainer).run(2, history, None)
+        updater = Updater(net, torch.optim.Adam(net.parameters(), lr=1e-3))
+        state = RunState(net, updater, len(batches), Ranks())
+        loss = Loss(reduction="none")
+        training = Training(net, batches, loss, updater, lambda: math.nan, state)
+        d2l.train(training, 2, [Recorder(Progress(LivePlot(2), 2 * len(batches), history))])
         ends = [round(epoch * len(batches)) for epoch in history.column("epoch")]
         assert len(ends) == 2 * num_rows
         assert ends == [

@@ -20,10 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
 
 from ..bert import BERTClassifier
 from ..dataset import SNLIBERTDataset
@@ -41,6 +39,7 @@ from ..store.classifiers import (
 )
 from ..store.files import exclusive_lock, is_locked, read_json
 from .folder import HISTORY, LAUNCHED, PROVISIONAL, STOP
+from .identity import frozen_parts
 from .ranks import Ranks, check_can_join
 
 _JOB, _BEFORE, _AFTER, _LOG, _STARTING = "job.json", "before", "after", "log.txt", "starting"
@@ -113,19 +112,6 @@ def _check_plain(net: BERTClassifier) -> None:
         plain = built(classifier_config(net))
     if type(net).forward is not BERTClassifier.forward or repr(net) != repr(plain):
         raise ValueError(f"this {type(net).__name__} has parts of its own: train it without launch")
-
-
-def frozen_parts(net: nn.Module, prefix: str = "") -> Iterator[str]:
-    """Yield the names of the largest parts, or of parameters, that do not learn."""
-    parts: list[tuple[str, Any]]
-    parts = [*net.named_children(), *net.named_parameters(recurse=False)]
-    for name, part in parts:
-        parameters = [part] if isinstance(part, nn.Parameter) else list(part.parameters())
-        learning = [parameter for parameter in parameters if parameter.requires_grad]
-        if parameters and not learning:
-            yield prefix + name
-        elif len(learning) < len(parameters):
-            yield from frozen_parts(part, f"{prefix}{name}.")
 
 
 def _environment(devices: Sequence[torch.device]) -> dict[str, str]:

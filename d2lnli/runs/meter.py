@@ -33,6 +33,7 @@ class Meter:
         self.num_pairs = self.num_own = num_pairs
         self.sums_before, self.num_before = tuple(sums_before), num_before  # in earlier records
         self.start = time.perf_counter() - seconds
+        self.num_classes = 0  # of the outputs, once there are some
 
     def state(self) -> tuple[tuple[float, ...], int, float, tuple[float, ...], int]:
         """Return what another meter needs to count on from here."""
@@ -43,15 +44,16 @@ class Meter:
     def _all_sums(self) -> Tensor:
         return self.ranks.sum(self.sums.clone())
 
-    def add(self, losses: Tensor, y_hat: Tensor, y: Tensor, num_pairs: int) -> None:
-        """Count a minibatch: each example's loss, outputs (classes) and label.
-
-        `num_pairs` are the pairs of the minibatch on all ranks.
-        """
+    def add(self, losses: Tensor, y_hat: Tensor, y: Tensor) -> None:
+        """Add a minibatch, or a part of it: each example's loss, outputs (classes) and label."""
         correct = y_hat.argmax(dim=1) == y.to(y_hat.device, non_blocking=True)
         self.sums += torch.stack([losses.double().sum(), correct.double().sum()])
-        self.num_pairs += num_pairs
         self.num_own += len(y)
+        self.num_classes = y_hat.shape[1]
+
+    def end_minibatch(self, num_pairs: int) -> None:
+        """Count the pairs of a minibatch, those of all ranks."""
+        self.num_pairs += num_pairs
 
     def record(self, epoch: float) -> Record:
         """Return the means of all ranks, which call this together, as the record of this point."""

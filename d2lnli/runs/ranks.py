@@ -121,22 +121,22 @@ class Agreement:
         self.ranks = ranks
         self.steps, self.left, self.since = 1, 1, time.monotonic()
 
-    def on(self, *wishes: bool) -> list[bool]:
-        """Tell after a step, for each wish, whether a rank has it; all call this together.
+    def on(self, wish: bool) -> bool:
+        """Return after a step whether a rank has a wish; all ranks call this together.
 
-        A wish is heard when they ask, so it must last until then.
+        They ask each other from time to time only, so a wish must last until then.
         """
         if self.ranks.size == 1:
-            return list(wishes)
+            return wish
         self.left -= 1
         if self.left:
-            return [False] * len(wishes)
+            return False
         now = time.monotonic()
         steps = round(self.steps * _AGREE_EVERY / max(now - self.since, 1e-9))
         steps = min(max(steps, 1), 2 * self.steps) if self.ranks.rank == 0 else 0
-        *agreed, self.steps = self.ranks.largest([*map(int, wishes), steps])
+        agreed, self.steps = self.ranks.largest([int(wish), steps])
         self.left, self.since = self.steps, now
-        return list(map(bool, agreed))
+        return bool(agreed)
 
 
 def current_ranks() -> Ranks:

@@ -1,4 +1,4 @@
-"""The stop button, and Ctrl-C: heard between two training steps, so that none is left half done."""
+"""The stop button, and Ctrl-C: both end a training after the step that it is in."""
 
 import signal
 import threading
@@ -6,48 +6,72 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from ..history import Record
+from .folder import RunFolder
+from .hook import Hook
+from .ranks import Agreement, Ranks
+from .state import RunState
 
-class StopButton:
-    """Inside its `with` block an interrupt waits while one is `held`; a second one does not wait.
 
-    `broken` tells that what was held may be half done. One that is `shared` by several processes
-    waits until all of them have agreed to stop; SIGTERM, with which clusters announce the end, is a
-    press as well.
+class StopButton(Hook):
+    """Inside its `with` block an interrupt waits for the end of a step; a second one does not wait.
+
+    `broken` is True if the second one came within a step, which may then be half done. Of several
+    processes none stops before all have agreed to. For them SIGTERM, by which a cluster announces
+    the end, counts as a press, as does a file `stop` in the run folder.
     """
 
-    def __init__(self, shared: bool = False):
-        self.pressed = self.holding = self.broken = False
-        self.shared = shared
+    def __init__(self, ranks: Ranks, run: RunFolder | None = None):
+        self.agreement, self.shared, self.run = Agreement(ranks), ranks.of_torchrun, run
+        self.pressed = self.agreed = self.listening = self.broken = False
 
     def __enter__(self) -> "StopButton":
-        self.before = {}
-        here = threading.current_thread() is threading.main_thread()  # no other thread hears it
+        self.handlers_before = {}
+        in_main_thread = threading.current_thread() is threading.main_thread()
         for number in (signal.SIGINT, signal.SIGTERM) if self.shared else (signal.SIGINT,):
             before = signal.getsignal(number)
-            if here and (callable(before) or (before, number) == (signal.SIG_DFL, signal.SIGTERM)):
-                self.before[number] = signal.signal(number, self._press)
+            ours = callable(before) or (before, number) == (signal.SIG_DFL, signal.SIGTERM)
+            if in_main_thread and ours:  # no other thread hears a signal
+                self.handlers_before[number] = signal.signal(number, self._press)
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, before in self.before.items():
+        for number, before in self.handlers_before.items():
             signal.signal(number, before)
 
     def _press(self, number: int, frame: FrameType | None) -> None:
         again = self.pressed and number == signal.SIGINT  # a cluster may send SIGTERM twice
         self.pressed = True
-        if again or not (self.holding or self.shared):
+        if again or (self.listening and not self.shared):
+            self.broken = not self.listening
             raise KeyboardInterrupt
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Let an interrupt wait for the end of this block."""
-        self.holding = True
+    def heard_at_once(self) -> Iterator[None]:
+        """Let an interrupt end this block at once: it leaves nothing half done."""
+        self.listening = True
         try:
+            self._stop_if_pressed()
             yield
-        except BaseException:
-            self.broken = True
-            raise
         finally:
-            self.holding = False
+            self.listening = False
+
+    def _stop_if_pressed(self) -> None:
         if self.pressed and not self.shared:
+            raise KeyboardInterrupt
+
+    def after_step(self, state: RunState) -> None:
+        """Stop if the button was pressed, in all processes at the same step."""
+        self.pressed |= self.run is not None and self.run.is_to_stop()
+        self.agreed = self.agreement.on(self.pressed)
+        if self.agreed:
+            raise KeyboardInterrupt
+
+    def after_epoch(self, state: RunState, record: Record) -> None:
+        """Stop if the button was pressed meanwhile."""
+        self._stop_if_pressed()
+
+    def after_interrupt(self, state: RunState) -> None:
+        """Go on with the interrupt if the other processes know nothing of it."""
+        if self.shared and not self.agreed:
             raise KeyboardInterrupt

@@ -1,0 +1,73 @@
+"""What goes along with a training: its record, its display, and its checkpoints."""
+
+from ..history import History, Record
+from ..show.live import Progress
+from .folder import RunFolder
+from .hook import Hook
+from .ranks import Agreement
+from .state import RunState
+from .stop_button import StopButton
+
+_CHECK_EVERY = 16  # minibatches, whether the loss is still a finite number
+
+
+class Recorder(Hook):
+    """Adds a record to the history twenty times an epoch, and shows the progress."""
+
+    def __init__(self, progress: Progress):
+        self.progress, self.history = progress, progress.history
+
+    def __enter__(self) -> "Recorder":
+        self.progress.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.__exit__(*error)
+
+    def after_step(self, state: RunState) -> None:
+        """Move the bar; report at the end of a twentieth, and look at the loss in between."""
+        self.history.num_classes = state.meter.num_classes
+        self.progress.advance(state.provisional_record)
+        if state.is_twentieth():
+            self.progress.report(state.record())
+            state.meter.begin_twentieth()
+        elif state.batches_done % _CHECK_EVERY == 0:
+            state.record()
+
+    def after_epoch(self, state: RunState, record: Record) -> None:
+        """Report the whole epoch."""
+        self.progress.report(record)
+
+    def after_interrupt(self, state: RunState) -> None:
+        """Mark the history as one of an unfinished run."""
+        self.history.interrupted = True
+
+
+class Checkpoints(Hook):
+    """Writes a checkpoint after each epoch, every few minutes, and at an interrupt."""
+
+    def __init__(self, run: RunFolder, settings: dict, history: History, button: StopButton):
+        self.run, self.settings, self.history, self.button = run, settings, history, button
+        self.agreement = Agreement(run.ranks)
+
+    def after_step(self, state: RunState) -> None:
+        """Write one if the last was minutes ago."""
+        if self.agreement.on(self.run.is_due()):
+            state.record()
+            self.save(state)
+
+    def after_epoch(self, state: RunState, record: Record) -> None:
+        """Write one."""
+        self.save(state)
+
+    def after_interrupt(self, state: RunState) -> None:
+        """Write one, unless a second interrupt has broken a step off."""
+        if not self.button.broken:
+            self.save(state)
+
+    def save(self, state: RunState) -> None:
+        """Write one, but never of a network whose weights are not finite."""
+        state.check_weights()
+        if self.run.save(self.settings, state.state_dict(), self.history):
+            place = f"minibatch {state.batches_done} of epoch {state.epoch + 1}"
+            state.checkpoint_hint = f". {self.run.path} is from {place}"

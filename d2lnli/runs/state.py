@@ -1,0 +1,139 @@
+"""How far a training is: all that the rest of it depends on, and so what a checkpoint holds."""
+
+import math
+from collections.abc import Mapping
+from typing import NoReturn, Protocol
+
+import torch
+from torch import nn
+
+from ..history import Record
+from .meter import Meter
+from .ranks import Ranks
+
+
+class Stateful(Protocol):
+    """What can be written down and go back to it."""
+
+    def state_dict(self) -> dict:
+        """Return what a checkpoint holds of it."""
+
+    def load_state_dict(self, saved: dict) -> None:
+        """Go back to where `state_dict` was taken."""
+
+
+class Updater(Stateful, Protocol):
+    """An optimizer, whose state is part of the run's."""
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last step."""
+
+
+class RunState:
+    """The place of a run: `batches_done` of the `num_batches` of `epoch`, which counts from 0.
+
+    It can be written down, and taken up again, after any minibatch. `others` have a state that
+    belongs to the run, by the names under which a checkpoint holds it.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        updater: Updater,
+        num_batches: int,
+        ranks: Ranks,
+        others: Mapping[str, Stateful] | None = None,
+    ):
+        self.net, self.updater, self.num_batches, self.ranks = net, updater, num_batches, ranks
+        self.others = others or {}
+        self.device = next(net.parameters()).device
+        self.epoch = self.batches_done = 0
+        self.meter = Meter(self.device, self.ranks)
+        self.random_states: tuple | None = None  # of a checkpoint, until training goes on from it
+        self.checkpoint_hint = ""  # says after an error which checkpoint there is
+
+    @property
+    def steps_done(self) -> int:
+        """How many minibatches are done, in all epochs."""
+        return self.epoch * self.num_batches + self.batches_done
+
+    @property
+    def epochs_done(self) -> float:
+        """How many epochs are done, with the fraction of this one."""
+        return self.epoch + self.batches_done / self.num_batches
+
+    def is_twentieth(self) -> bool:
+        """Tell whether another twentieth of an epoch ends here, but not the whole epoch."""
+        done, of = self.batches_done, self.num_batches
+        return done < of and 20 * (done - 1) // of < 20 * done // of
+
+    def begin_epoch(self) -> None:
+        """Begin an epoch anew, or go on within it as the checkpoint did."""
+        self.net.train()
+        if not self.batches_done:
+            self.meter = Meter(self.device, self.ranks)
+        elif self.random_states:
+            random, cuda_random = self.random_states
+            torch.set_rng_state(random)
+            if len(cuda_random) and self.device.type == "cuda":
+                torch.cuda.set_rng_state(cuda_random, self.device)
+        self.random_states = None
+
+    def record(self) -> Record:
+        """Return the record of this point; ValueError if the loss is not a finite number."""
+        record = self.meter.record(self.epochs_done)
+        if not math.isfinite(record.epoch_loss):
+            self._give_up(f"the loss became {record.epoch_loss}")
+        return record
+
+    def provisional_record(self) -> Record:
+        """Estimate the record of this point without waiting for other processes."""
+        return self.meter.provisional_record(self.epochs_done)
+
+    def check_weights(self) -> None:
+        """Raise ValueError if a weight is not finite, which may not show in the loss yet."""
+        extremes = [torch.stack(parameter.aminmax()) for parameter in self.net.parameters()]
+        if not torch.cat(extremes).isfinite().all():
+            self._give_up("a weight became infinite")
+
+    def _give_up(self, reason: str) -> NoReturn:
+        raise ValueError(
+            f"{reason} in epoch {self.epoch + 1}, minibatch {self.batches_done}, at a learning "
+            f"rate of {self.updater.lr:.3g}: load the model again, and lower lr, add a warm-up, or "
+            f"set clip=1.0{self.checkpoint_hint}"
+        )
+
+    def state_dict(self) -> dict:
+        """Return what a checkpoint holds, of all ranks."""
+        cuda = self.device.type == "cuda"
+        cuda_random = torch.cuda.get_rng_state(self.device) if cuda else torch.empty(0).byte()
+        random_states = self.random_states or (torch.get_rng_state(), cuda_random)
+        return {
+            "net": self.net.state_dict(),
+            **self.updater.state_dict(),
+            **{name: other.state_dict() for name, other in self.others.items()},
+            "epoch": self.epoch,
+            "done": self.batches_done,
+            "meter": self.meter.state(),
+            "random": [self.ranks.gather(each[None]) for each in random_states],
+        }
+
+    def load_state_dict(self, saved: dict) -> None:
+        """Go back to where `state_dict` was taken; ValueError if it was taken from another run."""
+        random, cuda_random = saved["random"]
+        alike = all(each[0].shape == torch.get_rng_state().shape for each in random)
+        if not alike or any(each.dtype != torch.uint8 for each in (*random, *cuda_random)):
+            raise ValueError("its random state has another format")
+        if not (saved["epoch"] >= 0 and 0 <= saved["done"] <= self.num_batches):
+            raise ValueError(f"it has {saved['done']} of {self.num_batches} minibatches")
+        if len(saved["meter"][0]) != 2:
+            raise ValueError("its means have another format")
+        self.updater.load_state_dict(saved)
+        self.net.load_state_dict(saved["net"])
+        for name in self.others.keys() & saved.keys():  # earlier versions had fewer
+            self.others[name].load_state_dict(saved[name])
+        self.epoch, self.batches_done = saved["epoch"], saved["done"]
+        self.meter = Meter(self.device, self.ranks, *saved["meter"])
+        if len(random) == self.ranks.size:  # else the ranks' dropout begins anew
+            self.random_states = random[self.ranks.rank][0], cuda_random[self.ranks.rank][0]
