@@ -32,6 +32,7 @@ from d2lnli.layouts.mxnet import is_mxnet, read_mxnet
 from d2lnli.runs import folder as run_folder
 from d2lnli.runs import launched, ranks
 from d2lnli.runs.folder import CHECKPOINT, RunFolder, open_run
+from d2lnli.runs.hook import Hook
 from d2lnli.runs.hooks import Recorder
 from d2lnli.runs.identity import made_of
 from d2lnli.runs.launched import _environment as environment_of_ranks
@@ -48,7 +49,7 @@ from d2lnli.store.archives import extract_folder
 from d2lnli.store.classifiers import find_classifier
 from d2lnli.store.downloads import _ATTEMPTS as ATTEMPTS
 from d2lnli.store.hub import ARCHITECTURES, how_to_get, is_present, is_writable
-from d2lnli.training import Training
+from d2lnli.training import Training, run
 from d2lnli.truncation import cut, cut_tokens
 from d2lnli.vocab import SPECIAL_TOKENS, join_words, space_words, tokens_of
 from tools import notebooks, pretraining

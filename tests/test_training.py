@@ -1,6 +1,8 @@
 """The training loop: right numbers, the same numbers, and nothing lost at an interrupt."""
 
 import csv
+import dataclasses
+import inspect
 import math
 import re
 import signal
@@ -18,6 +20,7 @@ import d2lnli as d2l
 import seams
 from conftest import contents
 from seams import (
+    Hook,
     LengthBuckets,
     LivePlot,
     Progress,
@@ -27,6 +30,7 @@ from seams import (
     Training,
     Updater,
     micro_batches,
+    run,
 )
 
 HEADER = "epoch,loss,train_acc,dev_acc,pairs_per_sec,epoch_loss,epoch_train_acc,num_classes"
@@ -295,6 +299,70 @@ def test_going_on_with_other_frozen_parameters_or_half_a_checkpoint_is_refused(n
 def test_bad_settings_are_named(net, data, setting, message):
     with pytest.raises(ValueError, match=message):
         d2l.finetune(net, data, None, **setting)
+
+
+def test_a_recipe_is_the_only_list_of_settings(net, data):
+    fields = inspect.signature(d2l.Recipe).parameters
+    shown = inspect.signature(d2l.finetune).parameters
+    assert list(shown)[:6] == ["net", "train_set", "dev_set", "devices", "run_dir", "launch"]
+    assert {name: shown[name].default for name in list(shown)[6:]} == {
+        name: field.default for name, field in fields.items()
+    }
+    recipe = d2l.Recipe(lr=np.float32(0.5), num_epochs=np.int64(3))
+    assert type(recipe.lr) is float and type(recipe.num_epochs) is int
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.lr = 1.0
+    with pytest.raises(ValueError, match="lr=-1"):
+        dataclasses.replace(recipe, lr=-1)
+    with pytest.raises(TypeError, match=r"'learning_rate'.*\blr\b.*num_epochs"):
+        d2l.finetune(net, data, None, learning_rate=1e-3)
+
+
+class Watcher(Hook):
+    """Writes down what a training calls, and ends it after so many epochs."""
+
+    def __init__(self, most_epochs=99, press_at=0):
+        self.calls, self.most_epochs, self.press_at = [], most_epochs, press_at
+
+    def after_step(self, state):
+        self.calls.append((state.epoch, state.batches_done))
+        if state.steps_done == self.press_at:
+            raise KeyboardInterrupt
+
+    def after_epoch(self, state, record):
+        self.calls.append((record.epoch, record.dev_acc))
+
+    def after_interrupt(self, state):
+        self.calls.append("interrupted")
+
+    def is_over(self, state):
+        return state.epoch >= self.most_epochs
+
+    def __exit__(self, *error):
+        self.calls.append("left")
+
+
+def training_of(net, data, batch_size=80):
+    batches = d2l.bucketed_loader(data, batch_size, shuffle=True)
+    updater = Updater(net, torch.optim.Adam(net.parameters(), lr=1e-3))
+    state, loss = (
+        RunState(net, updater, len(batches), Ranks()),
+        nn.CrossEntropyLoss(reduction="none"),
+    )
+    return Training(net, batches, loss, updater, lambda: 0.5, state)
+
+
+def test_hooks_see_every_step_and_every_epoch_and_may_end_the_training(net, data):
+    steps = [(0, 1), (0, 2), (0, 3)]
+    first, second = Watcher(), Watcher(most_epochs=1)
+    run(training_of(net, data), 9, [first, second])
+    assert first.calls == second.calls == [*steps, (1.0, 0.5), "left"]
+    stopped, other = Watcher(press_at=2), Watcher()
+    run(training_of(net, data), 9, [other, stopped])
+    assert stopped.calls == [*steps[:2], "interrupted", "left"]
+    assert other.calls == [*steps[:2], "interrupted", "left"]
+    assert not net.training
+    assert all(parameter.grad is None for parameter in net.parameters())
 
 
 @pytest.mark.parametrize("num_epochs", [0, -1, 1.5])
