@@ -23,9 +23,9 @@ from .runs.ranks import current_ranks
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a classifier made of a dataset, pair by pair in the dataset's order.
+    """The logits of a classifier for each pair of a dataset, in the dataset's order.
 
-    `logits` is (n, classes), `labels` (n,); `float(evaluation)` is the accuracy.
+    `logits` is (n, classes), `labels` (n,). `float(evaluation)` is the accuracy.
     """
 
     logits: Tensor
@@ -53,7 +53,7 @@ class Evaluation:
 
     @property
     def confusion(self) -> np.ndarray:
-        """Counts (true label, predicted label)."""
+        """The number of pairs, (gold label, predicted label)."""
         num_classes = self.logits.shape[1]
         cells = self.labels.numpy() * num_classes + self.predictions
         return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
@@ -68,9 +68,11 @@ class Evaluation:
         return centre - half, centre + half
 
     def by(self, groups: Sequence[str]) -> dict[str, "Evaluation"]:
-        """Return the evaluation of each group; `groups` names that of every pair."""
+        """Return the evaluation of each group; `groups` has the name of each pair's group."""
         if len(groups) != len(self.labels):
-            raise ValueError(f"{len(groups)} groups for {len(self.labels)} pairs")
+            raise ValueError(
+                f"{len(groups)} groups for {len(self.labels)} pairs: give each pair one group"
+            )
         names = dict.fromkeys(groups)
         members = {name: np.array([group == name for group in groups]) for name in names}
         return {name: Evaluation(self.logits[i], self.labels[i]) for name, i in members.items()}
@@ -87,7 +89,7 @@ class Evaluation:
 
 
 class Difference(NamedTuple):
-    """How much more often one model is right than another, and the 95 % interval of that."""
+    """How much more often one model is right than another, with its 95 % interval."""
 
     difference: float
     low: float
@@ -97,14 +99,14 @@ class Difference(NamedTuple):
 def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
     """Compare two models, or two ways to train one, on the same pairs.
 
-    `first` and `second` tell which pairs each got right: (pairs,), or (seeds, pairs) if each was
-    trained with several seeds. The interval is the paired bootstrap's; seeds and pairs are both
-    drawn anew, as in Sellam et al. (2022), "The MultiBERTs".
+    `first` and `second` are True where a model was right: (pairs,), or (seeds, pairs) if each was
+    trained with several seeds. The interval comes from a paired bootstrap that resamples seeds and
+    pairs, as in Sellam et al. (2022), "The MultiBERTs".
     """
     first, second = (np.atleast_2d(np.asarray(given, float)) for given in (first, second))
     if first.shape != second.shape or not first.size:
         raise ValueError(
-            f"shapes {first.shape} and {second.shape}: compare the same seeds and pairs"
+            f"shapes {first.shape} and {second.shape}: compare models on the same seeds and pairs"
         )
     differences, rng = first - second, np.random.default_rng(0)
     seeds, pairs = (np.full(n, 1 / n) for n in differences.shape)
@@ -118,7 +120,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
 def evaluate(
     net: nn.Module, dataset: SNLIBERTDataset, batch_size: int = 128, precision: str = "fp32"
 ) -> Evaluation:
-    """Classify every pair of a dataset and compare with its labels.
+    """Classify every pair of a dataset, and compare the predictions with its labels.
 
     Under torchrun all processes call it together, and each classifies its share. Raises
     MemoryError, which names a smaller batch_size, if memory runs out.
@@ -141,7 +143,7 @@ def accuracy_on(net: nn.Module, batches: DataLoader) -> float:
             correct += (y_hat.argmax(dim=1) == y.to(device)).sum()
             total += y.numel()
     if not total:
-        raise ValueError("there are no minibatches to measure the accuracy on: give some pairs")
+        raise ValueError("there are no minibatches to measure the accuracy on: give at least one")
     return correct.item() / total
 
 
@@ -157,8 +159,8 @@ def check_fits(net: nn.Module, pairs: TokenPairs) -> None:
         isinstance(getattr(inside, "encoder", None), BERTEncoder) and hasattr(inside, "output")
     ):
         raise ValueError(
-            f"{type(inside).__name__} is not a classifier, which has a BERTEncoder `encoder` and a "
-            "layer `output`: use a BERTClassifier"
+            f"{type(inside).__name__} is not a classifier, because it has no BERTEncoder `encoder` "
+            "or no layer `output`: use a BERTClassifier"
         )
     words, positions = inside.encoder.config.vocab_size, max_positions(net)
     if len(pairs.vocab) != words:
@@ -175,18 +177,18 @@ def check_fits(net: nn.Module, pairs: TokenPairs) -> None:
     if not 0 <= labels.min() <= labels.max() < num_classes:
         raise ValueError(
             f"the labels run from {labels.min():.0f} to {labels.max():.0f}, but the model has "
-            f"{num_classes} classes, numbered from 0"
+            f"{num_classes} classes, numbered from 0: build it with as many classes"
         )
     if isinstance(pairs, SNLIBERTDataset):
         _check_label_names(label_names_of(net), pairs)
 
 
 def _check_label_names(names: tuple[str, ...], dataset: SNLIBERTDataset) -> None:
-    """Raise ValueError if a network's label ids do not mean what the dataset's do."""
-    theirs = dataset.label_names or default_label_names(len(names))
-    if theirs != names:
+    """Raise ValueError if a label id has one name in the network and another in the dataset."""
+    names_of_dataset = dataset.label_names or default_label_names(len(names))
+    if names_of_dataset != names:
         raise ValueError(
-            f"the classes of the network are {names}, but those of the dataset are {theirs}: "
+            f"the network has the classes {names}, but the dataset has {names_of_dataset}: "
             "give the same label_names to BERTClassifier and to SNLIBERTDataset, in the order of "
             "the dataset's label ids"
         )
@@ -224,9 +226,9 @@ def logits_of(
     first: int = 0,
     step: int = 1,
 ) -> Tensor:
-    """Logits (n, classes) of all pairs, in their order, on the CPU.
+    """Return the logits (n, classes) of all pairs, in their order, on the CPU.
 
-    Of minibatches that are not asked for, from the `first` in steps, they are zero.
+    Only every `step`-th minibatch is computed, beginning with the `first`. The others get zeros.
     """
     device = next(net.parameters()).device
     batches = list(LengthBuckets(pairs.valid_lens, batch_size))[first::step]
@@ -240,6 +242,8 @@ def logits_of(
     ):
         logits = torch.cat([net(to_device(pairs.inputs(i), device)).float() for i in batches])
     if logits.isnan().any():
-        raise ValueError("the model answers nan: its weights are spoilt, load or train it anew")
+        raise ValueError(
+            "the model computes nan, so its weights are damaged: load or train it again"
+        )
     in_order[np.concatenate(batches)] = logits.cpu()
     return in_order

@@ -1,4 +1,4 @@
-"""What a classifier answers, and looking inside: masked words, attention, words that matter."""
+"""Predictions, and what explains them: masked words, attention, words that matter."""
 
 from collections.abc import Sequence
 
@@ -24,9 +24,9 @@ def predict_proba(
 ) -> np.ndarray:
     """Return each class's probability for every pair of sentences or token lists, (n, classes).
 
-    The columns are in the order of `net.label_names`, by default that of `LABELS`. Pairs are cut to
-    `max_len` tokens, or to what the model can take. Raises MemoryError, which names a smaller
-    batch_size, if memory runs out.
+    The columns have the order of `net.label_names`, which is `LABELS` by default. Pairs are
+    truncated to `max_len` tokens (None: the model's positions). Raises MemoryError, which names a
+    smaller batch_size, if memory runs out.
     """
     for side in (premises, hypotheses):
         if isinstance(side, str):
@@ -40,9 +40,9 @@ def predict_proba(
 def predict_snli(
     net: nn.Module, vocab: Vocab, premise: str | list[str], hypothesis: str | list[str]
 ) -> str:
-    """Return the label of one pair, one of `net.label_names`: by default one of `LABELS`.
+    """Return the predicted label of one pair, one of `net.label_names`.
 
-    A list holds the tokens of one sentence; for lists of sentences there is `predict_proba`.
+    A list holds the tokens of one sentence. Use `predict_proba` for lists of sentences.
     """
     return label_names_of(net)[predict_proba(net, vocab, [premise], [hypothesis]).argmax()]
 
@@ -56,13 +56,13 @@ def fill_mask(
     tokens, segments = get_tokens_and_segments(tokens_of(vocab, [sentence])[0])
     ids, mask = vocab[tokens], vocab["<mask>"]
     if mask not in ids or mask == vocab.unk:
-        raise ValueError(f"{sentence!r} has no <mask>: put one where a word is to be guessed")
+        raise ValueError(f"{sentence!r} has no <mask>: put one where the model should guess a word")
     if k < 1:
-        raise ValueError(f"k={k}: ask for at least one word")
+        raise ValueError(f"k={k}: use 1 or more")
     rows = (ids, segments, [ids.index(mask)])
-    X, segment_ids, where = to_device([torch.tensor([row]) for row in rows], _device(bert))
+    X, segment_ids, positions = to_device([torch.tensor([row]) for row in rows], _device(bert))
     with evaluating(bert):
-        logits = bert(X, segment_ids, pred_positions=where)[1][0, 0]
+        logits = bert(X, segment_ids, pred_positions=positions)[1][0, 0]
     probs, best = logits.softmax(dim=0).topk(min(k, len(vocab)))
     return list(zip(vocab.to_tokens(best.tolist()), probs.tolist(), strict=True))
 
@@ -85,9 +85,10 @@ def attention(
     premise: str | list[str],
     hypothesis: str | list[str],
 ) -> tuple[list[str], np.ndarray]:
-    """Return a pair's tokens and the attention of each to each, (blocks, heads, length, length).
+    """Return a pair's tokens and their attention weights, (blocks, heads, length, length).
 
-    Row i of the last two axes says where token i looks; it sums to 1.
+    Row i of the last two axes has the weights with which token i attends to each token. It sums to
+    1.
     """
     inputs = _inputs(bert, vocab, premise, hypothesis)
     with evaluating(bert):
@@ -103,25 +104,25 @@ def word_changes(
     max_len: int | None = None,
     truncation: str = "longest_first",
 ) -> list[float]:
-    """Return how much of the answer's probability goes when each kept word is hidden in turn.
+    """Return how far the predicted class's probability drops when each word in turn is masked.
 
-    A hidden word is replaced by `<mask>`. Positive: the word speaks for the answer. The order is
-    that of the tokens, premise first, as `PairStrip` takes them.
+    A positive number means that the word supports the prediction. The order is the order of the
+    tokens that truncation keeps, premise first, as `PairStrip` takes them.
     """
     first, second = tokens_of(vocab, (premise, hypothesis))
     max_len = max_positions(net) if max_len is None else max_len
     premise, hypothesis = cut_tokens(first, second, max_len, truncation)
-    without = [
-        *((words, hypothesis) for words in _hide_each(premise)),
-        *((premise, words) for words in _hide_each(hypothesis)),
+    masked = [
+        *((words, hypothesis) for words in _mask_each(premise)),
+        *((premise, words) for words in _mask_each(hypothesis)),
     ]
-    premises, hypotheses = zip((premise, hypothesis), *without, strict=True)
+    premises, hypotheses = zip((premise, hypothesis), *masked, strict=True)
     probs = predict_proba(net, vocab, premises, hypotheses)
-    answer = probs[0].argmax()
-    return (probs[0, answer] - probs[1:, answer]).tolist()
+    prediction = probs[0].argmax()
+    return (probs[0, prediction] - probs[1:, prediction]).tolist()
 
 
-def _hide_each(words: list[str]) -> list[list[str]]:
+def _mask_each(words: list[str]) -> list[list[str]]:
     return [[*words[:i], "<mask>", *words[i + 1 :]] for i in range(len(words))]
 
 

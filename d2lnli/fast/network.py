@@ -1,7 +1,7 @@
-"""The same BERT in less time: `with fast(net):` lets the plain parts compute in these ways.
+"""The same BERT in less time: inside `with fast(net):` its plain parts compute in these ways.
 
-Each way has the parameters and the numbers of the plain part, to the rounding (dropout: its rate
-and its scale). A part that somebody has changed, or that has hooks, stays as it is.
+Each way uses the parameters of the plain part and gives its numbers, up to rounding. Dropout has
+the plain part's rate and scale. A part that you have changed, or that has hooks, stays as it is.
 """
 
 import math
@@ -29,11 +29,11 @@ def fast(net: nn.Module) -> Iterator[None]:
     """Let a network's plain parts compute in less time inside the block."""
     replaced = []
     try:
-        for part in reversed(list(net.modules())):  # the classifier looks at its parts
-            quick = _FASTER.get(type(part))
-            if quick and quick.fits(part):
+        for part in reversed(list(net.modules())):  # a whole comes after its parts
+            faster = _FASTER.get(type(part))
+            if faster and faster.fits(part):
                 replaced.append((part, type(part)))
-                part.__class__ = quick
+                part.__class__ = faster
         yield
     finally:
         for part, plain in replaced:
@@ -41,10 +41,10 @@ def fast(net: nn.Module) -> Iterator[None]:
 
 
 class FastDropout(nn.Dropout):
-    """On a CPU, 16 random bits decide on a number, because torch draws floats one at a time.
+    """On a CPU, 16 random bits decide whether a number is dropped.
 
-    That took longer than the matrix products. The chance `p` is thus rounded to a multiple of
-    1/65,536, and the numbers that stay are scaled accordingly.
+    torch draws one float after another there, which takes longer than the matrix products. The
+    probability `p` is rounded to a multiple of 1/65,536, and the scale follows it.
     """
 
     @staticmethod
@@ -53,10 +53,10 @@ class FastDropout(nn.Dropout):
         return True
 
     def forward(self, X: Tensor) -> Tensor:
-        """Zero each number of X with chance `p` and scale the others, in training only."""
+        """In training, zero each number of X with probability `p` and scale the others."""
         dropped = round(self.p * 2**16)
-        ours = self.training and X.is_cpu and not torch.compiler.is_compiling()
-        if not ours or dropped in (0, 2**16):
+        on_cpu = X.is_cpu and not torch.compiler.is_compiling()
+        if not (self.training and on_cpu) or dropped in (0, 2**16):
             return super().forward(X)
         kept = random_int16(X.shape) >= dropped - 2**15
         return X * kept.to(X.dtype).mul_(2**16 / (2**16 - dropped))
@@ -75,7 +75,7 @@ class FastAttention(MultiHeadAttention):
 
     @staticmethod
     def fits(part: MultiHeadAttention) -> bool:
-        """The three projections must be plain, because their weights are used without them."""
+        """The projections must be plain, because only their weights are used."""
         projections = part.W_q, part.W_k, part.W_v
         return all(type(W) is nn.Linear and _is_unhooked(W) for W in projections)
 
@@ -117,12 +117,12 @@ class FastAttention(MultiHeadAttention):
 
 
 def fused_is_faster(X: Tensor) -> bool:
-    """Tell whether torch's fused attention is; a CPU multiplies short inputs sooner plainly."""
+    """Return whether torch's fused attention is; on a CPU it is not for short inputs."""
     return not X.is_cpu or X.shape[1] > 256
 
 
 class FastEncoder(BERTEncoder):
-    """A small type between the layers of a CPU as well, and no mask where nothing is padded."""
+    """Autocast's small type also between the layers of a CPU, and no mask without padding."""
 
     @staticmethod
     def fits(part: BERTEncoder) -> bool:
@@ -130,10 +130,10 @@ class FastEncoder(BERTEncoder):
         return True
 
     def embed(self, tokens: Tensor, segments: Tensor) -> Tensor:
-        """Add the embeddings; under autocast, in its small type.
+        """Add the embeddings, and convert the sum to autocast's small type on a CPU.
 
-        Autocast alone would keep in fp32 what lies between the matrix products. A CPU is a third
-        faster if that is in the small type as well.
+        Autocast itself keeps numbers between matrix products in fp32. A CPU is a third faster if
+        they have the small type as well.
         """
         X = super().embed(tokens, segments)
         if X.is_cpu and torch.is_autocast_enabled("cpu"):
@@ -142,14 +142,14 @@ class FastEncoder(BERTEncoder):
 
     def key_mask(self, tokens: Tensor, valid_lens: Tensor | None) -> Tensor | None:
         """True where a key may be attended to; None if that is everywhere."""
-        if valid_lens is not None and valid_lens.is_cpu:  # asking a GPU would mean to wait for it
+        if valid_lens is not None and valid_lens.is_cpu:  # a GPU would have to be waited for
             valid_lens = None if bool((valid_lens >= tokens.shape[1]).all()) else valid_lens
         return super().key_mask(tokens, valid_lens)
 
     def encode_cls(
         self, tokens: Tensor, segments: Tensor, valid_lens: Tensor | None = None
     ) -> Tensor:
-        """`forward(…)[:, 0]`, (batch, hiddens): the last block computes `<cls>` alone."""
+        """`forward(…)[:, 0]`, (batch, hiddens): the last block computes only `<cls>`."""
         X, mask = self.embed(tokens, segments), self.key_mask(tokens, valid_lens)
         *blks, last = self.blks
         for blk in blks:
@@ -159,13 +159,13 @@ class FastEncoder(BERTEncoder):
 
 
 class FastClassifier(BERTClassifier):
-    """A classifier reads `<cls>` only, so the last block need not compute the other positions."""
+    """A classifier reads only `<cls>`, so the last block computes no other position."""
 
     encoder: FastEncoder
 
     @staticmethod
     def fits(part: BERTClassifier) -> bool:
-        """The encoder and its last block must be plain, with nobody who looks into them."""
+        """The encoder and its last block must be plain and have no hooks."""
         encoder = part.encoder
         if not (type(encoder) is FastEncoder and _is_unhooked(encoder)):
             return False
@@ -187,6 +187,6 @@ _FASTER: dict[type, Any] = {
 
 
 def _is_unhooked(part: nn.Module) -> bool:
-    """Tell whether nobody has hung a hook on a part, or replaced a method of this one object."""
+    """Return whether a part has no hooks, and the forward method of its class."""
     hooks = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
     return not (any(getattr(part, name) for name in hooks) or "forward" in vars(part))

@@ -10,11 +10,11 @@ from ..bert import unwrapped
 from ..runs.ranks import Ranks
 from .row_adam import RowAdam, catch_up_saved
 
-_MANY_ROWS = 10_000  # rows of an embedding from which `RowAdam` is faster than updating all
+_MANY_ROWS = 10_000  # an embedding with fewer rows is updated faster as a whole
 
 
 class Updater:
-    """An optimizer in the loop: prepare a step, add gradients, take the step, end an epoch.
+    """An optimizer in the loop: it prepares a step, adds gradients, takes the step, ends an epoch.
 
     `trainer` is any of torch's optimizers. `clip` is the largest norm of the gradient. In fp16 the
     losses are scaled, because small gradients would become zero.
@@ -89,16 +89,16 @@ class RowUpdater(Updater):
         return (self.trainer.embedding.weight,)
 
     def step(self) -> None:
-        """Gather the rows' gradients, so that scaling and clipping see the whole gradient."""
+        """Gather the gradients of all rows before they are scaled back and clipped."""
         self.trainer.gather()
         super().step()
 
     def end_epoch(self) -> None:
-        """Make good what rows have missed."""
+        """Make the moves that rows of the embedding have missed."""
         self.trainer.catch_up()
 
     def load_state_dict(self, saved: dict) -> None:
-        """Go back to a checkpoint, with what its rows have missed."""
+        """Go back to a checkpoint, including the moves that its rows have missed."""
         self._load(saved)
 
 
@@ -114,7 +114,7 @@ def adam(
     embedding = unwrapped(net).encoder.token_embedding
     weight = embedding.weight
     learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    alone = len(learning) == 1  # DDP, from which a RowAdam keeps its embedding, wants another
+    alone = len(learning) == 1  # DDP must get a parameter, and a RowAdam keeps the embedding
     if weight.is_cpu and weight.requires_grad and len(weight) >= _MANY_ROWS and not alone:
         with RowAdam(net.parameters(), embedding, lr, ranks) as trainer:
             yield RowUpdater(net, trainer, clip, precision)
@@ -123,7 +123,7 @@ def adam(
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], largest_norm: float) -> None:
-    """Scale all gradients so that their common norm is at most this; sparse ones count too."""
+    """Scale all gradients, sparse ones too, so that their common norm is at most this."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     gradients = [grad.values() if grad.is_sparse else grad for grad in gradients]
     norm = nn.utils.get_total_norm(gradients)

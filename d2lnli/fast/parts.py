@@ -1,4 +1,4 @@
-"""Minibatches in parts, so that the activations of a part fit into a CPU's caches."""
+"""Minibatches in parts whose activations fit into a CPU's caches."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _MOST_TOKENS = 4096  # in fp32; half as many bytes in a smaller type
 
 
 def most_tokens_for(device: torch.device, precision: str, num_ranks: int) -> int | None:
-    """Return how many tokens to compute at once; None, that is all of a minibatch, on a GPU."""
+    """Return how many tokens to compute at once; None, on a GPU, means the whole minibatch."""
     if device.type != "cpu":
         return None
     if precision != "fp32":
@@ -19,9 +19,9 @@ def most_tokens_for(device: torch.device, precision: str, num_ranks: int) -> int
 
 
 def micro_batches(X: list[Tensor], y: Tensor, most_tokens: int) -> Iterator[tuple]:
-    """Cut a minibatch whose pairs stand in order of length into parts of at most so many tokens.
+    """Split a minibatch, whose pairs are sorted by length, into parts of at most `most_tokens`.
 
-    Each part is padded to its own longest pair only.
+    Each part is padded only to its own longest pair.
     """
     lens, first = X[2].tolist(), 0
     for i, length in enumerate([*lens[1:], math.inf], start=1):

@@ -1,9 +1,9 @@
-"""Adam for a large embedding on a CPU: a row waits until a minibatch reads it.
+"""Adam for a large embedding on a CPU: a row is updated when a minibatch reads it.
 
-A minibatch holds some thousand of a vocabulary's 60,000 words. The gradient of the other rows is
-zero, yet Adam's momentum moves a row on after its word was seen, each step by less. `RowAdam` makes
-those moves good all at once when the row is next read, so that the numbers stay Adam's and a step
-costs what its own words cost.
+A minibatch has some thousand of a vocabulary's 60,000 words. The gradient of the other rows is
+zero, but Adam's momentum still moves them, by less in each step. `RowAdam` makes these moves at
+once when a minibatch next reads the row. The numbers are Adam's, and a step costs only as much as
+its own words.
 """
 
 from collections.abc import Iterable
@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from ..runs.ranks import Ranks
 
-_MEMORY = 400  # steps after which momentum, at 0.9 a step, moves a float no more
+_MEMORY = 400  # steps after which momentum, times 0.9 in each, no longer changes a float
 
 
 class RowAdam(torch.optim.Adam):
-    """torch's Adam with its default betas and eps, lazy about the rows of one embedding.
+    """torch's Adam with its default betas and eps, which delays the rows of one embedding.
 
-    Inside its `with` block the embedding's gradient is sparse, and its rows are brought up to date
-    as it reads them. Who reads `embedding.weight` itself there calls `catch_up()` before, and who
-    reads its gradient, `gather()`.
+    Inside its `with` block the embedding's gradient is sparse, and the embedding updates the rows
+    that it reads. Call `catch_up()` before you read `embedding.weight` there, and `gather()` before
+    you read its gradient.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class RowAdam(torch.optim.Adam):
         self.embedding.sparse, weight = True, self.embedding.weight
         self.hooks = [
             self.embedding.register_forward_pre_hook(lambda _, ids: self.catch_up(*ids)),
-            weight.register_post_accumulate_grad_hook(self._put_aside),
+            weight.register_post_accumulate_grad_hook(self._collect_part),
         ]
         return self
 
@@ -56,20 +56,20 @@ class RowAdam(torch.optim.Adam):
             self.zero_grad()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget all gradients."""
+        """Clear all gradients."""
         super().zero_grad(set_to_none)
         self.parts.clear()
 
-    def _put_aside(self, weight: Tensor) -> None:
-        """Keep a part's sparse gradient: torch would copy all rows so far to add it to them."""
+    def _collect_part(self, weight: Tensor) -> None:
+        """Collect a part's sparse gradient: torch would copy all earlier rows to add it to them."""
         gradient = weight.grad.coalesce()  # type: ignore[union-attr]  # it is there
         self.parts.append((gradient.indices()[0], gradient.values()))
         weight.grad = None
 
     def gather(self) -> None:
-        """Sum the embedding's gradients of all backward passes since the last step.
+        """Add up the embedding's gradients of all backward passes since the last step.
 
-        Ranks send each other the rows they read, not the whole embedding, and take the mean.
+        Ranks send each other only the rows that they read, and take the mean.
         """
         weight = self.embedding.weight
 
@@ -79,24 +79,24 @@ class RowAdam(torch.optim.Adam):
 
         weight.grad = total(*map(torch.cat, zip(*self.parts, strict=True)))
         if self.ranks.size > 1:
-            found = weight.grad.indices()[0], weight.grad.values() / self.ranks.size
-            weight.grad = total(*(torch.cat(self.ranks.gather(each)) for each in found))
+            own = weight.grad.indices()[0], weight.grad.values() / self.ranks.size
+            weight.grad = total(*(torch.cat(self.ranks.gather(each)) for each in own))
             self.catch_up(weight.grad.indices()[0])  # rows that only other ranks have read
         self.parts.clear()
 
     def state_dict(self) -> dict:
-        """Return Adam's state, and what rows of the embedding have missed."""
+        """Return Adam's state, and the moves that rows of the embedding have missed."""
         return {**super().state_dict(), "rows": (self.now, self.last, self.missed)}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Take the state of any Adam of the same parameters."""
+        """Load the state of any Adam with the same parameters."""
         super().load_state_dict(state_dict)
         self._begin()
         if "rows" in state_dict:
             self.now, self.last, self.missed = state_dict["rows"]
 
     def _begin(self) -> None:
-        """Make the embedding's averages, unless they were loaded."""
+        """Create the embedding's averages, unless they were loaded."""
         weight = self.embedding.weight
         if not self.state[weight]:
             self.state[weight] = {
@@ -108,7 +108,7 @@ class RowAdam(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # a closure would fill what is gathered
-        """Update all parameters; of the embedding, the rows that this minibatch read."""
+        """Update all parameters, but only those rows of the embedding that this minibatch read."""
         if self.parts:
             self.gather()
         weight, state = self.embedding.weight, self.state[self.embedding.weight]
@@ -132,10 +132,10 @@ class RowAdam(torch.optim.Adam):
         self.missed = torch.zeros(2, 1, dtype=torch.float64)
 
     def _note_step(self, rate: float, root: float) -> None:
-        """Add this step to what rows have missed, by the step at which they were last updated.
+        """Add this step to the moves that rows have missed since the step that last updated them.
 
-        Step k moves a row, left at step s with averages m and v, by -w m / (a sqrt(v) + eps),
-        where w = rate_k beta1^(k-s) and a = beta2^((k-s)/2) / root_k.
+        Step k moves a row that was left at step s with averages m and v by
+        -w m / (a sqrt(v) + eps), where w = rate_k beta1^(k-s) and a = beta2^((k-s)/2) / root_k.
         """
         beta1, beta2 = self.param_groups[0]["betas"]
         recent = self.missed[:, -_MEMORY:]
@@ -147,13 +147,13 @@ class RowAdam(torch.optim.Adam):
 
     @torch.no_grad()
     def catch_up(self, ids: Tensor | None = None) -> None:
-        """Make good what the rows of these ids, or of all, have missed.
+        """Make the moves that the rows of these ids (None: all rows) have missed.
 
-        a hardly changes while momentum lasts, so sums of w / a and w / a^2 tell the whole move, to
-        the second order in eps / sqrt(v).
+        a hardly changes while momentum lasts, so the sums of w / a and w / a^2 give the whole move,
+        to the second order in eps / sqrt(v).
         """
-        asked = torch.arange(len(self.last)) if ids is None else ids
-        rows = asked[self.last[asked] < self.now].unique()
+        ids_or_all = torch.arange(len(self.last)) if ids is None else ids
+        rows = ids_or_all[self.last[ids_or_all] < self.now].unique()
         weight, state = self.embedding.weight, self.state[self.embedding.weight]
         (beta1, beta2), eps = (self.param_groups[0][key] for key in ("betas", "eps"))
         for part in rows.split(4096) if len(rows) else ():  # torch 2.6 compiles no split of none
@@ -169,10 +169,10 @@ class RowAdam(torch.optim.Adam):
 
 
 def catch_up_saved(weights: dict, state: dict, names: list[str]) -> None:
-    """Make good, in the saved weights and the saved state of an Adam, what rows have missed.
+    """Make the moves that rows have missed, in saved weights and in the saved state of a `RowAdam`.
 
-    So that an optimizer which knows nothing of them can go on; `names` are those of the parameters,
-    in order. Nothing happens to the state of an Adam that is not a `RowAdam`.
+    Any other optimizer can then go on. `names` are the parameters' names, in order. The state of
+    another Adam stays as it is.
     """
     if "rows" not in state:
         return

@@ -1,6 +1,7 @@
 """What makes a run survive, and lets several processes share it.
 
-Its folder (`folder`), the stop button (`stop_button`), the best epoch (`best_epoch`), who this
-process is among several (`ranks`), and a run in the background (`launched`). It may import `store`,
+`state` is the place of a run, and `hook` has the events of a training. `hooks`, `stop_button` and
+`best_epoch` wait for these events. `folder` keeps checkpoints, `identity` compares runs, `meter`
+takes means, `ranks` joins processes, and `launched` runs in the background. It may import `store`,
 `show` and nouns.
 """

@@ -1,4 +1,4 @@
-"""Early stopping: which epoch did best on the dev split, and how long ago that was."""
+"""Early stopping: which epoch was best on the dev split, and how long ago it was."""
 
 import math
 
@@ -10,10 +10,9 @@ from .state import RunState
 
 
 class BestEpoch(Hook):
-    """The epoch of the highest dev accuracy, the first of several; with its weights if asked.
+    """The first epoch with the highest dev accuracy, and with `keep='best'` its weights.
 
-    `keep` is 'last' or 'best'. After `patience` epochs without a better one the training is over
-    (None: never).
+    The training is over after `patience` epochs without a better one (None: it never is).
     """
 
     def __init__(self, net: nn.Module, keep: str, patience: int | None):
@@ -22,19 +21,19 @@ class BestEpoch(Hook):
         self.weights: dict[str, Tensor] = {}
 
     def after_epoch(self, state: RunState, record: Record) -> None:
-        """Remember the epoch, and copy the weights, if no epoch before it was as good."""
+        """Remember the epoch, and copy its weights, if no earlier epoch was as good."""
         if record.dev_acc > self.accuracy:
-            if self.keep == "best":  # in the machine's memory: training needs that of the device
+            if self.keep == "best":  # training needs the device's memory itself
                 weights = self.net.state_dict().items()
                 self.weights = {name: weight.to("cpu", copy=True) for name, weight in weights}
             self.epoch, self.accuracy = state.epoch, record.dev_acc
 
     def is_over(self, state: RunState) -> bool:
-        """Tell whether the best epoch was `patience` epochs ago."""
+        """Return whether the best epoch was `patience` epochs ago."""
         return self.patience is not None and state.epoch - self.epoch >= self.patience
 
     def restore(self, history: History) -> None:
-        """Give the network the weights of the best epoch, if they are to be kept."""
+        """Load the weights of the best epoch into the network, if they were copied."""
         if self.weights:
             self.net.load_state_dict(self.weights)
             history.kept_epoch = self.epoch

@@ -1,4 +1,4 @@
-"""The events of a training that something else may wait for."""
+"""The events of a training. Whatever is not training itself waits for them."""
 
 import contextlib
 
@@ -7,22 +7,22 @@ from .state import RunState
 
 
 class Hook(contextlib.AbstractContextManager):
-    """A training calls each hook after a step, after an epoch, and when it was interrupted.
+    """A training calls its hooks after each step, after each epoch, and after an interrupt.
 
-    It is a context that lasts as long as the training. One that raises KeyboardInterrupt ends it.
+    A hook is a context around the training. It ends the training by raising KeyboardInterrupt.
     """
 
     def after_step(self, state: RunState) -> None:
-        """Called when a minibatch is done."""
+        """The training calls this after each minibatch."""
 
     def after_epoch(self, state: RunState, record: Record) -> None:
-        """Called when an epoch is done, with its last record, which has the dev accuracy."""
+        """The training calls this after each epoch; the record has the dev accuracy."""
 
     def after_interrupt(self, state: RunState) -> None:
-        """Called when KeyboardInterrupt has ended the training."""
+        """The training calls this when KeyboardInterrupt has ended it."""
 
     def is_over(self, state: RunState) -> bool:
-        """Tell whether the training should end here, before its last epoch."""
+        """Return whether the training should end before its last epoch."""
         return False
 
     def __exit__(self, *error: object) -> None:

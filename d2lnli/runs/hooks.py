@@ -1,4 +1,4 @@
-"""What goes along with a training: its record, its display, and its checkpoints."""
+"""Hooks that record a training, show it, and keep its checkpoints."""
 
 from ..history import History, Record
 from ..show.live import Progress
@@ -12,7 +12,7 @@ _CHECK_EVERY = 16  # minibatches, whether the loss is still a finite number
 
 
 class Recorder(Hook):
-    """Adds a record to the history twenty times an epoch, and shows the progress."""
+    """It adds a record to the history twenty times an epoch, and shows the progress."""
 
     def __init__(self, progress: Progress):
         self.progress, self.history = progress, progress.history
@@ -25,7 +25,7 @@ class Recorder(Hook):
         self.progress.__exit__(*error)
 
     def after_step(self, state: RunState) -> None:
-        """Move the bar; report at the end of a twentieth, and look at the loss in between."""
+        """Move the bar, report each twentieth of an epoch, and check the loss in between."""
         self.history.num_classes = state.meter.num_classes
         self.progress.advance(state.provisional_record)
         if state.is_twentieth():
@@ -39,34 +39,34 @@ class Recorder(Hook):
         self.progress.report(record)
 
     def after_interrupt(self, state: RunState) -> None:
-        """Mark the history as one of an unfinished run."""
+        """Mark the history as unfinished."""
         self.history.interrupted = True
 
 
 class Checkpoints(Hook):
-    """Writes a checkpoint after each epoch, every few minutes, and at an interrupt."""
+    """It writes a checkpoint after each epoch, every few minutes, and after an interrupt."""
 
     def __init__(self, run: RunFolder, settings: dict, history: History, button: StopButton):
         self.run, self.settings, self.history, self.button = run, settings, history, button
         self.agreement = Agreement(run.ranks)
 
     def after_step(self, state: RunState) -> None:
-        """Write one if the last was minutes ago."""
+        """Write a checkpoint if the last one is minutes old."""
         if self.agreement.on(self.run.is_due()):
             state.record()
             self.save(state)
 
     def after_epoch(self, state: RunState, record: Record) -> None:
-        """Write one."""
+        """Write a checkpoint."""
         self.save(state)
 
     def after_interrupt(self, state: RunState) -> None:
-        """Write one, unless a second interrupt has broken a step off."""
+        """Write a checkpoint, unless a second interrupt came in the middle of a step."""
         if not self.button.broken:
             self.save(state)
 
     def save(self, state: RunState) -> None:
-        """Write one, but never of a network whose weights are not finite."""
+        """Write a checkpoint; ValueError if a weight is not finite."""
         state.check_weights()
         if self.run.save(self.settings, state.state_dict(), self.history):
             place = f"minibatch {state.batches_done} of epoch {state.epoch + 1}"

@@ -1,4 +1,4 @@
-"""What tells one run from another: its network, its data and its settings."""
+"""What distinguishes one run from another: its network, its data and its settings."""
 
 import zlib
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ from .ranks import Ranks
 
 
 def made_of(net: nn.Module, train_set: SNLIBERTDataset, recipe: Recipe) -> dict[str, Any]:
-    """Return what a training starts from and how it is done, for a person and to compare.
+    """Return what a training starts from, and its settings, for a person and for comparison.
 
-    The device and the precision are left out, because they change numbers by rounding only.
+    The device and the precision are left out, because they change numbers only by rounding.
     """
     weights = 0
     for tensor in unwrapped(net).encoder.state_dict().values():
@@ -42,7 +42,7 @@ def run_settings(
     recipe: Recipe,
     ranks: Ranks,
 ) -> dict[str, Any]:
-    """Return all that must be the same for a run to go on; ValueError if the ranks differ in it."""
+    """Return what must be the same when a run goes on; ValueError if it differs among ranks."""
     settings = {
         **recipe.settings(),
         "train_set": _describe(train_set),
@@ -53,8 +53,8 @@ def run_settings(
     settings |= {f"net's {name}": value for name, value in sizes.items()}
     if differing := differences(ranks.from_rank_0(settings), settings):
         raise ValueError(
-            f"process 0 of {ranks.size} has {differing}, as process {ranks.rank} has: give all "
-            "of them the same data and settings"
+            f"process 0 of {ranks.size} has {differing} as in process {ranks.rank}: give all "
+            "processes the same data and settings"
         )
     return settings
 

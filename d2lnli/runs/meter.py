@@ -1,4 +1,4 @@
-"""How a run does: means of what was trained so far, as the records of its history."""
+"""Means over the pairs trained so far, as the records of a history."""
 
 import math
 import time
@@ -11,10 +11,10 @@ from .ranks import Ranks
 
 
 class Meter:
-    """Means of an epoch and of its latest twentieth; no step waits for them.
+    """Means over an epoch and over its latest twentieth; no step waits for them.
 
-    The sums stay on the device. With several ranks each has the sums of its own pairs until the
-    means are asked for.
+    The sums stay on the device. Each of several ranks has the sums of its own pairs until `record`
+    adds them up.
     """
 
     def __init__(
@@ -29,14 +29,14 @@ class Meter:
     ):
         self.sums = torch.tensor(sums, dtype=torch.float64, device=device)  # since the last record
         self.ranks = ranks
-        self.sums *= ranks.rank == 0  # what was summed before counts once
+        self.sums *= ranks.rank == 0  # the sums of a checkpoint count once
         self.num_pairs = self.num_own = num_pairs
         self.sums_before, self.num_before = tuple(sums_before), num_before  # in earlier records
         self.start = time.perf_counter() - seconds
         self.num_classes = 0  # of the outputs, once there are some
 
     def state(self) -> tuple[tuple[float, ...], int, float, tuple[float, ...], int]:
-        """Return what another meter needs to count on from here."""
+        """Return the arguments with which another meter goes on from here."""
         seconds = time.perf_counter() - self.start
         sums = tuple(self._all_sums().tolist())
         return sums, self.num_pairs, seconds, self.sums_before, self.num_before

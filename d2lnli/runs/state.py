@@ -1,4 +1,4 @@
-"""How far a training is: all that the rest of it depends on, and so what a checkpoint holds."""
+"""How far a training is. A checkpoint holds it, because the rest of the training depends on it."""
 
 import math
 from collections.abc import Mapping
@@ -13,17 +13,17 @@ from .ranks import Ranks
 
 
 class Stateful(Protocol):
-    """What can be written down and go back to it."""
+    """It can save its state and load it again."""
 
     def state_dict(self) -> dict:
         """Return what a checkpoint holds of it."""
 
     def load_state_dict(self, saved: dict) -> None:
-        """Go back to where `state_dict` was taken."""
+        """Load what `state_dict` returned."""
 
 
 class Updater(Stateful, Protocol):
-    """An optimizer, whose state is part of the run's."""
+    """An optimizer, whose state belongs to the state of the run."""
 
     @property
     def lr(self) -> float:
@@ -31,10 +31,10 @@ class Updater(Stateful, Protocol):
 
 
 class RunState:
-    """The place of a run: `batches_done` of the `num_batches` of `epoch`, which counts from 0.
+    """The place of a run: `batches_done` of `num_batches` in `epoch`, which counts from 0.
 
-    It can be written down, and taken up again, after any minibatch. `others` have a state that
-    belongs to the run, by the names under which a checkpoint holds it.
+    It can be saved and loaded after any minibatch. `others` belong to the state of the run too, by
+    their names in a checkpoint.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class RunState:
         self.device = next(net.parameters()).device
         self.epoch = self.batches_done = 0
         self.meter = Meter(self.device, self.ranks)
-        self.random_states: tuple | None = None  # of a checkpoint, until training goes on from it
-        self.checkpoint_hint = ""  # says after an error which checkpoint there is
+        self.random_states: tuple | None = None  # loaded, until training goes on
+        self.checkpoint_hint = ""  # which checkpoint there is, for the message of an error
 
     @property
     def steps_done(self) -> int:
@@ -64,12 +64,12 @@ class RunState:
         return self.epoch + self.batches_done / self.num_batches
 
     def is_twentieth(self) -> bool:
-        """Tell whether another twentieth of an epoch ends here, but not the whole epoch."""
+        """Return whether a twentieth of an epoch ends here, but not the epoch."""
         done, of = self.batches_done, self.num_batches
         return done < of and 20 * (done - 1) // of < 20 * done // of
 
     def begin_epoch(self) -> None:
-        """Begin an epoch anew, or go on within it as the checkpoint did."""
+        """Begin an epoch, or continue it with the random state of the checkpoint."""
         self.net.train()
         if not self.batches_done:
             self.meter = Meter(self.device, self.ranks)
@@ -92,7 +92,7 @@ class RunState:
         return self.meter.provisional_record(self.epochs_done)
 
     def check_weights(self) -> None:
-        """Raise ValueError if a weight is not finite, which may not show in the loss yet."""
+        """Raise ValueError if a weight is not finite: the loss may not show it yet."""
         extremes = [torch.stack(parameter.aminmax()) for parameter in self.net.parameters()]
         if not torch.cat(extremes).isfinite().all():
             self._give_up("a weight became infinite")
@@ -120,7 +120,7 @@ class RunState:
         }
 
     def load_state_dict(self, saved: dict) -> None:
-        """Go back to where `state_dict` was taken; ValueError if it was taken from another run."""
+        """Load what `state_dict` returned; ValueError if it comes from another run."""
         random, cuda_random = saved["random"]
         alike = all(each[0].shape == torch.get_rng_state().shape for each in random)
         if not alike or any(each.dtype != torch.uint8 for each in (*random, *cuda_random)):

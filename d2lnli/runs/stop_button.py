@@ -1,4 +1,4 @@
-"""The stop button, and Ctrl-C: both end a training after the step that it is in."""
+"""The stop button and Ctrl-C: both end a training after its current step."""
 
 import signal
 import threading
@@ -16,9 +16,9 @@ from .state import RunState
 class StopButton(Hook):
     """Inside its `with` block an interrupt waits for the end of a step; a second one does not wait.
 
-    `broken` is True if the second one came within a step, which may then be half done. Of several
-    processes none stops before all have agreed to. For them SIGTERM, by which a cluster announces
-    the end, counts as a press, as does a file `stop` in the run folder.
+    `broken` is True if the second one came in the middle of a step, which may then be half done.
+    A file `stop` in the run folder has the same effect. Several processes stop only after all have
+    agreed. SIGTERM, with which a cluster announces the end, also stops them.
     """
 
     def __init__(self, ranks: Ranks, run: RunFolder | None = None):
@@ -31,7 +31,7 @@ class StopButton(Hook):
         for number in (signal.SIGINT, signal.SIGTERM) if self.shared else (signal.SIGINT,):
             before = signal.getsignal(number)
             ours = callable(before) or (before, number) == (signal.SIG_DFL, signal.SIGTERM)
-            if in_main_thread and ours:  # no other thread hears a signal
+            if in_main_thread and ours:  # other threads get no signals
                 self.handlers_before[number] = signal.signal(number, self._press)
         return self
 
@@ -48,7 +48,7 @@ class StopButton(Hook):
 
     @contextmanager
     def heard_at_once(self) -> Iterator[None]:
-        """Let an interrupt end this block at once: it leaves nothing half done."""
+        """Let an interrupt end this block at once, because it leaves nothing half done."""
         self.listening = True
         try:
             self._stop_if_pressed()
@@ -61,7 +61,7 @@ class StopButton(Hook):
             raise KeyboardInterrupt
 
     def after_step(self, state: RunState) -> None:
-        """Stop if the button was pressed, in all processes at the same step."""
+        """Stop if the button was pressed; all processes stop after the same step."""
         self.pressed |= self.run is not None and self.run.is_to_stop()
         self.agreed = self.agreement.on(self.pressed)
         if self.agreed:
@@ -72,6 +72,6 @@ class StopButton(Hook):
         self._stop_if_pressed()
 
     def after_interrupt(self, state: RunState) -> None:
-        """Go on with the interrupt if the other processes know nothing of it."""
+        """Raise the interrupt again if the other processes have not agreed to it."""
         if self.shared and not self.agreed:
             raise KeyboardInterrupt
