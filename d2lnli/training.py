@@ -65,7 +65,7 @@ Devices = list[torch.device] | None
 
 
 def train(training: "Training", num_epochs: int, hooks: Sequence[Hook] = ()) -> None:
-    """Train up to the end of epoch `num_epochs`, or until a hook says that it is over."""
+    """Train until the end of epoch `num_epochs`, or until a hook ends the training."""
     state, updater = training.state, training.updater
     while state.epoch < num_epochs and not any(hook.is_over(state) for hook in hooks):
         for X, y, num_pairs in training.rest_of_epoch():
@@ -90,39 +90,41 @@ def train(training: "Training", num_epochs: int, hooks: Sequence[Hook] = ()) -> 
 
 
 class Training:
-    """What the loop trains, as the book does: in fp32, on the sum of the losses.
+    """What the loop trains and how: as in the book in fp32, on the sum of the losses.
 
-    `loss` gives one value for each example, and `score` the accuracy after an epoch.
+    `net` may be wrapped, such as by torch.compile. `loss` gives one value for each example, and
+    `score` measures the accuracy after an epoch.
     """
+
+    precision = "fp32"
 
     def __init__(
         self,
         net: nn.Module,
         batches: DataLoader,
         loss: Callable[[Tensor, Tensor], Tensor],
-        updater: Updater,
         score: Callable[[], float],
         state: RunState,
+        updater: Updater,
     ):
-        self.net, self.batches, self.loss, self.updater = net, batches, loss, updater
-        self.score, self.state = score, state
-        self.precision = "fp32"
+        self.net, self.batches, self.loss, self.score = net, batches, loss, score
+        self.state, self.updater = state, updater
 
     def rest_of_epoch(self) -> Iterable[tuple[Inputs, Tensor, int]]:
-        """Return the minibatches of this epoch that are left, and how many pairs each has."""
+        """Return the remaining minibatches of this epoch, each with the number of its pairs."""
         self.state.begin_epoch()
         return ((X, y, len(y)) for X, y in self.batches)
 
     def learning_rate(self) -> float | None:
-        """Return the learning rate of the next step; None leaves the optimizer's as it is."""
+        """Return the learning rate of the next step; None keeps the optimizer's own."""
         return None
 
     def parts(self, X: Inputs, y: Tensor) -> Iterable[tuple[Inputs, Tensor]]:
-        """Return the parts of a minibatch, whose gradients are accumulated."""
+        """Return the parts of a minibatch. Their gradients add up."""
         return [(X, y)]
 
     def losses(self, X: Inputs, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each example's loss and outputs."""
+        """Return the loss and the outputs of each example."""
         X, y = to_device(X, self.state.device), y.to(self.state.device, non_blocking=True)
         with autocast(self.precision, self.state.device):
             y_hat = self.net(X)
@@ -132,26 +134,33 @@ class Training:
         return losses, y_hat
 
     def total(self, losses: Tensor, num_pairs: int) -> Tensor:
-        """Return what is minimized."""
+        """Return the number that training minimizes."""
         return losses.sum()
 
     def memory_hint(self, X: Inputs) -> str:
-        """Return what else helps if memory runs out, and which checkpoint there is."""
+        """Return what else to say when memory runs out."""
         return self.state.checkpoint_hint
 
 
 class FineTuning(Training):
-    """A training by a recipe, on the mean of the losses; of several ranks, each has its share."""
+    """A training by a recipe, on the mean of the losses. Each of several ranks has its share."""
 
-    def __init__(self, *parts: Any, recipe: Recipe, num_steps: int, ranks: Ranks):
-        super().__init__(*parts)
-        self.recipe, self.num_steps, self.ranks = recipe, num_steps, ranks
-        self.precision = recipe.precision
-        own_forward = type(unwrapped(self.net)) is not BERTClassifier
-        self.net = ranks.data_parallel(self.net, self.updater.own_parameters, own_forward)
+    def __init__(
+        self,
+        net: nn.Module,
+        batches: DataLoader,
+        score: Callable[[], float],
+        state: RunState,
+        updater: Updater,
+        recipe: Recipe,
+    ):
+        self.recipe, self.ranks, self.precision = recipe, state.ranks, recipe.precision
+        own_forward = type(state.net) is not BERTClassifier  # it may leave parameters unused
+        net = self.ranks.data_parallel(net, updater.own_parameters, own_forward)
+        super().__init__(net, batches, nn.CrossEntropyLoss(reduction="none"), score, state, updater)
 
     def rest_of_epoch(self) -> Iterable[tuple[Inputs, Tensor, int]]:
-        """Return the minibatches of this epoch that are left, in the epoch's own random order."""
+        """Return the remaining minibatches of this epoch, in the epoch's own random order."""
         state, order = self.state, self.batches.batch_sampler
         order.begin(state.epoch, state.batches_done)  # type: ignore[union-attr]  # LengthBuckets
         torch.manual_seed(1000 * self.recipe.seed + state.epoch + 1_000_003 * self.ranks.rank)
@@ -160,25 +169,24 @@ class FineTuning(Training):
         return batches
 
     def learning_rate(self) -> float:
-        """Return the learning rate of the next step, by the recipe."""
-        return self.recipe.lr_at(self.state.steps_done, self.num_steps)
+        """Return the learning rate of the next step, according to the recipe."""
+        num_steps = self.recipe.num_epochs * self.state.num_batches
+        return self.recipe.lr_at(self.state.steps_done, num_steps)
 
     def parts(self, X: Inputs, y: Tensor) -> Iterator[tuple[Inputs, Tensor]]:
-        """Yield parts of at most `most_tokens`; at the last one the ranks exchange gradients."""
-        most_tokens = self.recipe.most_tokens
-        cut = [(X, y)] if most_tokens is None else micro_batches(X, y, most_tokens)  # type: ignore[arg-type]
-        *parts, last = cut
+        """Yield parts of at most `most_tokens`; after the last one the ranks exchange gradients."""
+        *parts, last = micro_batches(X, y, self.recipe.most_tokens)  # type: ignore[arg-type]
         parallel: Any = self.net
         with parallel.no_sync() if self.ranks.size > 1 else contextlib.nullcontext():
             yield from parts
         yield last
 
     def total(self, losses: Tensor, num_pairs: int) -> Tensor:
-        """Return the share of the minibatch's mean; the ranks take the mean of their gradients."""
-        return losses.sum() * (self.ranks.size / num_pairs)
+        """Return a part's share of the minibatch's mean loss."""
+        return losses.sum() * (self.ranks.size / num_pairs)  # ranks take the mean of gradients
 
     def memory_hint(self, X: Inputs) -> str:
-        """Return how many tokens at once take less memory, and which checkpoint there is."""
+        """Return how many tokens at once need less memory, and which checkpoint there is."""
         at_once = min(X[0].numel(), self.recipe.most_tokens or math.inf)
         smaller = f", or most_tokens={at_once // 2} or less, the same but for dropout"
         return smaller + super().memory_hint(X)
@@ -232,7 +240,7 @@ def train_ch13(
 
     history = History(device=str([device]))
     progress = Progress(LivePlot(num_epochs, "test"), num_epochs * state.num_batches, history)
-    training = Training(net, train_iter, loss, updater, score, state)
+    training = Training(net, train_iter, loss, score, state, updater)
     run(training, num_epochs, [Recorder(progress), button])
     print(history.closing_lines("test"))
 
@@ -334,21 +342,17 @@ def _finetune(
     history = History(device=ranks.names(device), precision=recipe.precision)
     history.made_of = made_of(net, train_set, recipe)
     settings = run_settings(net, train_set, dev_set, recipe, ranks)
-    loss, num_steps = nn.CrossEntropyLoss(reduction="none"), num_epochs * len(batches)
     with adam(net, recipe.lr, recipe.clip, recipe.precision, ranks) as updater:
         state = RunState(plain, updater, len(batches), ranks, {"best": best})
-        training = FineTuning(
-            net, batches, loss, updater, score, state,
-            recipe=recipe, num_steps=num_steps, ranks=ranks,
-        )  # fmt: skip
+        training = FineTuning(net, batches, score, state, updater, recipe)
         if folder:
             folder.go_on(settings, state, history)
         plot = LivePlot(num_epochs, "dev" if dev_set else None)
         keep, pass_on = (folder.save_history, folder.pass_on) if folder else (None, None)
-        steps_left, shown = num_steps - state.steps_done, ranks.rank == 0
+        steps_left, shown = num_epochs * len(batches) - state.steps_done, ranks.rank == 0
         progress = Progress(plot, steps_left, history, keep, pass_on, shown)
-        kept = [Checkpoints(folder, settings, history, button)] if folder else []
-        run(training, num_epochs, [Recorder(progress), best, *kept, button])
+        checkpoints = [Checkpoints(folder, settings, history, button)] if folder else []
+        run(training, num_epochs, [Recorder(progress), best, *checkpoints, button])
     best.restore(history)
     return history
 

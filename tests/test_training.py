@@ -349,7 +349,7 @@ def training_of(net, data, batch_size=80):
         RunState(net, updater, len(batches), Ranks()),
         nn.CrossEntropyLoss(reduction="none"),
     )
-    return Training(net, batches, loss, updater, lambda: 0.5, state)
+    return Training(net, batches, loss, lambda: 0.5, state, updater)
 
 
 def test_hooks_see_every_step_and_every_epoch_and_may_end_the_training(net, data):
@@ -429,7 +429,7 @@ def test_an_epoch_has_twenty_rows_and_each_is_the_mean_of_its_steps(net, data, t
         updater = Updater(net, torch.optim.Adam(net.parameters(), lr=1e-3))
         state = RunState(net, updater, len(batches), Ranks())
         loss = Loss(reduction="none")
-        training = Training(net, batches, loss, updater, lambda: math.nan, state)
+        training = Training(net, batches, loss, lambda: math.nan, state, updater)
         d2l.train(training, 2, [Recorder(Progress(LivePlot(2), 2 * len(batches), history))])
         ends = [round(epoch * len(batches)) for epoch in history.column("epoch")]
         assert len(ends) == 2 * num_rows

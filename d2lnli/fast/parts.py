@@ -18,11 +18,14 @@ def most_tokens_for(device: torch.device, precision: str, num_ranks: int) -> int
     return _MOST_TOKENS if num_ranks == 1 else _MOST_TOKENS // 4  # as fast, in less memory
 
 
-def micro_batches(X: list[Tensor], y: Tensor, most_tokens: int) -> Iterator[tuple]:
+def micro_batches(X: list[Tensor], y: Tensor, most_tokens: int | None) -> Iterator[tuple]:
     """Split a minibatch, whose pairs are sorted by length, into parts of at most `most_tokens`.
 
-    Each part is padded only to its own longest pair.
+    Each part is padded only to its own longest pair. None keeps the minibatch whole.
     """
+    if most_tokens is None:
+        yield X, y
+        return
     lens, first = X[2].tolist(), 0
     for i, length in enumerate([*lens[1:], math.inf], start=1):
         if (i + 1 - first) * length > most_tokens:
