@@ -123,6 +123,10 @@ class Vocab:
         """Return words as tokens: here each is one."""
         return words
 
+    def identity(self) -> list:
+        """Return what distinguishes this vocabulary from others, for JSON."""
+        return [type(self).__name__, self.idx_to_token]
+
 
 _ABBREVIATION = r"(?<!\w)(?:(?:[a-z]\.){2,}|(?:dr|ft|jr|mr|mrs|ms|mt|prof|rt|sr|st|vs)\.)(?!\w)"
 _CLITIC = r"(?<=\w)(?:n't|'(?:s|re|ve|ll|d|m))(?![\w-])"
@@ -269,6 +273,10 @@ class WordPieceVocab(Vocab):
         """Return words as tokens: those that are no pieces themselves are cut into pieces."""
         pieces = ([word] if word in self.token_to_idx else self._cut(word) for word in words)
         return [piece for some in pieces for piece in some]
+
+    def identity(self) -> list:
+        """Return what distinguishes this vocabulary from others, for JSON."""
+        return [self.settings, self.idx_to_token]
 
 
 def _tokenizer(ids: dict[str, int], lowercase: bool, strip_accents: bool | None, chinese: bool):

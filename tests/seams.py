@@ -17,9 +17,9 @@ from d2lnli import bert, checkup, dataset, devices, training
 from d2lnli.__main__ import _parser as parser
 from d2lnli.__main__ import main
 from d2lnli.bert import Dropout, MultiHeadAttention
-from d2lnli.dataset import NO_LABEL, LengthBuckets, as_pairs, shared_loader
+from d2lnli.dataset import NO_LABEL, LengthBuckets, as_pairs, encode_pair, shared_loader
 from d2lnli.exercises.cases import CASES
-from d2lnli.fast import optimizer
+from d2lnli.fast import encoding, optimizer
 from d2lnli.fast.optimizer import _MANY_ROWS as MANY_ROWS
 from d2lnli.fast.optimizer import RowAdam, adam, clip_gradients
 from d2lnli.history import Record
@@ -124,7 +124,7 @@ def map_pairs_at_once(number: int) -> None:
 
 def encode_pairs_at_once(number: int) -> None:
     """Encode `number` pairs at a time."""
-    _replace(dataset, "_PAIRS_AT_ONCE", number)
+    _replace(encoding, "_PAIRS_AT_ONCE", number)
 
 
 def pretraining_is_small(

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from ..corpora import LABELS, checked_label_names, snli_file, snli_pairs
-from ..dataset import EncodedPairs, SNLIBERTDataset, encode_pairs, words_of
+from ..dataset import SNLIBERTDataset
+from ..fast.encoding import EncodedPairs, encode_pairs
 from ..vocab import Vocab
 from .files import exclusive_lock, read_json, writing
 
@@ -128,7 +129,7 @@ def _map(file: Path, name: str, described: dict) -> np.ndarray:
 
 
 def _checksum(vocab: Vocab) -> int:
-    return zlib.crc32(json.dumps(words_of(vocab)).encode())
+    return zlib.crc32(json.dumps(vocab.identity()).encode())
 
 
 def _build(
