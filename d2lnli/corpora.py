@@ -164,23 +164,21 @@ def label_ids(labels: Sequence | Tensor, names: tuple[str, ...] | None = None) -
     `labels` is a list, an array, a tensor or a pandas Series. The default of `names` is `LABELS`.
     Raises ValueError, with the number of the pair, if a label is missing or unknown.
     """
-    given = labels.detach().cpu() if isinstance(labels, Tensor) else labels
     try:
-        array = np.asarray(given)
+        array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
         if array.dtype.kind in "OUT":  # objects and strings
             ids = {name: i for i, name in enumerate(names or LABELS)}
             array = np.array([_label_id(i, x, ids) for i, x in enumerate(array.tolist())], np.int64)
     except (TypeError, RuntimeError, OverflowError) as error:
         raise ValueError(f"the labels are not all ids or names: {error}") from error
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "biuf"):
+    if array.ndim == 1 and array.dtype.kind in "if":
+        missing = np.isnan(array) | (array < 0)
+        if missing.any():
+            raise ValueError(_missing_label(missing.argmax(), array[missing.argmax()]))
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "biu"):
         raise ValueError(
             f"the labels are {array.dtype}, {array.ndim}-dimensional: give a list of ids or names"
         )
-    missing = np.flatnonzero(np.isnan(array) | (array < 0))
-    if len(missing):
-        raise ValueError(_missing(missing[0], array[missing[0]]))
-    if array.dtype.kind == "f" and array.size:
-        raise ValueError(f"the labels are {array.dtype}: give whole numbers from 0, or names")
     if names and array.max(initial=0) >= len(names):
         raise ValueError(
             f"the label of pair {array.argmax()} is {array.max()}, but the {len(names)} label "
@@ -194,7 +192,7 @@ def _label_id(number: int, label: Any, ids: dict[str, int]) -> int:
     if isinstance(label, Integral):
         return int(label)
     if label is None or type(label).__name__ == "NAType" or label in ("-", "") or label != label:
-        raise ValueError(_missing(number, label))
+        raise ValueError(_missing_label(number, label))
     if label not in ids:
         raise ValueError(
             f"the label of pair {number} is {label!r}, not one of {', '.join(ids)}: correct it, "
@@ -203,7 +201,7 @@ def _label_id(number: int, label: Any, ids: dict[str, int]) -> int:
     return ids[label]
 
 
-def _missing(number: int, label: object) -> str:
+def _missing_label(number: int | np.integer, label: object) -> str:
     return (
         f"the label of pair {number} is {label}, which is not a class: -1, nan, None and '-' mark "
         "pairs without a gold label. Leave those pairs out, as read_snli does"

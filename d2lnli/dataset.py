@@ -30,12 +30,14 @@ def encode_pair(
 ) -> tuple[list[int], list[int]]:
     """Return the token ids and the segments of one pair, `<cls> premise <sep> hypothesis <sep>`.
 
-    A sentence is tokenized by the vocabulary, a list of tokens is taken as it is. For many pairs,
+    The vocabulary tokenizes a sentence; a list of tokens is taken as it is. For many pairs,
     `fast/encoding.py` computes the same ids faster.
     """
     first, second = tokens_of(vocab, [premise, hypothesis])
     if not (first and second):
-        raise ValueError(f"the {'hypothesis' if first else 'premise'} has no words: give it one")
+        raise ValueError(
+            f"the {'hypothesis' if first else 'premise'} has no words: give at least one"
+        )
     tokens, segments = get_tokens_and_segments(*cut_tokens(first, second, max_len, truncation))
     return vocab[tokens], segments
 
@@ -57,7 +59,9 @@ class TokenPairs:
     ):
         premises, hypotheses = list(premises), list(hypotheses)  # a Series has its own index
         if len(premises) != len(hypotheses):
-            raise ValueError(f"{len(premises)} premises, but {len(hypotheses)} hypotheses")
+            raise ValueError(
+                f"{len(premises)} premises, but {len(hypotheses)} hypotheses: give one for each"
+            )
         if not premises:
             raise ValueError("there are no pairs: give at least one premise and one hypothesis")
         encoded = encode_pairs(premises, hypotheses, max_len, vocab, truncation)
@@ -123,7 +127,7 @@ class SNLIBERTDataset(TokenPairs, Dataset):
     ):
         premises, hypotheses, labels = dataset
         if len(labels) != len(premises):
-            raise ValueError(f"{len(premises)} premises, but {len(labels)} labels")
+            raise ValueError(f"{len(premises)} premises, but {len(labels)} labels: give one each")
         names = None if label_names is None else checked_label_names(label_names)
         ids = label_ids(labels, names)
         super().__init__(premises, hypotheses, max_len, vocab, truncation)

@@ -109,7 +109,7 @@ def _encode(
     for name, texts in zip(("premise", "hypothesis"), sides, strict=True):
         if not lens[texts].all():
             number = first + int(np.argmin(lens[texts]))
-            raise ValueError(f"the {name} of pair {number} has no words: give it at least one")
+            raise ValueError(f"the {name} of pair {number} has no words: give at least one")
     kept = cut(lens[sides[0]], lens[sides[1]], max_len, truncation)
     premise_kept = kept.premise_head + kept.premise_tail
     valid_lens = premise_kept + kept.hypothesis_head + kept.hypothesis_tail + 3
