@@ -104,12 +104,8 @@ class Vocab:
         return self.token_to_idx["<unk>"]
 
     def tokenize(self, sentence: str) -> list[str]:
-        """Return the words of a sentence in lower case, set apart as in SNLI's parses."""
-        return self.tokenize_all([sentence])[0]
-
-    def tokenize_all(self, sentences: Iterable[str]) -> list[list[str]]:
-        """Return the words of each sentence, like `tokenize`."""
-        return [_lower_words(sentence) for sentence in sentences]
+        """Return the words of a sentence in lower case, split as in SNLI's parses."""
+        return _lower_words(sentence)
 
     def split(self, words: list[str]) -> list[str]:
         """Return the tokens of some words: here each word is a token."""
@@ -182,20 +178,15 @@ def tokens_of(vocab: Vocab, texts: Iterable[str | list[str]]) -> list[list[str]]
     Training, evaluation, prediction and drawings all get their tokens here. Raises ValueError for
     anything else, and for white space in a token.
     """
-    texts = list(texts)
-    sentences = [text for text in texts if isinstance(text, str)]
-    if len(sentences) == len(texts):
-        return vocab.tokenize_all(sentences)
-    for text in texts:
-        if not isinstance(text, (str, list, tuple)):
-            raise ValueError(f"{text!r} is neither a sentence nor a list of tokens: convert it")
-    tokenized = iter(vocab.tokenize_all(sentences))
     return [
-        next(tokenized) if isinstance(text, str) else vocab.split(_checked(text)) for text in texts
+        vocab.tokenize(text) if isinstance(text, str) else vocab.split(_checked_tokens(text))
+        for text in texts
     ]
 
 
-def _checked(tokens: Sequence[str]) -> list[str]:
+def _checked_tokens(tokens: Any) -> list[str]:
+    if not isinstance(tokens, (list, tuple)):
+        raise ValueError(f"{tokens!r} is neither a sentence nor a list of tokens: convert it")
     for token in tokens:
         if not isinstance(token, str):
             raise ValueError(f"{token!r} in a list of tokens is not a string: convert it")
@@ -249,13 +240,13 @@ class WordPieceVocab(Vocab):
         self.tokenizer = _tokenizer(self.token_to_idx, lowercase, strip_accents, split_chinese)
         self.token_to_idx |= {book: self.token_to_idx[own] for book, own in SPECIAL_TOKENS.items()}
 
-    def tokenize_all(self, sentences: Iterable[str]) -> list[list[str]]:
-        """Return the pieces of each sentence, the same as transformers gives for the raw text.
+    def tokenize(self, sentence: str) -> list[str]:
+        """Return the pieces of a sentence, the same as transformers gives for the raw text.
 
         Words that SNLI's parses split are joined first, so `is n't` has the pieces of `isn't`.
         `<mask>` stays whole.
         """
-        return [self._pieces(join_words(sentence)) for sentence in sentences]
+        return self._pieces(join_words(sentence))
 
     def _pieces(self, sentence: str) -> list[str]:
         sentence = sentence.encode("utf-8", "replace").decode("utf-8")  # no half surrogate pairs
