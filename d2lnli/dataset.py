@@ -1,6 +1,7 @@
 """The fine-tuning dataset: pairs as BERT's input, and minibatches of pairs of similar length."""
 
 import copy
+import math
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -205,18 +206,18 @@ class LengthBuckets(Sampler):
         self.epoch, self.first = epoch, first
 
     def __len__(self) -> int:
-        return -(-len(self.lens) // self.batch_size)
+        return math.ceil(len(self.lens) / self.batch_size)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         rng, first = np.random.default_rng([self.seed, self.epoch]), self.first
         self.begin(self.epoch + 1)
-        pool = 50 * self.batch_size if self.shuffle else len(self.lens)
         order = np.arange(len(self.lens), dtype=np.int32)
         if self.shuffle:
             rng.shuffle(order)
+        pool = 50 * self.batch_size if self.shuffle else len(order)
         for i in range(0, len(order), pool):
-            part = order[i : i + pool]
-            part[:] = part[np.argsort(self.lens[part], kind="stable")]
+            pairs = order[i : i + pool]
+            order[i : i + pool] = pairs[np.argsort(self.lens[pairs], kind="stable")]
         batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
         if self.shuffle:
             rng.shuffle(batches)
