@@ -1,4 +1,4 @@
-"""Corpora: from files to (premises, hypotheses, labels), and what the labels stand for."""
+"""Corpora: from files to (premises, hypotheses, labels), and the meaning of the labels."""
 
 import re
 import sys
@@ -24,9 +24,10 @@ def read_snli(
 ) -> tuple[list[str], list[str], list[int]]:
     """Read one split of SNLI as (premises, hypotheses, label ids).
 
-    `is_train` is True (train), False (test) or 'train', 'dev', 'test'; `max_examples` takes the
-    first so many. Pairs whose annotators disagree (label `-`) are left out. Raises OSError if the
-    file cannot be read and ValueError, with the line, if it is not SNLI's layout.
+    `is_train` is True (train), False (test) or 'train', 'dev', 'test'. `max_examples` is the number
+    of pairs to read, from the first. Pairs whose annotators disagree (label `-`) are left out.
+    Raises OSError if the file cannot be read, and ValueError, with the line, if it does not have
+    SNLI's layout.
     """
     premises, hypotheses, labels = [], [], []
     for premise, hypothesis, label in snli_pairs(data_dir, is_train, max_examples):
@@ -39,28 +40,28 @@ def read_snli(
 def snli_pairs(
     data_dir: str | Path, is_train: bool | str, max_examples: int | None = None
 ) -> Iterator[tuple[str, str, int]]:
-    """Yield what `read_snli` reads one pair after another, for more of them than memory holds."""
+    """Yield the pairs that `read_snli` reads one at a time, for a corpus larger than memory."""
     path = snli_file(data_dir, is_train)
     ids = {label: i for i, label in enumerate(LABELS)}
     last_parse = premise = label = ""
     for number, (label, parse, hypothesis_parse, *_) in _labelled_rows(path, max_examples, 3):
-        if parse != last_parse:  # a premise stands three times in a row, and is kept once
-            last_parse, premise = parse, _words(parse)
-        hypothesis = _words(hypothesis_parse)
+        if parse != last_parse:  # SNLI has each premise three times in a row; memory holds it once
+            last_parse, premise = parse, _sentence(parse)
+        hypothesis = _sentence(hypothesis_parse)
         if label not in ids:
             names = ", ".join(LABELS)
             raise ValueError(f"{path}, line {number}: unknown label {label!r}: use {names} or -")
         if not premise or not hypothesis:
             raise ValueError(
-                f"{path}, line {number}: the premise or the hypothesis is empty: mend that line"
+                f"{path}, line {number}: the premise or the hypothesis is empty: correct that line"
             )
         yield premise, hypothesis, ids[label]
     if not label:
-        raise ValueError(f"{path} holds no labelled pairs: is it the right file?")
+        raise ValueError(f"{path} has no labelled pairs: check that it is the right file")
 
 
 def snli_file(data_dir: str | Path, is_train: bool | str) -> Path:
-    """Return the path of a split's file; raises FileNotFoundError if it is not there."""
+    """Return the path of a split's file; FileNotFoundError if it is missing."""
     splits: dict[bool | str, bool | str] = {True: "train", False: "test"}
     split = splits.get(is_train, is_train)
     if split not in ("train", "dev", "test"):
@@ -68,7 +69,7 @@ def snli_file(data_dir: str | Path, is_train: bool | str) -> Path:
     path = Path(data_dir) / f"snli_1.0_{split}.txt"
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing: give the folder that holds SNLI's snli_1.0_*.txt files, "
+            f"{path} is missing: give the folder with SNLI's snli_1.0_*.txt files, "
             "such as download_extract('SNLI')"
         )
     return path
@@ -77,9 +78,9 @@ def snli_file(data_dir: str | Path, is_train: bool | str) -> Path:
 def read_phenomena(
     data_dir: str | Path, is_train: bool | str, max_examples: int | None = None
 ) -> list[str]:
-    """Return what each pair that `read_snli` reads turns on, such as 'negation'.
+    """Return the phenomenon that each pair of `read_snli` tests, such as 'negation'.
 
-    `SNLI-sample` tells it in the pairID, after a dot; SNLI does not, which gives 'not told'.
+    `SNLI-sample` names it at the end of the pairID. SNLI does not: its pairs have 'not told'.
     """
     rows = _labelled_rows(snli_file(data_dir, is_train), max_examples)
     pair_ids = (row[8] if len(row) > 8 else "" for _, row in rows)
@@ -88,13 +89,13 @@ def read_phenomena(
 
 
 def _labelled_rows(
-    path: Path, most: int | None, max_split: int = -1
+    path: Path, max_examples: int | None, max_split: int = -1
 ) -> Iterator[tuple[int, list[str]]]:
-    """Return the first `most` of (line number, columns) for lines with a gold label."""
-    if most is not None and not (isinstance(most, Integral) and most >= 1):
-        raise ValueError(f"max_examples={most!r}: ask for a whole number of pairs, at least one")
-    labelled = (line for line in _rows(path, max_split) if line[1][0] != "-")
-    return islice(labelled, None if most is None else min(most, sys.maxsize))
+    """Return (line number, columns) of the first `max_examples` lines with a gold label."""
+    if max_examples is not None and not (isinstance(max_examples, Integral) and max_examples >= 1):
+        raise ValueError(f"max_examples={max_examples!r}: it must be a whole number, at least 1")
+    labelled = (row for row in _rows(path, max_split) if row[1][0] != "-")
+    return islice(labelled, None if max_examples is None else min(max_examples, sys.maxsize))
 
 
 def _rows(path: Path, max_split: int) -> Iterator[tuple[int, list[str]]]:
@@ -109,8 +110,8 @@ def _rows(path: Path, max_split: int) -> Iterator[tuple[int, list[str]]]:
                     continue
                 if len(row) < 3:
                     raise ValueError(
-                        f"{path}, line {number}: {len(row)} column(s), but a label and two parses "
-                        "are needed, separated by tabs"
+                        f"{path}, line {number}: there are {len(row)} column(s): give a label and "
+                        "two parses, separated by tabs"
                     )
                 yield number, row
     except UnicodeDecodeError as error:
@@ -118,36 +119,37 @@ def _rows(path: Path, max_split: int) -> Iterator[tuple[int, list[str]]]:
 
 
 def _not_utf8(path: Path) -> str:
-    """Say in which line a file is not UTF-8; a decoder that reads ahead does not know."""
+    """Return a message with the line that is not UTF-8; a decoder reads ahead and lacks it."""
     content = path.read_bytes()
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         return f"{path}, line {number}: not UTF-8 ({error.reason}): save the file as UTF-8"
-    return f"{path} is not UTF-8, or was changed while it was read: save it as UTF-8"
+    return f"{path} is not UTF-8, or it changed during reading: save it as UTF-8"
 
 
-def _words(parse: str) -> str:
-    if parse.startswith('"(') and parse.endswith(')"'):  # a spreadsheet wrote the file
+def _sentence(parse: str) -> str:
+    """Return the words of a parse without its brackets."""
+    if parse.startswith('"(') and parse.endswith(')"'):  # a spreadsheet program wrote the file
         parse = parse[1:-1].replace('""', '"')
     return " ".join(parse.replace("(", "").replace(")", "").split())
 
 
 def default_label_names(num_classes: int) -> tuple[str, ...]:
-    """Return `LABELS` for three classes, and `class 0`, `class 1`, … for any other number."""
+    """Return `LABELS` for three classes, and `class 0`, `class 1`, … for another number."""
     return LABELS if num_classes == len(LABELS) else tuple(f"class {i}" for i in range(num_classes))
 
 
 def checked_label_names(names: Sequence[str], num_classes: int | None = None) -> tuple[str, ...]:
-    """Return label names as a tuple; ValueError unless they are different texts, one per class."""
+    """Return label names as a tuple; ValueError unless they are different strings, one a class."""
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise ValueError(f"label_names={names!r}: give a list with a text for each class")
+        raise ValueError(f"label_names={names!r}: give a list with a string for each class")
     names = tuple(names)
     if not all(isinstance(name, str) and name.strip() for name in names):
-        raise ValueError(f"label_names={names!r}: give a text for each class")
+        raise ValueError(f"label_names={names!r}: give a string for each class")
     if len(set(names)) != len(names):
-        raise ValueError(f"label_names={names}: two classes have the same name, rename one")
+        raise ValueError(f"label_names={names}: two classes have the same name: rename one")
     if len(names) != (num_classes or len(names)):
         raise ValueError(
             f"{len(names)} label names {names} for {num_classes} classes: "
@@ -157,52 +159,49 @@ def checked_label_names(names: Sequence[str], num_classes: int | None = None) ->
 
 
 def label_ids(labels: Sequence | Tensor, names: tuple[str, ...] | None = None) -> Tensor:
-    """Return labels, given as ids or as names, as a tensor of ids, int64 (n,).
+    """Return labels, which are ids or names, as a tensor of ids, int64 (n,).
 
-    `labels` is a list, an array, a tensor or a pandas Series, taken in its order. Without `names`,
-    labels given by name are those of `LABELS`. Raises ValueError with the number of the pair whose
-    label is missing or unknown.
+    `labels` is a list, an array, a tensor or a pandas Series. The default of `names` is `LABELS`.
+    Raises ValueError, with the number of the pair, if a label is missing or unknown.
     """
-    given = labels.detach().cpu() if isinstance(labels, Tensor) else labels
     try:
-        array = np.asarray(given)
-        if array.dtype.kind in "OUT":  # objects and texts
+        array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+        if array.dtype.kind in "OUT":  # objects and strings
             ids = {name: i for i, name in enumerate(names or LABELS)}
             array = np.array([_label_id(i, x, ids) for i, x in enumerate(array.tolist())], np.int64)
     except (TypeError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"the labels are not ids or names: {error}") from error
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "biuf"):
+        raise ValueError(f"the labels are not all ids or names: {error}") from error
+    if array.ndim == 1 and array.dtype.kind in "if":
+        missing = np.isnan(array) | (array < 0)
+        if missing.any():
+            raise ValueError(_missing_label(missing.argmax(), array[missing.argmax()]))
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "biu"):
         raise ValueError(
             f"the labels are {array.dtype}, {array.ndim}-dimensional: give a list of ids or names"
         )
-    missing = np.flatnonzero(np.isnan(array) | (array < 0))
-    if len(missing):
-        raise ValueError(_missing(missing[0], array[missing[0]]))
-    if array.dtype.kind == "f" and array.size:
-        raise ValueError(f"the labels are {array.dtype}: give whole numbers from 0, or names")
     if names and array.max(initial=0) >= len(names):
         raise ValueError(
             f"the label of pair {array.argmax()} is {array.max()}, but the {len(names)} label "
-            f"names {names} have the ids 0 to {len(names) - 1}"
+            f"names {names} have ids 0 to {len(names) - 1}: correct it, or add names"
         )
     return torch.from_numpy(array.astype(np.int64))
 
 
 def _label_id(number: int, label: Any, ids: dict[str, int]) -> int:
-    """Return the id of one label of an array of texts or of any objects, such as pandas makes."""
+    """Return the id of one label, an id or a name; pandas has several objects for a missing one."""
     if isinstance(label, Integral):
         return int(label)
     if label is None or type(label).__name__ == "NAType" or label in ("-", "") or label != label:
-        raise ValueError(_missing(number, label))
+        raise ValueError(_missing_label(number, label))
     if label not in ids:
         raise ValueError(
             f"the label of pair {number} is {label!r}, not one of {', '.join(ids)}: correct it, "
-            "or name all classes with label_names"
+            "or name all classes in label_names"
         )
     return ids[label]
 
 
-def _missing(number: int, label: object) -> str:
+def _missing_label(number: int | np.integer, label: object) -> str:
     return (
         f"the label of pair {number} is {label}, which is not a class: -1, nan, None and '-' mark "
         "pairs without a gold label. Leave those pairs out, as read_snli does"

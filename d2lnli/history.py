@@ -1,11 +1,9 @@
 """The record of a training run: what it reached, when, and how fast."""
 
-import csv
-import io
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import harmonic_mean
 from typing import TYPE_CHECKING
@@ -18,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Record:
-    """One point of a run, of which there are twenty in an epoch.
+    """One point of a run; an epoch has twenty.
 
-    `loss` and `train_acc` are means over the twentieth that ends here; `epoch_loss`,
+    `loss` and `train_acc` are means over the twentieth of an epoch that ends here. `epoch_loss`,
     `epoch_train_acc` and the speed are means since the epoch began, as the book prints them.
     """
 
@@ -34,20 +32,24 @@ class Record:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Record":
-        """Return a record of saved values; earlier versions saved the means of the epoch alone."""
-        return cls(*values) if len(values) != _OLD_LENGTH else cls(*values, *values[1:3])
+        """Return a record of saved values; earlier versions saved five, the epoch's own means."""
+        return cls(*values[:5], *(values[5:] or values[1:3]))
 
     def means(self) -> str:
         """Return the means since the epoch began, as the book prints them."""
         return f"loss {self.epoch_loss:.3f}, train acc {self.epoch_train_acc:.3f}"
 
 
+COLUMNS = tuple(column.name for column in fields(Record))
+
+
 @dataclass
 class History:
     """The points of a training run, in order; `dev_acc` is nan where it was not measured.
 
-    `num_classes` tells which accuracy is chance, `made_of` the training set and the settings. The
-    network has the weights of epoch `kept_epoch`; None: of the last step.
+    `num_classes` determines the accuracy of guessing, and `made_of` describes the training set and
+    the settings. The network has the weights of epoch `kept_epoch`, or of the last step if it is
+    None.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -60,22 +62,22 @@ class History:
 
     def column(self, name: str) -> list[float]:
         """Return one quantity at every point, such as `column('loss')`."""
-        if name not in _COLUMNS:
-            raise ValueError(f"unknown column {name!r}: use one of {', '.join(_COLUMNS)}")
+        if name not in COLUMNS:
+            raise ValueError(f"unknown column {name!r}: use one of {', '.join(COLUMNS)}")
         return [getattr(record, name) for record in self.records]
 
     def columns(self) -> dict[str, list[float]]:
         """Return every quantity by name."""
-        return {name: self.column(name) for name in _COLUMNS}
+        return {name: self.column(name) for name in COLUMNS}
 
     def curve(self, name: str) -> dict[float, float]:
-        """Return one quantity by epoch, where it was measured, as `line_chart` takes it."""
+        """Return one quantity by epoch, where it was measured, for `line_chart`."""
         points = zip(self.column("epoch"), self.column(name), strict=True)
         return {epoch: value for epoch, value in points if not math.isnan(value)}
 
     @property
     def epoch(self) -> float:
-        """How many epochs are done, with the fraction of the last one."""
+        """How many epochs are done, a fraction of the last one included."""
         return self.records[-1].epoch if self.records else 0.0
 
     @property
@@ -85,12 +87,12 @@ class History:
 
     @property
     def pairs_per_sec(self) -> float:
-        """The training speed over all whole epochs, or of the one that was interrupted."""
+        """The training speed over all whole epochs, or since the first one began."""
         speeds = [r.pairs_per_sec for r in self.records if r.epoch == int(r.epoch)]
         return harmonic_mean(speeds) if speeds else self.last("pairs_per_sec")
 
     def last(self, name: str) -> float:
-        """Return the last measured value of one quantity, nan if there is none."""
+        """Return the last measured value of one quantity, or nan if there is none."""
         return next((v for v in reversed(self.column(name)) if not math.isnan(v)), math.nan)
 
     def kept(self, name: str) -> float:
@@ -113,52 +115,30 @@ class History:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the points as CSV; the file is replaced whole or not at all."""
-        from .store.files import replace_file
+        from .store.histories import save_history
 
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_HEADER)
-        writer.writerows([*astuple(record), self.num_classes] for record in self.records)
-        replace_file(Path(path), lambda temporary: temporary.write_text(text.getvalue(), "utf-8"))
+        save_history(Path(path), self)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "History":
         """Read the points from a file that `save` wrote.
 
-        Of a folder that is its `history.csv`, or the history of the classifier that it holds.
+        In a folder, this is `history.csv`, or else the history in the classifier that it holds.
         """
-        from .store.classifiers import read_history
+        from .store.histories import load_history
 
-        path = Path(path)
-        if path.is_dir():
-            folder, path = path, path / "history.csv"
-            if not path.is_file() and (history := read_history(folder)):
-                return history
-        with path.open(encoding="utf-8", newline="") as file:
-            rows, history = csv.reader(file), cls()
-            try:
-                header = next(rows, None)
-                if header not in (_HEADER, _HEADER[:_OLD_LENGTH]):
-                    raise ValueError(f"its first line must be {','.join(_HEADER)}")
-                for row in rows:
-                    if len(row) != len(header):
-                        raise ValueError(f"{len(row)} columns, not {len(header)}")
-                    history.records.append(_record(row[: len(_COLUMNS)]))
-                    if header == _HEADER:
-                        history.num_classes = int(row[-1])
-                    if history.num_classes < 1:
-                        raise ValueError(f"{history.num_classes} classes")
-                return history
-            except (TypeError, ValueError, csv.Error) as error:
-                raise ValueError(f"{path}, line {rows.line_num}: no history ({error})") from error
+        return load_history(Path(path))
 
     @classmethod
     def of_dict(cls, values: dict) -> "History":
-        """Return the history that `dataclasses.asdict` turned into these values."""
+        """Return the history from which `dataclasses.asdict` made these values."""
         return cls(**{**values, "records": [Record(**record) for record in values["records"]]})
 
     def closing_lines(self, split: str = "dev", accuracy: float | None = None) -> str:
-        """Return the two lines in which the book sums up a run; dev accuracy unless given."""
+        """Return the two lines with which the book sums up a run.
+
+        The accuracy on `split` is the dev accuracy, unless it is given.
+        """
         accuracy = self.kept("dev_acc") if accuracy is None else accuracy
         measured = "" if math.isnan(accuracy) else f", {split} acc {accuracy:.3f}"
         return (
@@ -169,21 +149,9 @@ class History:
 
 
 def differences(theirs: dict, ours: dict) -> str:
-    """Name the settings in which one run differs from another."""
+    """Return in words how the settings of one run differ from ours, or an empty text."""
     return "; ".join(
         f"{name}={theirs.get(name)}, not {value}"
         for name, value in ours.items()
         if theirs.get(name) != value
     )
-
-
-def _record(row: list[str]) -> Record:
-    record = Record.of([float(value) for value in row])
-    if not (0 < record.epoch < math.inf and record.pairs_per_sec > 0):
-        raise ValueError(f"epoch {record.epoch}, {record.pairs_per_sec} pairs a second")
-    return record
-
-
-_COLUMNS = tuple(column.name for column in fields(Record))
-_HEADER = [*_COLUMNS, "num_classes"]
-_OLD_LENGTH = _COLUMNS.index("epoch_loss")  # columns that earlier versions wrote

@@ -1,9 +1,9 @@
 """Truncation strategies: how many tokens of each side of a pair to keep within a budget.
 
-A strategy takes the lengths of premises and hypotheses and a budget (`max_len` less the three
+A strategy takes the lengths of premises and hypotheses and a budget (`max_len` minus the three
 special tokens), as integers or arrays of one shape, and returns a `Kept`. All are in closed form,
-so they cut a whole corpus at once. No side that had a token loses all of them while the budget
-allows one each.
+so one call cuts a whole corpus. While the budget allows a token for each side, no side loses all
+its tokens.
 """
 
 from numbers import Integral
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 
 class Kept(NamedTuple):
-    """The number of tokens that stay at the head and at the tail of each side."""
+    """How many tokens stay at the head and at the tail of each side."""
 
     premise_head: np.ndarray
     premise_tail: np.ndarray
@@ -39,24 +39,24 @@ def proportional(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: Arra
 
 
 def premise_only(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
-    """Cut the premise alone; the hypothesis loses tokens only once the premise is down to one."""
+    """Cut the premise; the hypothesis loses tokens only once the premise is down to one."""
     premise, hypothesis, budget = _lengths(premise_len, hypothesis_len, budget)
     rest = np.minimum(premise, np.maximum(budget - hypothesis, 0))
     return _heads(_leave_one_each(rest, premise, hypothesis, budget), hypothesis, budget)
 
 
 def hypothesis_only(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
-    """Cut the hypothesis alone; the premise loses tokens only once the hypothesis is at one."""
+    """Cut the hypothesis; the premise loses tokens only once the hypothesis is down to one."""
     premise, hypothesis, budget = _lengths(premise_len, hypothesis_len, budget)
     whole = np.minimum(premise, budget)
     return _heads(_leave_one_each(whole, premise, hypothesis, budget), hypothesis, budget)
 
 
 def head_tail(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
-    """Share the budget as `longest_first`, but cut each side in its middle, not at its end.
+    """Share the budget as `longest_first` does, but cut each side in its middle, not at its end.
 
-    Keeping the head and the tail of a long text: Sun et al. (2019), "How to fine-tune BERT for
-    text classification?".
+    Sun et al. (2019), "How to fine-tune BERT for text classification?", keep the head and the tail
+    of a long text.
     """
     premise, hypothesis, budget = _lengths(premise_len, hypothesis_len, budget)
     kept = longest_first(premise, hypothesis, budget)
@@ -81,13 +81,13 @@ def cut(premise_len: ArrayLike, hypothesis_len: ArrayLike, max_len: int, truncat
     if not isinstance(max_len, Integral):
         raise ValueError(f"max_len={max_len!r}: it must be a whole number")
     if max_len < 5:
-        raise ValueError(f"max_len={max_len}: it takes 5 or more to hold a word of each side")
+        raise ValueError(f"max_len={max_len}: give at least 5, room for a token of each side")
     if max_len >= 2**31:
-        raise ValueError(f"max_len={max_len}: no model has so many positions, take fewer")
+        raise ValueError(f"max_len={max_len}: no model has so many positions, give fewer")
     if truncation not in TRUNCATIONS:
         raise ValueError(f"unknown truncation {truncation!r}: use one of {', '.join(TRUNCATIONS)}")
     kept = TRUNCATIONS[truncation](premise_len, hypothesis_len, max_len - 3)
-    return Kept(*np.broadcast_arrays(*kept))  # a strategy may say 0 for all pairs at once
+    return Kept(*np.broadcast_arrays(*kept))  # a strategy may return one 0 for all pairs
 
 
 def cut_tokens(
@@ -105,15 +105,15 @@ def _lengths(*values: ArrayLike) -> tuple[np.ndarray, ...]:
     return tuple(np.asarray(value, dtype=np.int64) for value in values)
 
 
-def _leave_one_each(premise_kept, premise, hypothesis, budget):
-    """Move the premise's share so that neither side is empty while the budget has room for both."""
+def _leave_one_each(premise_kept, premise, hypothesis, budget) -> np.ndarray:
+    """Change the premise's share so that each side keeps a token, if the budget has room for it."""
     least = np.minimum(np.minimum(premise, 1), budget)
     most = np.maximum(budget - np.minimum(hypothesis, 1), least)
     return np.clip(premise_kept, least, most)
 
 
 def _heads(premise_kept, hypothesis, budget) -> Kept:
-    """Give the hypothesis what the premise leaves of the budget; both keep their beginnings."""
+    """Give the hypothesis the rest of the budget; both sides keep their beginnings."""
     hypothesis_kept = np.minimum(hypothesis, budget - premise_kept)
     nothing = np.zeros_like(premise_kept)
     return Kept(premise_kept, nothing, hypothesis_kept, nothing)

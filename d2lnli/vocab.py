@@ -1,4 +1,4 @@
-"""Words and pieces of words: from lines of text to tokens, and from tokens to ids."""
+"""Words and pieces of words: from sentences to tokens, and from tokens to ids."""
 
 import operator
 import re
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
-from typing import Any, overload
+from typing import Any
 
 
 def tokenize(lines: Iterable[str], token: str = "word") -> list[list[str]]:
@@ -31,8 +31,8 @@ def get_tokens_and_segments(
 class Vocab:
     """A word vocabulary; `vocab[word]` is an id, `vocab[[word, …]]` a list of ids.
 
-    An empty `Vocab()` may be filled later by assigning `idx_to_token` and `token_to_idx`, so
-    nothing derived from them is kept.
+    You may fill an empty `Vocab()` by assigning `idx_to_token` and `token_to_idx`: nothing that is
+    derived from them is cached.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Vocab:
 
     @staticmethod
     def of_words(words: list[str]) -> "Vocab":
-        """Return the vocabulary of a list of words, of which the index is the id.
+        """Return the vocabulary in which the id of a word is its index in the list.
 
-        Raises ValueError with the end of a sentence: whoever read the list knows its file.
+        Raises ValueError; the caller puts the name of the file before its message.
         """
         if not all(isinstance(word, str) for word in words) or len(set(words)) != len(words):
             raise ValueError("is not a list of different words: restore the published file")
@@ -71,37 +71,29 @@ class Vocab:
     def __len__(self) -> int:
         return len(self.idx_to_token)
 
-    @overload
-    def __getitem__(self, tokens: str) -> int: ...
-    @overload
-    def __getitem__(self, tokens: list[str] | tuple[str, ...]) -> list[int]: ...
-    def __getitem__(self, tokens: Any) -> Any:
-        """Return the id of a token, or the ids of a sequence; unknown words give `<unk>`'s id."""
+    def __getitem__(self, tokens: str | list[str] | tuple[str, ...]) -> Any:
+        """Return the id of a token, or a list of ids; an unknown word has the id of `<unk>`."""
         if isinstance(tokens, (list, tuple)):
             return list(self.ids_of(tokens))
         return self.token_to_idx.get(tokens, self.unk)
 
     def ids_of(self, tokens: Iterable[str]) -> Iterator[int]:
-        """Return the ids of many tokens one after another, without a list of them."""
+        """Yield the ids of many tokens, without a list in memory."""
         return map(self.token_to_idx.get, tokens, repeat(self.unk))
 
-    @overload
-    def to_tokens(self, indices: int) -> str: ...
-    @overload
-    def to_tokens(self, indices: Sequence[int]) -> list[str]: ...
     def to_tokens(self, indices: Any) -> Any:
-        """Return the token of an id, or the tokens of a sequence of ids."""
+        """Return the token of an id, or the list of tokens for a sequence of ids."""
         if hasattr(indices, "__len__") and getattr(indices, "ndim", True):
             return [self._token(index) for index in indices]
         return self._token(indices)
 
-    def _token(self, given: int) -> str:
+    def _token(self, given: Any) -> str:
         try:
             index = operator.index(given)
         except TypeError:
             index = -1
         if not 0 <= index < len(self):
-            raise ValueError(f"there is no id {given!r}: the vocabulary has 0 to {len(self) - 1}")
+            raise ValueError(f"there is no id {given!r}: take one from 0 to {len(self) - 1}")
         return self.idx_to_token[index]
 
     @property
@@ -112,16 +104,16 @@ class Vocab:
         return self.token_to_idx["<unk>"]
 
     def tokenize(self, sentence: str) -> list[str]:
-        """Return the words of a sentence in lower case, set apart as in SNLI's parses."""
-        return self.tokenize_all([sentence])[0]
-
-    def tokenize_all(self, sentences: Iterable[str]) -> list[list[str]]:
-        """Return the words of each sentence, like `tokenize`."""
-        return [_spaced_words(sentence) for sentence in sentences]
+        """Return the words of a sentence in lower case, split as in SNLI's parses."""
+        return _lower_words(sentence)
 
     def split(self, words: list[str]) -> list[str]:
-        """Return words as tokens: here each is one."""
+        """Return the tokens of some words: here each word is a token."""
         return words
+
+    def identity(self) -> list:
+        """Return what distinguishes this vocabulary from others, for JSON."""
+        return [type(self).__name__, self.idx_to_token]
 
 
 _ABBREVIATION = r"(?<!\w)(?:(?:[a-z]\.){2,}|(?:dr|ft|jr|mr|mrs|ms|mt|prof|rt|sr|st|vs)\.)(?!\w)"
@@ -135,11 +127,11 @@ _TWO_WORDS = {"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"}  # in parse
 
 
 def space_words(sentence: str) -> str:
-    """Set words and signs apart like SNLI's parses: `"It's a dog."` becomes `"It 's a dog ."`.
+    """Put spaces where SNLI's parses have them: `"It's a dog."` becomes `"It 's a dog ."`.
 
-    Sentences that are spaced already do not change.
+    A sentence that has them already does not change.
     """
-    return " ".join(part for word in sentence.split() for part in _set_apart(word))
+    return " ".join(part for word in sentence.split() for part in _parts(word))
 
 
 _JOINED = re.compile(r"(?i)\w n't\b|\b(?:can not|gim me|gon na|got ta|lem me|wan na)\b")
@@ -148,19 +140,19 @@ _TYPED_DIFFERENTLY = re.compile("|".join(_TYPED))
 
 
 def join_words(sentence: str) -> str:
-    """Undo what `space_words` does and WordPiece would notice: `"is n't"` becomes `"isn't"`."""
+    """Undo what `space_words` does where WordPiece needs it: `"is n't"` becomes `"isn't"`."""
     sentence = _JOINED.sub(lambda found: found[0].replace(" ", ""), sentence)
     return _TYPED_DIFFERENTLY.sub(lambda found: _TYPED[found[0]], sentence)
 
 
-_MOST_REMEMBERED = 2**16
-_PLAIN: set[str] = set()  # words met before that have no parts: most of a corpus
+_CACHE_SIZE = 2**16
+_WHOLE_WORDS: set[str] = set()  # words found to have one part, as most words of a corpus have
 
 
-@lru_cache(maxsize=_MOST_REMEMBERED)
-def _set_apart(word: str) -> tuple[str, ...]:
+@lru_cache(maxsize=_CACHE_SIZE)
+def _parts(word: str) -> tuple[str, ...]:
     """Return the parts of a text without white space, as the Penn Treebank writes them."""
-    if word == '"':  # nobody knows whether it opens or closes
+    if word == '"':  # it may open or close
         return (word,)
     word = word.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     word = _PLURAL_GENITIVE.sub(r"\1 '", _OPENING_QUOTE.sub(r"\1 `` ", word))
@@ -169,36 +161,32 @@ def _set_apart(word: str) -> tuple[str, ...]:
     return tuple(chain.from_iterable(halves))
 
 
-def _spaced_words(sentence: str) -> list[str]:
+def _lower_words(sentence: str) -> list[str]:
+    """Return the words of `space_words(sentence)` in lower case."""
     words = sentence.lower().split()
-    if _PLAIN.issuperset(words):
+    if _WHOLE_WORDS.issuperset(words):  # saves a quarter of the time
         return words
-    words = [part.lower() for word in words for part in _set_apart(word)]
-    if len(_PLAIN) < _MOST_REMEMBERED:
-        _PLAIN.update(word for word in words if _set_apart(word) == (word,))
+    words = [part.lower() for word in words for part in _parts(word)]
+    if len(_WHOLE_WORDS) < _CACHE_SIZE:
+        _WHOLE_WORDS.update(word for word in words if _parts(word) == (word,))
     return words
 
 
 def tokens_of(vocab: Vocab, texts: Iterable[str | list[str]]) -> list[list[str]]:
     """Return the tokens of each sentence; a list of tokens is taken as it is.
 
-    This is the one way in for training, evaluation, prediction and everything that draws a pair.
-    Raises ValueError for what is neither, and for white space in a token.
+    Training, evaluation, prediction and drawings all get their tokens here. Raises ValueError for
+    anything else, and for white space in a token.
     """
-    texts = list(texts)
-    sentences = [text for text in texts if isinstance(text, str)]
-    if len(sentences) == len(texts):
-        return vocab.tokenize_all(sentences)
-    for text in texts:
-        if not isinstance(text, (str, list, tuple)):
-            raise ValueError(f"{text!r} is not a sentence and not a list of tokens: convert it")
-    tokenized = iter(vocab.tokenize_all(sentences))
     return [
-        next(tokenized) if isinstance(text, str) else vocab.split(_checked(text)) for text in texts
+        vocab.tokenize(text) if isinstance(text, str) else vocab.split(_checked_tokens(text))
+        for text in texts
     ]
 
 
-def _checked(tokens: Sequence[str]) -> list[str]:
+def _checked_tokens(tokens: Any) -> list[str]:
+    if not isinstance(tokens, (list, tuple)):
+        raise ValueError(f"{tokens!r} is neither a sentence nor a list of tokens: convert it")
     for token in tokens:
         if not isinstance(token, str):
             raise ValueError(f"{token!r} in a list of tokens is not a string: convert it")
@@ -217,16 +205,16 @@ SPECIAL_TOKENS = {
     "<sep>": "[SEP]",
     "<unk>": "[UNK]",
 }
-"""The book's name -> the original BERT's."""
+"""The book's name for each special token, and the original BERT's name."""
 
 
 class WordPieceVocab(Vocab):
-    """A vocabulary of pieces: `guitarist` may be read as `guitar`, `##ist`.
+    """A vocabulary of pieces of words: `guitarist` may become `guitar`, `##ist`.
 
-    It answers to the book's names of the special tokens and to its own, `[CLS]` and the like. A
-    word is cut by taking the longest piece that it begins with, again and again; `##` marks the
-    pieces that go on with a word. The settings are the checkpoint's: `lowercase`; `strip_accents`
-    (None: if lower-cased); `split_chinese`, which sets every Chinese character apart.
+    WordPiece splits off the longest piece with which a word begins, again and again; `##` marks a
+    piece that continues a word. Special tokens have the book's names and their own, such as
+    `[CLS]`. The settings are the checkpoint's: `lowercase`; `strip_accents` (None: only if
+    `lowercase`); `split_chinese`, which makes every Chinese character a word.
     """
 
     def __init__(
@@ -240,7 +228,7 @@ class WordPieceVocab(Vocab):
         self.idx_to_token = list(pieces)
         self.token_to_idx = {piece: i for i, piece in enumerate(self.idx_to_token)}
         if len(self.token_to_idx) != len(self.idx_to_token):
-            raise ValueError("the pieces are not all different: an id stands for one piece only")
+            raise ValueError("the pieces are not all different: remove the repeated ones")
         missing = [own for own in SPECIAL_TOKENS.values() if own not in self.token_to_idx]
         if missing:
             raise ValueError(f"the pieces lack the special token(s) {', '.join(missing)}: add them")
@@ -252,23 +240,27 @@ class WordPieceVocab(Vocab):
         self.tokenizer = _tokenizer(self.token_to_idx, lowercase, strip_accents, split_chinese)
         self.token_to_idx |= {book: self.token_to_idx[own] for book, own in SPECIAL_TOKENS.items()}
 
-    def tokenize_all(self, sentences: Iterable[str]) -> list[list[str]]:
-        """Split sentences into pieces as the model was pretrained; `<mask>` stays whole.
+    def tokenize(self, sentence: str) -> list[str]:
+        """Return the pieces of a sentence, the same as transformers gives for the raw text.
 
-        The pieces are those that transformers cuts the raw text into. What SNLI's parses set apart
-        is joined first, so that `is n't` gives the pieces of `isn't`.
+        Words that SNLI's parses split are joined first, so `is n't` has the pieces of `isn't`.
+        `<mask>` stays whole.
         """
-        return [self._cut(join_words(sentence)) for sentence in sentences]
+        return self._pieces(join_words(sentence))
 
-    def _cut(self, sentence: str) -> list[str]:
+    def _pieces(self, sentence: str) -> list[str]:
         sentence = sentence.encode("utf-8", "replace").decode("utf-8")  # no half surrogate pairs
         masked = sentence.replace("<mask>", "[MASK]")
         return self.tokenizer.encode(masked, add_special_tokens=False).tokens
 
     def split(self, words: list[str]) -> list[str]:
-        """Return words as tokens: those that are no pieces themselves are cut into pieces."""
-        pieces = ([word] if word in self.token_to_idx else self._cut(word) for word in words)
-        return [piece for some in pieces for piece in some]
+        """Return the pieces of some words; a word that is a piece stays whole."""
+        pieces = ([word] if word in self.token_to_idx else self._pieces(word) for word in words)
+        return list(chain.from_iterable(pieces))
+
+    def identity(self) -> list:
+        """Return what distinguishes this vocabulary from others, for JSON."""
+        return [self.settings, self.idx_to_token]
 
 
 def _tokenizer(ids: dict[str, int], lowercase: bool, strip_accents: bool | None, chinese: bool):

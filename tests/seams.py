@@ -17,9 +17,9 @@ from d2lnli import checkup, dataset, devices, training
 from d2lnli.__main__ import _parser as parser
 from d2lnli.__main__ import main
 from d2lnli.bert import MultiHeadAttention
-from d2lnli.dataset import NO_LABEL, LengthBuckets, as_pairs, shared_loader
+from d2lnli.dataset import NO_LABEL, LengthBuckets, as_pairs, encode_pair, shared_loader
 from d2lnli.exercises.cases import CASES
-from d2lnli.fast import network, optimizer
+from d2lnli.fast import encoding, network, optimizer
 from d2lnli.fast.network import FastAttention, FastDropout, fast
 from d2lnli.fast.optimizer import _MANY_ROWS as MANY_ROWS
 from d2lnli.fast.optimizer import RowUpdater, Updater, adam, clip_gradients
@@ -131,7 +131,7 @@ def map_pairs_at_once(number: int) -> None:
 
 def encode_pairs_at_once(number: int) -> None:
     """Encode `number` pairs at a time."""
-    _replace(dataset, "_PAIRS_AT_ONCE", number)
+    _replace(encoding, "_PAIRS_AT_ONCE", number)
 
 
 def pretraining_is_small(

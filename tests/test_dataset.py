@@ -14,7 +14,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
 import d2lnli as d2l
 import seams
 from conftest import GOLDEN, SPECIALS
-from seams import LengthBuckets, as_pairs
+from seams import SPECIAL_TOKENS, LengthBuckets, as_pairs, encode_pair
 
 CHAPTER = json.loads((GOLDEN / "dataset.json").read_text(encoding="utf-8"))
 PAIRS = CHAPTER["premises"], CHAPTER["hypotheses"], CHAPTER["labels"]
@@ -67,14 +67,47 @@ def slow_pair(premise, hypothesis, strategy, max_len, vocab):
 
 @pytest.mark.parametrize("strategy", sorted(d2l.TRUNCATIONS))
 @pytest.mark.parametrize("max_len", [5, 9, 16, 40])
-def test_every_strategy_equals_the_slow_layout(strategy, max_len):
-    dataset = d2l.SNLIBERTDataset(PAIRS, max_len, WORDS, strategy)
-    for i, (premise, hypothesis) in enumerate(zip(*PAIRS[:2], strict=True)):
-        ids, segments = slow_pair(premise, hypothesis, strategy, max_len, WORDS)
+def test_a_pair_is_encoded_as_by_hand(strategy, max_len):
+    for premise, hypothesis in zip(*PAIRS[:2], strict=True):
+        expected = slow_pair(premise, hypothesis, strategy, max_len, WORDS)
+        assert encode_pair(premise, hypothesis, max_len, WORDS, strategy) == expected
+
+
+def test_a_pair_without_words_is_refused():
+    for pair, side in ((("", "a"), "premise"), (("a", []), "hypothesis")):
+        with pytest.raises(ValueError, match=f"the {side} has no words"):
+            encode_pair(*pair, 16, WORDS)
+
+
+PIECES = [*SPECIAL_TOKENS.values(), *"abc", "##a", "##b", "##c", "."]
+VOCABS = [d2l.Vocab("a b c ab 's .".split(), reserved_tokens=SPECIALS), d2l.WordPieceVocab(PIECES)]
+SENTENCES = st.text("abcx.' ", min_size=1, max_size=40).filter(str.strip)
+TOKENS = st.lists(st.sampled_from(["a", "b", "##c", "A", "x", "abc"]), min_size=1, max_size=20)
+SIDES = st.one_of(SENTENCES, TOKENS)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(VOCABS),
+    st.lists(st.tuples(SIDES, SIDES, st.integers(1, 3)), min_size=1, max_size=8),
+    st.integers(5, 40),
+    st.sampled_from(list(d2l.TRUNCATIONS)),
+    st.integers(1, 4),
+)
+@pytest.mark.filterwarnings("ignore:.*not in the vocabulary")
+def test_many_pairs_are_encoded_as_each_alone(vocab, groups, max_len, strategy, at_once):
+    seams.encode_pairs_at_once(at_once)
+    premises = [premise for premise, _, repeats in groups for _ in range(repeats)]
+    hypotheses = [hypothesis for _, hypothesis, repeats in groups for _ in range(repeats)]
+    labels = [0] * len(premises)
+    dataset = d2l.SNLIBERTDataset((premises, hypotheses, labels), max_len, vocab, strategy)
+    for i, pair in enumerate(zip(premises, hypotheses, strict=True)):
+        ids, segments = encode_pair(*pair, max_len, vocab, strategy)
         (token_ids, all_segments, valid_len), _ = dataset[i]
+        padding = max_len - len(ids)
         assert valid_len == len(ids)
-        assert token_ids.tolist() == ids + [WORDS["<pad>"]] * (max_len - len(ids))
-        assert all_segments.tolist() == segments + [0] * (max_len - len(ids))
+        assert token_ids.tolist() == ids + [vocab["<pad>"]] * padding
+        assert all_segments.tolist() == segments + [0] * padding
 
 
 def test_memory_follows_the_words_and_not_max_len():
@@ -156,6 +189,38 @@ def test_shuffling_follows_seed_and_epoch_and_saves_padding():
     assert first != other
     widths = sum(len(batch) * int(lens[batch].max()) for batch in first)
     assert 1 - int(lens.sum()) / widths < 0.05
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 400), st.integers(1, 50), st.booleans(), st.integers(0, 3), st.data())
+def test_an_epoch_can_begin_in_its_middle(num_pairs, batch_size, shuffle, epoch, data):
+    def batches_of(buckets):
+        return [batch.tolist() for batch in buckets]
+
+    lens = torch.from_numpy(np.random.default_rng(0).integers(5, 60, num_pairs))
+    whole = LengthBuckets(lens, batch_size, shuffle, seed=1)
+    epochs = [batches_of(whole) for _ in range(epoch + 2)]
+    resumed = LengthBuckets(lens, batch_size, shuffle, seed=1)
+    first = data.draw(st.integers(0, len(resumed)))
+    resumed.begin(epoch, first)
+    assert resumed.epoch == epoch
+    assert batches_of(resumed) == epochs[epoch][first:]
+    assert batches_of(resumed) == epochs[epoch + 1]
+    assert resumed.epoch == whole.epoch
+
+
+def test_a_loader_that_begins_in_the_middle_builds_no_earlier_minibatch(monkeypatch):
+    dataset, built = d2l.SNLIBERTDataset(PAIRS, 32, WORDS), []
+    minibatch = dataset.minibatch
+    monkeypatch.setattr(dataset, "minibatch", lambda i: built.append(i) or minibatch(i))
+    loader = d2l.bucketed_loader(dataset, 8, shuffle=True)
+    expected = list(loader)[5:]
+    built.clear()
+    loader.batch_sampler.begin(0, 5)
+    found = list(loader)
+    assert len(built) == len(found) == len(expected) == 3
+    for (X, y), (their_X, their_y) in zip(found, expected, strict=True):
+        assert all(map(torch.equal, (*X, y), (*their_X, their_y)))
 
 
 def test_a_batch_size_of_nothing_is_refused():

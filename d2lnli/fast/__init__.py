@@ -1,5 +1,7 @@
-"""What makes training fast. Each part gives the numbers of the plain one; tests hold it to them.
+"""What makes encoding and training fast: each part gives the numbers of a plain one.
 
-It is joined with the plain parts in `training` and `evaluation`. It may import nouns (`bert`,
-`vocab`, `truncation`, `corpora`, `dataset`, `history`, `devices`).
+Tests hold it to them. `encoding` does for many pairs what `dataset.encode_pair` does for one; it
+imports `vocab` and `truncation`, and `dataset` imports it. `training` joins the optimizer with the
+plain parts. The folder may import nouns (`bert`, `vocab`, `truncation`, `corpora`, `dataset`,
+`history`, `devices`).
 """

@@ -1,7 +1,8 @@
 """Datasets on disk: built once, and mapped into memory by any number of processes and runs.
 
-The system reads the pages that a minibatch needs and drops them again, so that neither building nor
-training holds the corpus in memory. A folder holds an array in each `.bin`, and what they are.
+The system reads the pages that a minibatch needs and drops them again, so neither building nor
+training needs memory for the whole corpus. A folder has an array in each `.bin` file, and a
+description of them in `dataset.json`.
 """
 
 import contextlib
@@ -17,7 +18,8 @@ import numpy as np
 import torch
 
 from ..corpora import LABELS, checked_label_names, snli_file, snli_pairs
-from ..dataset import EncodedPairs, SNLIBERTDataset, encode_pairs, words_of
+from ..dataset import SNLIBERTDataset
+from ..fast.encoding import EncodedPairs, encode_pairs
 from ..vocab import Vocab
 from .files import exclusive_lock, read_json, writing
 
@@ -26,7 +28,7 @@ _ARRAYS = {name: "<i4" if name == "ids" else "<i8" for name in (*EncodedPairs._f
 _DESCRIPTION = "dataset.json"
 _VERSION = 2
 Parts = Iterable[tuple[EncodedPairs, np.ndarray]]
-"""Encoded pairs and their label ids, many at a time."""
+"""Encoded pairs with their label ids, many at a time."""
 
 
 def mapped_dataset(
@@ -38,10 +40,10 @@ def mapped_dataset(
     truncation: str = "longest_first",
     max_examples: int | None = None,
 ) -> SNLIBERTDataset:
-    """Return the dataset of a split, memory-mapped; it is built in `parent` if it is not there.
+    """Return the dataset of a split, memory-mapped; build it in `parent` if it is not there.
 
-    Each corpus, vocabulary, length, strategy and number of pairs has a folder of its own there. Of
-    several processes one builds, while the others wait.
+    Each corpus, vocabulary, length, strategy and number of pairs has a folder of its own. One
+    process builds it, while others wait.
     """
     file = snli_file(data_dir, is_train).absolute()
     made_of = {
@@ -59,7 +61,7 @@ def mapped_dataset(
         if not folder.is_dir():
             pairs = snli_pairs(data_dir, is_train, max_examples)
             parts = _encoded(pairs, max_len, vocab, truncation)
-            _build(folder, parts, max_len, vocab, LABELS, truncation)
+            _build(folder, parts, vocab, _settings(max_len, LABELS, truncation))
     dataset = SNLIBERTDataset.load(folder, vocab)
     dataset.truncation = truncation  # earlier versions did not write it down
     return dataset
@@ -74,103 +76,94 @@ def _encoded(
 
 
 def write_dataset(folder: Path, dataset: SNLIBERTDataset) -> None:
-    """Write a dataset, which replaces one that is there; ValueError if anything else is."""
+    """Write a dataset; it replaces a dataset in the folder, and ValueError spares other files."""
     folder = folder.resolve()
-    ours = {_DESCRIPTION, *(f"{name}.bin" for name in _ARRAYS)}
-    if folder.is_dir() and (others := {path.name for path in folder.iterdir()} - ours):
+    names = {_DESCRIPTION, *(f"{name}.bin" for name in _ARRAYS)}
+    if folder.is_dir() and (others := {path.name for path in folder.iterdir()} - names):
         raise ValueError(
-            f"{folder} holds other files than a dataset's ({', '.join(sorted(others)[:3])}), which "
-            "saving would delete: give a folder of its own"
+            f"{folder} has files of other things ({', '.join(sorted(others)[:3])}), which saving "
+            "would delete: give the dataset a folder of its own"
         )
     labels = iter(dataset.labels.numpy())
     parts = (
         (part, np.fromiter(labels, np.int64, len(part.starts))) for part in dataset.encoded.parts()
     )
-    settings = dataset.max_len, dataset.vocab, dataset.label_names, dataset.truncation
+    settings = _settings(dataset.max_len, dataset.label_names, dataset.truncation)
     with writing("the dataset", folder), exclusive_lock(folder):
-        _build(folder, parts, *settings)
+        _build(folder, parts, dataset.vocab, settings)
 
 
 def map_dataset(folder: Path, vocab: Vocab) -> tuple[EncodedPairs, torch.Tensor, dict[str, Any]]:
-    """Return the pairs of a folder, mapped, their label ids, and what else is known of them."""
+    """Return the pairs of a folder, mapped, their label ids, and the settings of the dataset."""
     path = folder / _DESCRIPTION
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: write a dataset there with its save(folder)")
-    described, way_out = read_json(path, dict), f"delete {folder}, to build it anew"
+    described, way_out = read_json(path, dict), f"delete {folder} and build it again"
     if described.get("version") != _VERSION:
-        raise ValueError(f"{path} is not of this version of d2lnli: {way_out}")
+        raise ValueError(f"{path} is from another version of d2lnli: {way_out}")
     if described.get("vocab") != _checksum(vocab):
         raise ValueError(f"{folder} was built with another vocabulary: use that, or {way_out}")
     try:
         arrays = {name: _map(path.with_name(f"{name}.bin"), name, described) for name in _ARRAYS}
         names = described["label_names"]
-        known = {
-            "max_len": described["max_len"],
-            "label_names": None if names is None else checked_label_names(names),
-            "truncation": described.get("truncation"),
-        }
+        names = None if names is None else checked_label_names(names)
+        settings = _settings(described["max_len"], names, described.get("truncation"))
     except (LookupError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}): {way_out}") from error
     except ValueError as error:
         raise ValueError(f"{error}: {way_out}") from error
     labels = torch.from_numpy(arrays.pop("labels"))
-    return EncodedPairs(**arrays), labels, known
+    return EncodedPairs(**arrays), labels, settings
 
 
 def _map(file: Path, name: str, described: dict) -> np.ndarray:
+    """Return the array of a file; ValueError unless it is the one that was described."""
     kind, length = _ARRAYS[name], described["num_tokens" if name == "ids" else "num_pairs"]
     whole = file.is_file() and file.stat().st_size == length * np.dtype(kind).itemsize
-    # "c": torch wants arrays that it could write to; what it wrote would stay in this process
+    # "c": torch wants an array that it could write to; what it wrote would stay in this process
     array = np.asarray(np.memmap(file, kind, mode="c")) if whole else None
     if array is None or zlib.crc32(array.data) != described["checksums"][name]:
         raise ValueError(f"{file} is damaged")
     return array
 
 
+def _settings(
+    max_len: int, label_names: tuple[str, ...] | None, truncation: str | None
+) -> dict[str, Any]:
+    return {"max_len": max_len, "label_names": label_names, "truncation": truncation}
+
+
 def _checksum(vocab: Vocab) -> int:
-    return zlib.crc32(json.dumps(words_of(vocab)).encode())
+    return zlib.crc32(json.dumps(vocab.identity()).encode())
 
 
-def _build(
-    folder: Path,
-    parts: Parts,
-    max_len: int,
-    vocab: Vocab,
-    label_names: tuple[str, ...] | None,
-    truncation: str | None,
-) -> None:
-    """Write encoded pairs, part after part; the folder takes its name once it is whole.
-
-    One of this name is replaced.
-    """
+def _build(folder: Path, parts: Parts, vocab: Vocab, settings: dict[str, Any]) -> None:
+    """Write a dataset beside its folder; it takes the folder's name once it is whole."""
     half = folder.with_name(f".{folder.name}.half")
     shutil.rmtree(half, ignore_errors=True)
     try:
         half.mkdir()
-        checksums, num_tokens, num_pairs = dict.fromkeys(_ARRAYS, 0), 0, 0
-        with contextlib.ExitStack() as stack:
-            files = [stack.enter_context((half / f"{name}.bin").open("wb")) for name in _ARRAYS]
-            for encoded, labels in parts:
-                encoded = encoded._replace(starts=encoded.starts + num_tokens)
-                arrays = zip(files, _ARRAYS.items(), (*encoded, labels), strict=True)
-                for file, (name, kind), array in arrays:
-                    content = array.astype(kind, copy=False).data
-                    file.write(content)
-                    checksums[name] = zlib.crc32(content, checksums[name])
-                num_tokens, num_pairs = num_tokens + len(encoded.ids), num_pairs + len(labels)
-        description = {
-            "version": _VERSION,
-            "num_pairs": num_pairs,
-            "num_tokens": num_tokens,
-            "max_len": max_len,
-            "label_names": label_names,
-            "truncation": truncation,
-            "vocab": _checksum(vocab),
-            "checksums": checksums,
-        }
-        (half / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", "utf-8")
+        described = {**_write_arrays(half, parts), **settings, "vocab": _checksum(vocab)}
+        text = json.dumps({"version": _VERSION, **described}, indent=2)
+        (half / _DESCRIPTION).write_text(text + "\n", "utf-8")
         if folder.is_dir():
             shutil.rmtree(folder)
         half.rename(folder)
     finally:
         shutil.rmtree(half, ignore_errors=True)
+
+
+def _write_arrays(folder: Path, parts: Parts) -> dict[str, Any]:
+    """Write the arrays of all parts; return their lengths and their checksums."""
+    checksums, num_tokens, num_pairs = dict.fromkeys(_ARRAYS, 0), 0, 0
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context((folder / f"{name}.bin").open("wb")) for name in _ARRAYS]
+        for encoded, labels in parts:
+            encoded = encoded._replace(starts=encoded.starts + num_tokens)
+            arrays = zip(files, _ARRAYS.items(), (*encoded, labels), strict=True)
+            for file, (name, kind), array in arrays:
+                content = array.astype(kind, copy=False).data
+                file.write(content)
+                checksums[name] = zlib.crc32(content, checksums[name])
+            num_tokens, num_pairs = num_tokens + len(encoded.ids), num_pairs + len(labels)
+    return {"num_pairs": num_pairs, "num_tokens": num_tokens, "checksums": checksums}
