@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .bert import BERTClassifier, BERTModel, label_names_of, unwrapped
-from .dataset import TokenPairs
+from .dataset import TokenPairs, encode_pair
 from .evaluation import check_fits, evaluating, logits_of, max_positions, to_device
 from .truncation import cut_tokens
 from .vocab import Vocab, get_tokens_and_segments, tokens_of
@@ -129,8 +129,9 @@ def _mask_each(words: list[str]) -> list[list[str]]:
 def _inputs(
     bert: BERTModel | BERTClassifier, vocab: Vocab, first: str | list[str], second: str | list[str]
 ) -> list[Tensor]:
-    pair = TokenPairs([first], [second], max_positions(bert), vocab)
-    return to_device(pair.inputs([0]), _device(bert))
+    ids, segments = encode_pair(first, second, max_positions(bert), vocab)
+    rows = [torch.tensor([row]) for row in (ids, segments)]
+    return to_device([*rows, torch.tensor([len(ids)])], _device(bert))
 
 
 def _device(bert: BERTModel | BERTClassifier) -> torch.device:

@@ -1,7 +1,7 @@
-"""What makes encoding and training fast: each part gives the numbers of a plain one.
+"""What makes the package fast. Each part gives the numbers of a plain one, and tests compare them.
 
-Tests hold it to them. `encoding` does for many pairs what `dataset.encode_pair` does for one; it
-imports `vocab` and `truncation`, and `dataset` imports it. `training` joins the optimizer with the
-plain parts. The folder may import nouns (`bert`, `vocab`, `truncation`, `corpora`, `dataset`,
-`history`, `devices`).
+`encoding` does for many pairs what `dataset.encode_pair` does for one, so `dataset` imports it, and
+it imports only `vocab` and `truncation`. `training` and `evaluation` use the other parts:
+`network` computes faster than `bert`, `parts` splits minibatches, `optimizer` updates weights,
+and `row_adam` updates only the rows that a minibatch reads. They may import `runs.ranks` and nouns.
 """
