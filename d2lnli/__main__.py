@@ -14,9 +14,10 @@ from .checkup import checkup
 from .corpora import read_snli, snli_file
 from .dataset import SNLIBERTDataset
 from .devices import PRECISIONS
-from .evaluation import evaluate, max_positions
+from .evaluation import evaluate
 from .prediction import predict_proba
 from .recipes import KEEP, SCHEDULES, recipe
+from .runs.checks import max_positions
 from .runs.launched import open_job
 from .runs.ranks import Ranks, current_ranks, only_rank_0_speaks, process_group
 from .show.strips import PairStrip

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .bert import BERTEncoder, label_names_of, unwrapped
-from .corpora import default_label_names
+from .bert import label_names_of
 from .dataset import LengthBuckets, SNLIBERTDataset, TokenPairs, as_pairs
 from .devices import autocast, choose_precision, memory_advice
 from .fast.network import fast
+from .runs.checks import check_fits
 from .runs.ranks import current_ranks
 
 
@@ -145,53 +145,6 @@ def accuracy_on(net: nn.Module, batches: DataLoader) -> float:
     if not total:
         raise ValueError("there are no minibatches to measure the accuracy on: give at least one")
     return correct.item() / total
-
-
-def max_positions(net: nn.Module) -> int:
-    """Return the length of the longest input that a network can take."""
-    return unwrapped(net).encoder.config.max_len
-
-
-def check_fits(net: nn.Module, pairs: TokenPairs) -> None:
-    """Raise ValueError if a network cannot take a dataset's ids, positions or labels."""
-    inside = unwrapped(net)
-    if not (
-        isinstance(getattr(inside, "encoder", None), BERTEncoder) and hasattr(inside, "output")
-    ):
-        raise ValueError(
-            f"{type(inside).__name__} is not a classifier, because it has no BERTEncoder `encoder` "
-            "or no layer `output`: use a BERTClassifier"
-        )
-    words, positions = inside.encoder.config.vocab_size, max_positions(net)
-    if len(pairs.vocab) != words:
-        raise ValueError(
-            f"the dataset's vocabulary has {len(pairs.vocab)} words, but the model's embedding has "
-            f"{words}: build the dataset with the vocabulary that came with the model"
-        )
-    if pairs.max_len > positions:
-        raise ValueError(
-            f"the dataset has max_len={pairs.max_len}, but the model has {positions} positions: "
-            f"build it with max_len={positions} or less"
-        )
-    num_classes, labels = len(label_names_of(net)), getattr(pairs, "labels", torch.zeros(1))
-    if not 0 <= labels.min() <= labels.max() < num_classes:
-        raise ValueError(
-            f"the labels run from {labels.min():.0f} to {labels.max():.0f}, but the model has "
-            f"{num_classes} classes, numbered from 0: build it with as many classes"
-        )
-    if isinstance(pairs, SNLIBERTDataset):
-        _check_label_names(label_names_of(net), pairs)
-
-
-def _check_label_names(names: tuple[str, ...], dataset: SNLIBERTDataset) -> None:
-    """Raise ValueError if a label id has one name in the network and another in the dataset."""
-    names_of_dataset = dataset.label_names or default_label_names(len(names))
-    if names_of_dataset != names:
-        raise ValueError(
-            f"the network has the classes {names}, but the dataset has {names_of_dataset}: "
-            "give the same label_names to BERTClassifier and to SNLIBERTDataset, in the order of "
-            "the dataset's label ids"
-        )
 
 
 @overload

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from .bert import BERTClassifier, BERTModel, label_names_of, unwrapped
 from .dataset import TokenPairs, encode_pair
-from .evaluation import check_fits, evaluating, logits_of, max_positions, to_device
+from .evaluation import evaluating, logits_of, to_device
+from .runs.checks import check_fits, max_positions
 from .truncation import cut_tokens
 from .vocab import Vocab, get_tokens_and_segments, tokens_of
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from .bert import BERTClassifier, unwrapped
 from .checkpoints import load_pretrained_model
 from .corpora import read_snli
-from .dataset import SNLIBERTDataset, as_pairs, shared_loader
+from .dataset import SNLIBERTDataset, shared_loader
 from .devices import (
     autocast,
     choose_precision,
@@ -29,13 +29,14 @@ from .devices import (
     reproducible,
     try_all_gpus,
 )
-from .evaluation import accuracy_on, check_fits, evaluate, to_device
+from .evaluation import accuracy_on, evaluate, to_device
 from .fast.network import fast
 from .fast.optimizer import Updater, adam
 from .fast.parts import micro_batches, most_tokens_for
 from .history import History
 from .recipes import Recipe, recipe
 from .runs.best_epoch import BestEpoch
+from .runs.checks import check_learns, checked_sets, num_batches
 from .runs.folder import RunFolder, open_run
 from .runs.hook import Hook
 from .runs.hooks import Checkpoints, Recorder
@@ -227,12 +228,12 @@ def train_ch13(
     num_epochs, ranks = Recipe(num_epochs=num_epochs).num_epochs, current_ranks()
     if ranks.size > 1:
         raise ValueError("train_ch13 trains in one process: use finetune under torchrun")
-    _check_learns(net)
+    check_learns(net)
     device = first_device(devices)
     with memory_advice(device):
         net.to(device)
     updater, button = Updater(net, trainer), StopButton(ranks)
-    state = RunState(unwrapped(net), updater, _length(train_iter), ranks)
+    state = RunState(unwrapped(net), updater, num_batches(train_iter), ranks)
 
     def score() -> float:
         with button.heard_at_once():
@@ -295,7 +296,7 @@ def finetune(
     finite, and MemoryError, which names sizes to try, if memory runs out.
     """
     recipe, ranks = Recipe.of(**settings), current_ranks()
-    train_set, dev_set = _checked(net, train_set, dev_set, recipe)
+    train_set, dev_set = checked_sets(net, train_set, dev_set, recipe)
     check_joined(ranks)
     if not ranks.of_torchrun and (launch or len(devices or ()) > 1):
         started = launch_run(
@@ -365,44 +366,6 @@ def _settled(recipe: Recipe, device: torch.device, ranks: Ranks, run: RunFolder 
     precision = ranks.from_rank_0(choose_precision(precision, device))
     most_tokens = recipe.most_tokens or most_tokens_for(device, precision, ranks.size)
     return dataclasses.replace(recipe, precision=precision, most_tokens=most_tokens)
-
-
-def _checked(
-    net: nn.Module,
-    train_set: SNLIBERTDataset,
-    dev_set: SNLIBERTDataset | None,
-    recipe: Recipe,
-) -> tuple[SNLIBERTDataset, SNLIBERTDataset | None]:
-    """Return the datasets; ValueError if a network cannot be fine-tuned on them."""
-    if dev_set is None and (recipe.keep == "best" or recipe.patience is not None):
-        raise ValueError(
-            f"keep={recipe.keep!r}, patience={recipe.patience}: give a dev_set, which shows how "
-            "good an epoch was"
-        )
-    _check_learns(net)
-    train_set = as_pairs(train_set)
-    check_fits(net, train_set)
-    if dev_set is not None:
-        dev_set = as_pairs(dev_set)
-        check_fits(net, dev_set)
-    return train_set, dev_set
-
-
-def _check_learns(net: nn.Module) -> None:
-    if not any(parameter.requires_grad for parameter in net.parameters()):
-        raise ValueError(
-            "every parameter is frozen, so there is nothing to train: unfreeze a part, such as "
-            "net.output.requires_grad_(True), or all, net.requires_grad_(True)"
-        )
-
-
-def _length(batches: DataLoader) -> int:
-    try:
-        if not len(batches):
-            raise ValueError("there are no minibatches: take a smaller batch_size")
-        return len(batches)
-    except TypeError as error:
-        raise ValueError(f"the minibatches have no length ({error}): give a DataLoader") from error
 
 
 def load_or_finetune(

@@ -1,7 +1,7 @@
 """What makes a run survive, and lets several processes share it.
 
 `state` is the place of a run, and `hook` has the events of a training. `hooks`, `stop_button` and
-`best_epoch` wait for these events. `folder` keeps checkpoints, `identity` compares runs, `meter`
-takes means, `ranks` joins processes, and `launched` runs in the background. It may import `store`,
-`show` and nouns.
+`best_epoch` wait for these events. `folder` keeps checkpoints, `checks` refuses what does not fit,
+`identity` compares runs, and `meter` takes means. `ranks` joins processes, and `launched` runs in
+the background. It may import `store`, `show` and nouns.
 """

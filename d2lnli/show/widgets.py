@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import ipywidgets as widgets
 
 from ..bert import BERTClassifier, BERTModel, label_names_of, unwrapped
-from ..evaluation import max_positions
 from ..prediction import attention, predict_proba, word_changes
+from ..runs.checks import max_positions
 from ..truncation import TRUNCATIONS
 from ..vocab import Vocab
 from .charts import heat_map
