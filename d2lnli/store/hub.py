@@ -53,7 +53,7 @@ def data_dir() -> Path:
     try:
         return Path(chosen).expanduser() if chosen else user_cache_dir()
     except RuntimeError as error:
-        raise ValueError(f"D2LNLI_DATA_DIR={chosen}: {error} Set it to the whole path") from error
+        raise ValueError(f"D2LNLI_DATA_DIR={chosen}: {error} Set it to an absolute path") from error
 
 
 def is_writable(folder: Path) -> bool:
