@@ -143,7 +143,7 @@ WRONG = [
     ("shrink", their_ends, "the beginning of its sentence"),
     ("shrink", lambda premise, hypothesis, n: (premise[:n], []), "together they should have 5"),
     ("shrink", lambda premise, hypothesis, n: premise[:n], "should be two lists"),
-    ("shrink", lambda premise, hypothesis, n: (len(premise), 1), "does not have the type"),
+    ("shrink", lambda premise, hypothesis, n: (len(premise), 1), "should have the type"),
     ("keep_the_ends", d2l.TRUNCATIONS["longest_first"].__call__, "only the tail"),
     ("keep_the_ends", changed("keep_the_ends", lambda kept: kept[:2]), "should be (0, 2, 0, 3)"),
     ("decisive_words", every_place_of_a_word, "one word at a time"),

@@ -53,7 +53,7 @@ def _try(function: Callable, case: Case) -> str | None:
     try:
         problem = case.judge(result)
     except Exception:
-        problem = "which does not have the type that the question asks for."
+        problem = "but it should have the type that the question names."
     return problem and f"returns {_ShortRepr().repr(result)}, {problem}"
 
 

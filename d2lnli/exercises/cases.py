@@ -145,7 +145,7 @@ def _finetune_tiny(settings: Mapping[str, Any]) -> None:
 
 
 def _advice(settings: Mapping[str, Any]) -> list[tuple[bool, str]]:
-    """Return advice from BERT's authors (Devlin et al., 2019), and whether it is violated."""
+    """Return rules from BERT's authors (Devlin et al., 2019): is it broken, and the advice."""
     return [
         (
             not 1e-5 <= settings["lr"] <= 5e-5,

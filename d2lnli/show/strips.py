@@ -56,12 +56,12 @@ class PairStrip:
     ):
         sides = tokens_of(vocab, (premise, hypothesis))
         self.lens = list(map(len, sides))
-        kept = [int(number) for number in cut(self.lens[0], self.lens[1], max_len, truncation)]
-        self.kept = [sum(kept[:2]), sum(kept[2:])]
+        parts = [int(number) for number in cut(self.lens[0], self.lens[1], max_len, truncation)]
+        self.kept = [sum(parts[:2]), sum(parts[2:])]
         cls, sep, self.pad, self.unk = vocab.to_tokens(vocab[["<cls>", "<sep>", "<pad>", "<unk>"]])
         self.pieces, numbers = [Piece(cls, 0, "special")], iter(changes)
         for segment, tokens in enumerate(sides):
-            head, tail = kept[2 * segment : 2 * segment + 2]
+            head, tail = parts[2 * segment : 2 * segment + 2]
             for i, token in enumerate(tokens):
                 if head <= i < len(tokens) - tail:
                     self.pieces.append(Piece(token, segment, "cut"))
@@ -96,8 +96,7 @@ class PairStrip:
         names = ("premise, solid line", "hypothesis, dashed line")
         sides = zip(names, self.kept, self.lens, strict=True)
         signs = [f"{name}: {kept} of {length} tokens" for name, kept, length in sides]
-        shaded = sum(not math.isnan(piece.change) for piece in self.pieces)
-        if shaded:
+        if any(not math.isnan(piece.change) for piece in self.pieces):
             signs.append("number: the probability lost without the word, amber; won, violet")
         if self.count("cut"):
             signs.append("struck out: cut")

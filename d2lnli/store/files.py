@@ -23,7 +23,7 @@ _REPLACE_WAITS = (0.01, 0.1, 1.0)  # seconds, so that a reader can close the fil
 
 @contextmanager
 def writing(what: str, folder: Path, in_data_folder: bool = False) -> Iterator[None]:
-    """Raise the same OSError everywhere if `what` cannot be written to a folder."""
+    """Raise an OSError that says what to do if `what` cannot be written to a folder."""
     try:
         yield
     # torch and safetensors have errors of their own for a failed write
