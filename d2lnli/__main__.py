@@ -36,7 +36,7 @@ from .truncation import TRUNCATIONS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; bad input is one line, not a traceback."""
+    """Run one command and return its exit status; an error prints one line, not a traceback."""
     with only_rank_0_speaks():
         arguments = _parser().parse_args(argv)
     try:
@@ -51,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def finetune_command(arguments: argparse.Namespace) -> int:
-    """Fine-tune, save the classifier, read the test split once, print the chapter's lines.
+    """Fine-tune, save the classifier, evaluate on the test split, print the chapter's lines.
 
-    Under torchrun all processes do so together; rank 0 writes.
+    Under torchrun, all processes do this together, and rank 0 writes the files.
     """
     ranks = current_ranks()
     if arguments.job:
@@ -64,26 +64,26 @@ def finetune_command(arguments: argparse.Namespace) -> int:
             settings[name] = getattr(arguments, name)
     settings["clip"] = settings["clip"] or None
     output = Path(arguments.output or classifier_dir(arguments.model, arguments.data))
-    if ranks.rank == 0 and not is_writable(output):  # to say so after the training would lose it
-        raise OSError(f"{output} cannot be written to: give --output, or set D2LNLI_DATA_DIR")
+    if ranks.rank == 0 and not is_writable(output):  # check before the training, not after it
+        raise OSError(f"cannot write to {output}: pass --output, or set D2LNLI_DATA_DIR")
     if ranks.rank == 0 and arguments.run_dir and not is_writable(Path(arguments.run_dir)):
-        raise OSError(f"{arguments.run_dir} cannot be written to: give another --run-dir")
+        raise OSError(f"cannot write to {arguments.run_dir}: pass another --run-dir")
     torch.manual_seed(arguments.seed)
     folder = find_folder(arguments.data)
     bert, vocab = load_pretrained_model(arguments.model)
 
-    kept = arguments.dataset_dir or (data_dir() / "datasets" if ranks.size > 1 else None)
+    dataset_dir = arguments.dataset_dir or (data_dir() / "datasets" if ranks.size > 1 else None)
 
     def dataset(split: str, max_examples: int | None = None) -> SNLIBERTDataset:
         settings = arguments.max_len, vocab, arguments.truncation
-        if kept:
-            return mapped_dataset(kept, folder, split, *settings, max_examples)
+        if dataset_dir:
+            return mapped_dataset(dataset_dir, folder, split, *settings, max_examples)
         return SNLIBERTDataset(read_snli(folder, split, max_examples), *settings)
 
     train_set, test_set = dataset("train", arguments.pairs), dataset("test")
     dev_set = dataset("dev") if _has_dev(folder) else None
-    shown = ", ".join(f"{name} {value}" for name, value in settings.items())
-    print(f"fine-tuning {arguments.model} on {len(train_set)} pairs of {arguments.data}: {shown}")
+    listed = ", ".join(f"{name} {value}" for name, value in settings.items())
+    print(f"fine-tuning {arguments.model} on {len(train_set)} pairs of {arguments.data}: {listed}")
     net = BERTClassifier(bert)
     history = finetune(
         net,
@@ -100,7 +100,7 @@ def finetune_command(arguments: argparse.Namespace) -> int:
     if history.interrupted:
         print(f"interrupted in epoch {history.num_epochs + 1}")
     if history.kept_epoch:
-        print(f"kept: epoch {history.kept_epoch} of {history.num_epochs}")
+        print(f"kept the weights of epoch {history.kept_epoch} of {history.num_epochs}")
     if not math.isnan(dev_acc := history.kept("dev_acc")):
         print(f"dev acc {dev_acc:.3f}")
     print(f"trained in {history.precision}")
@@ -112,22 +112,22 @@ def finetune_command(arguments: argparse.Namespace) -> int:
 
 
 def _do_job(folder: Path, ranks: Ranks) -> int:
-    """Fine-tune as `finetune(…, launch=True)` wrote it down in a folder, and leave the outcome."""
+    """Fine-tune as the job in a folder says, which `finetune(…, launch=True)` wrote."""
     with open_job(folder, ranks) as (arguments, finish):
         finish(finetune(**arguments))
     return 0
 
 
 def predict_command(arguments: argparse.Namespace) -> int:
-    """Print the label of one pair, each class's probability, and how many words are unknown."""
-    named = arguments.model, arguments.data
-    folder = arguments.classifier or find_classifier(*named) or classifier_dir(*named)
+    """Print the predicted class of one pair, all probabilities, and the number of unknown words."""
+    names = arguments.model, arguments.data
+    folder = arguments.classifier or find_classifier(*names) or classifier_dir(*names)
     net, vocab = load_classifier(folder)
     print(describe(folder), file=sys.stderr)
     (probs,) = predict_proba(net, vocab, [arguments.premise], [arguments.hypothesis])
     print(net.label_names[probs.argmax()])
-    answers = zip(net.label_names, probs, strict=True)
-    print(", ".join(f"{name} {prob:.3f}" for name, prob in answers))
+    classes = zip(net.label_names, probs, strict=True)
+    print(", ".join(f"{name} {prob:.3f}" for name, prob in classes))
     strip = PairStrip(arguments.premise, arguments.hypothesis, vocab, max_positions(net))
     if note := strip.unknown_note():
         print(note)
@@ -135,14 +135,14 @@ def predict_command(arguments: argparse.Namespace) -> int:
 
 
 def download_command(arguments: argparse.Namespace) -> int:
-    """Fill the data folder with the named models and corpora."""
+    """Download the named models and corpora to the data folder."""
     for name in arguments.names:
         print(f"{name}: {find_folder(name)}")
     return 0
 
 
 def cache_command(arguments: argparse.Namespace) -> int:
-    """List what lies in the data folder, or remove one entry of it."""
+    """List what is in the data folder, or remove one entry."""
     if arguments.clear is not None:
         clear(arguments.clear)
         print(f"removed: {arguments.clear}")
@@ -152,7 +152,7 @@ def cache_command(arguments: argparse.Namespace) -> int:
 
 
 def check_command(arguments: argparse.Namespace) -> int:
-    """Print OK or FAIL for everything a class needs; the exit status is 1 if anything failed."""
+    """Print OK or FAIL for everything that a class needs; return 1 if anything failed."""
     checks = checkup()
     for ok, what, found in checks:
         print(f"{'OK' if ok else 'FAIL':<5} {what}: {found}")
@@ -162,7 +162,7 @@ def check_command(arguments: argparse.Namespace) -> int:
 def _seed(text: str) -> int:
     seed = int(text)
     if not 0 <= seed < 2**53:
-        raise argparse.ArgumentTypeError(f"{seed} is not from 0 to below 2**53")
+        raise argparse.ArgumentTypeError(f"{seed} is not between 0 and 2**53 - 1")
     return seed
 
 
@@ -170,7 +170,7 @@ def _has_dev(folder: Path) -> bool:
     try:
         return bool(snli_file(folder, "dev"))
     except FileNotFoundError:
-        print(f"{folder} has no dev split: nothing is measured between epochs")
+        print(f"{folder} has no dev split, so there is no accuracy between epochs")
         return False
 
 
@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m d2lnli",
         description="Natural language inference by fine-tuning BERT.",
-        epilog="Data and models are kept in $D2LNLI_DATA_DIR, or in the user's cache folder.",
+        epilog="Data and models are saved in $D2LNLI_DATA_DIR, or in the user's cache folder.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     names = argparse.ArgumentParser(add_help=False)
@@ -190,24 +190,24 @@ def _parser() -> argparse.ArgumentParser:
            help="SNLI-sample (bundled, the default), SNLI, or a folder")  # fmt: skip
     _add_finetune(commands, names)
     _add_predict(commands, names)
-    add = commands.add_parser("download", help="fill the data folder, such as before class")
+    add = commands.add_parser("download", help="download models and corpora, such as before class")
     add.add_argument(
         "names", nargs="+", metavar="NAME", help="bert.small, bert.base, SNLI, hf:ORG/NAME, …"
     )
     add.set_defaults(command=download_command)
-    text = "list what lies in the data folder, or remove an entry of it"
+    text = "list what is in the data folder, or remove an entry"
     add = commands.add_parser("cache", help=text, description=text)
     add.add_argument("--clear", metavar="NAME", help="remove the entry of this name")
     add.set_defaults(command=cache_command)
-    add = commands.add_parser("check", help="tell whether this machine is ready for the course")
+    add = commands.add_parser("check", help="check whether this machine is ready for the course")
     add.set_defaults(command=check_command)
     return parser
 
 
 def _add_finetune(commands: argparse._SubParsersAction, names: argparse.ArgumentParser) -> None:
     text = "fine-tune a pretrained BERT and report its test accuracy"
-    more = f"{text}; learning rate, epochs and the like are the model's own unless given"
-    add = commands.add_parser("finetune", parents=[names], help=text, description=more)
+    details = f"{text}; the recipe of the model sets what you do not pass"
+    add = commands.add_parser("finetune", parents=[names], help=text, description=details)
     add.set_defaults(command=finetune_command)
 
     number = dict(metavar="N", type=int)
@@ -218,28 +218,28 @@ def _add_finetune(commands: argparse._SubParsersAction, names: argparse.Argument
     option("--batch-size", help="pairs in a minibatch", **number)
     option("--lr", help="learning rate", **fraction)
     option("--schedule", choices=SCHEDULES, help="of the learning rate")
-    option("--warmup", help="share of steps with a rising rate", **fraction)
-    option("--clip", help="largest norm of a gradient; 0: any", **fraction)
-    option("--most-tokens", help="tokens that the network takes at once; fewer, less memory",
+    option("--warmup", help="share of steps with a rising learning rate", **fraction)
+    option("--clip", help="largest norm of the gradient (0: no limit)", **fraction)
+    option("--most-tokens", help="tokens in one forward pass; fewer need less memory",
            **number)  # fmt: skip
     option("--keep", choices=KEEP, default="last",
-           help="which epoch's weights: the last, or the best on the dev split (last)")  # fmt: skip
-    option("--patience", help="end after N epochs without a higher dev accuracy (never)", **number)
-    option("--max-len", default=128, help="most tokens of a pair (128)", **number)
+           help="weights of the last epoch, or of the best on the dev split (last)")  # fmt: skip
+    option("--patience", help="stop after N epochs without a higher dev accuracy (never)", **number)
+    option("--max-len", default=128, help="largest number of tokens in a pair (128)", **number)
     option("--truncation", choices=TRUNCATIONS, default="longest_first", metavar="STRATEGY",
            help=f"of longer pairs: {', '.join(TRUNCATIONS)} (longest_first)")  # fmt: skip
     option("--precision", choices=["auto", *PRECISIONS], default="auto",
-           help="auto takes bf16 where a quick timing finds it faster (auto)")  # fmt: skip
-    option("--seed", default=0, help="of everything random (0)", metavar="N", type=_seed)
+           help="auto times both, and uses bf16 where it is faster (auto)")  # fmt: skip
+    option("--seed", default=0, help="seed of all random numbers (0)", metavar="N", type=_seed)
     option = add.add_argument_group("folders").add_argument
-    option("--run-dir", metavar="DIR", help="keep history and checkpoint here, or go on from them")
+    option("--run-dir", metavar="DIR", help="save history and checkpoint here, or resume from them")
     option("--dataset-dir", metavar="DIR",
-           help="keep the encoded pairs here, memory-mapped, for this and later runs (in memory; "
+           help="save the encoded pairs here, memory-mapped, for this and later runs (in memory; "
                 "under torchrun in the data folder)")  # fmt: skip
     option(
         "--output",
         metavar="DIR",
-        help="save the classifier here (its own place in the data folder)",
+        help="save the classifier here (a folder in the data folder)",
     )
     option("--job", type=Path, help=argparse.SUPPRESS)  # the folder of a launched run
 
@@ -248,9 +248,9 @@ def _add_predict(commands: argparse._SubParsersAction, names: argparse.ArgumentP
     text = "classify one pair with the classifier that finetune saved"
     add = commands.add_parser("predict", parents=[names], help=text, description=text)
     add.set_defaults(command=predict_command)
-    add.add_argument("premise", metavar="PREMISE", help="such as 'A man is sleeping.'")
-    add.add_argument("hypothesis", metavar="HYPOTHESIS", help="such as 'Nobody is awake.'")
-    add.add_argument("--classifier", metavar="DIR", help="its folder (that of --model and --data)")
+    add.add_argument("premise", metavar="PREMISE", help="for example 'A man is sleeping.'")
+    add.add_argument("hypothesis", metavar="HYPOTHESIS", help="for example 'Nobody is awake.'")
+    add.add_argument("--classifier", metavar="DIR", help="its folder (from --model and --data)")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Is this machine ready for the course? One check for each thing that a class needs."""
+"""Check whether this machine is ready for the course."""
 
 import os
 import platform
@@ -19,20 +19,20 @@ from .store.classifiers import classifier_dir
 from .store.hub import DATA_HUB, data_dir, how_to_get, is_present, is_writable
 
 _OLDEST_PYTHON = (3, 11)
-_LEAST_FREE = 0.1  # GB: the classifiers of the course, and room to spare
+_MIN_FREE = 0.1  # GB: enough for the classifiers of the course
 _PACKAGES = {
     "torch": "networks and training",
     "numpy": "arrays",
     "matplotlib": "the plots",
     "jupyterlab": "opens the notebooks",
     "ipykernel": "runs their cells",
-    "ipywidgets": "the parts that answer to a click",
+    "ipywidgets": "the interactive parts",
     "jupyterlab_widgets": "shows them in JupyterLab",
 }
 
 
 class Check(NamedTuple):
-    """One thing that was looked at: is it as it must be, and what was found."""
+    """The result of one check: whether it passed, what was checked, and what was found."""
 
     ok: bool
     what: str
@@ -40,7 +40,7 @@ class Check(NamedTuple):
 
 
 def checkup() -> list[Check]:
-    """Look at Python, packages, device, Jupyter, the data folder and what is in it."""
+    """Check Python, packages, device, Jupyter, and the data folder with its contents."""
     return [
         _python(),
         *(_package(name, purpose) for name, purpose in _PACKAGES.items()),
@@ -70,19 +70,19 @@ def _device_and_precision() -> list[Check]:
 
 
 def _package(name: str, purpose: str) -> Check:
-    wanted = _bounds().get(name, SpecifierSet())
-    command = f"python -m pip install --upgrade '{name}{wanted}'"
+    required = _required_versions().get(name, SpecifierSet())
+    command = f"python -m pip install --upgrade '{name}{required}'"
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return Check(False, name, f"missing ({purpose}): {command}")
-    if not wanted.contains(version, prereleases=True):
+    if not required.contains(version, prereleases=True):
         return Check(False, name, f"{version} is too old ({purpose}): {command}")
     return Check(True, name, f"{version} ({purpose})")
 
 
-def _bounds() -> dict[str, SpecifierSet]:
-    """Return the versions that this package asks for, by name."""
+def _required_versions() -> dict[str, SpecifierSet]:
+    """Return the versions of packages that this one requires, by name."""
     try:
         requirements = map(Requirement, metadata.requires("d2lnli") or ())
     except metadata.PackageNotFoundError:
@@ -91,52 +91,53 @@ def _bounds() -> dict[str, SpecifierSet]:
 
 
 def _jupyter_command() -> Check:
-    """Look at which `jupyter` a terminal starts: another environment's lacks this package."""
-    found, here = shutil.which("jupyter"), Path(sysconfig.get_path("scripts"))
-    own = sysconfig.get_path("scripts", f"{os.name}_user")  # where `pip install --user` puts it
-    way_out = "activate this environment first, or call `python -m jupyterlab`"
+    """Check which `jupyter` a terminal starts; another environment lacks this package."""
+    found, scripts = shutil.which("jupyter"), Path(sysconfig.get_path("scripts"))
+    user = Path(sysconfig.get_path("scripts", f"{os.name}_user"))  # for `pip install --user`
+    advice = "activate this environment first, or call `python -m jupyterlab`"
     if found is None:
-        return Check(False, "jupyter", f"not on the path, though it may be in {here}: {way_out}")
-    if Path(found).parent.resolve() not in (here.resolve(), Path(own).resolve()):
-        return Check(False, "jupyter", f"{found} belongs to another Python than {here}: {way_out}")
+        return Check(False, "jupyter", f"not on the path, but it may be in {scripts}: {advice}")
+    if Path(found).parent.resolve() not in (scripts.resolve(), user.resolve()):
+        problem = f"{found} belongs to another Python, not to {scripts}"
+        return Check(False, "jupyter", f"{problem}: {advice}")
     return Check(True, "jupyter", found)
 
 
 def _kernel() -> Check:
-    """Look at which Python runs the cells of a notebook."""
+    """Check which Python runs the cells of a notebook."""
     try:
         from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
         from jupyter_core.paths import prefer_environment_over_user
     except ImportError as error:
         return Check(False, "kernel", f"{error}: python -m pip install --upgrade jupyterlab")
-    where = "--sys-prefix" if prefer_environment_over_user() else "--user"
-    way_out = f"{sys.executable} -m ipykernel install {where} --name python3"
+    option = "--sys-prefix" if prefer_environment_over_user() else "--user"
+    command = f"{sys.executable} -m ipykernel install {option} --name python3"
     try:
         program = KernelSpecManager().get_kernel_spec("python3").argv[0]
     except NoSuchKernel:
-        return Check(False, "kernel", f"no Python for notebooks is installed: {way_out}")
-    # Jupyter itself replaces a bare `python` by the one that it runs in
+        return Check(False, "kernel", f"no Python kernel is installed: {command}")
+    # Jupyter replaces a bare `python` with its own Python
     if not Path(program).is_absolute() or Path(program).parent == Path(sys.executable).parent:
         return Check(True, "kernel", f"{sys.executable} runs the cells")
-    return Check(False, "kernel", f"{program} would run the cells, not this Python: {way_out}")
+    return Check(False, "kernel", f"{program} would run the cells, not this Python: {command}")
 
 
 def _data_folder() -> Check:
     if not data_dir().is_absolute():
-        found = f"{data_dir()} is another folder for every notebook's folder"
-        return Check(False, "data folder", f"{found}: give D2LNLI_DATA_DIR the whole path")
+        found = f"{data_dir()} depends on the folder of the notebook"
+        return Check(False, "data folder", f"{found}: set D2LNLI_DATA_DIR to an absolute path")
     folder = data_dir()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    way_out = "set D2LNLI_DATA_DIR to a folder that you may write to"
+    advice = "set D2LNLI_DATA_DIR to a folder that you may write to"
     if folder.is_dir() and not is_writable(folder):
         own = classifier_dir("model", "corpus").parent
-        return Check(True, "data folder", f"{folder} (read only; classifiers are kept in {own})")
+        return Check(True, "data folder", f"{folder} (read only; classifiers are saved in {own})")
     if not is_writable(folder):
-        return Check(False, "data folder", f"{folder} cannot be made, see {nearest}: {way_out}")
+        return Check(False, "data folder", f"{folder} cannot be made in {nearest}: {advice}")
     free = shutil.disk_usage(nearest).free / 1e9
-    if free < _LEAST_FREE:
-        found = f"{free:.2f} GB free for {folder}, of {_LEAST_FREE} that a class needs"
-        return Check(False, "data folder", f"{found}: free some space, or {way_out}")
+    if free < _MIN_FREE:
+        found = f"{free:.2f} GB free for {folder}, but a class needs {_MIN_FREE} GB"
+        return Check(False, "data folder", f"{found}: free some space, or {advice}")
     return Check(True, "data folder", f"{folder} ({free:.0f} GB free)")
 
 
@@ -144,12 +145,12 @@ def _bundled_model() -> Check:
     try:
         bert, vocab = load_pretrained_model("bert.tiny")
     except (OSError, ValueError) as error:
-        way_out = "python -m pip install --force-reinstall --no-deps -e . in the project's folder"
-        return Check(False, "bundled model", f"cannot be opened ({error}): {way_out}")
+        advice = "python -m pip install --force-reinstall --no-deps -e . in the project's folder"
+        return Check(False, "bundled model", f"cannot be opened ({error}): {advice}")
     num_parameters = sum(parameter.numel() for parameter in bert.parameters())
     return Check(True, "bundled model", f"{num_parameters:,} parameters, {len(vocab):,} words")
 
 
 def _entry(name: str) -> Check:
-    missing = f"not here yet: {how_to_get(name)}"
+    missing = f"not downloaded yet: {how_to_get(name)}"
     return Check(True, name, "present" if is_present(name) else missing)

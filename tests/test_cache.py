@@ -58,12 +58,12 @@ def test_each_entry_is_listed_with_its_size(filled, capsys):
         "classifiers/bert.tiny-SNLI": "4.00kB",
         "datasets/snli_1.0_dev-0a1b2c3d": "50.0kB",
         "hf:org/my-bert": "6.00GB",
-        f"in all, in {filled}": "6.00GB",
+        f"total in {filled}": "6.00GB",
     }
 
 
 def test_a_data_folder_that_is_not_there_is_empty(data_dir, capsys):
-    assert listed(capsys) == {f"in all, in {data_dir}": "0.00B"}
+    assert listed(capsys) == {f"total in {data_dir}": "0.00B"}
     assert main(["cache", "--clear", "SNLI"]) == 1
     assert "nothing" in capsys.readouterr().err
     assert not data_dir.exists()
@@ -76,7 +76,7 @@ def test_an_entry_is_removed_and_nothing_else(filled, capsys, name):
     assert capsys.readouterr().out == f"removed: {name}\n"
     assert not path_of(name, filled).exists()
     after = listed(capsys)
-    total = f"in all, in {filled}"
+    total = f"total in {filled}"
     assert before.keys() - after.keys() == {name} and before.keys() >= after.keys()
     assert all(before[other] == after[other] for other in after.keys() - {total})
 

@@ -155,7 +155,7 @@ def test_what_is_in_the_way_is_said(faulty, data_dir, odd):
         (data_dir / odd).mkdir()
     else:
         (data_dir / odd).touch()
-    with pytest.raises(OSError, match=rf"{NAME}.*{data_dir}.*choose .*folder"):
+    with pytest.raises(OSError, match=rf"{NAME}.*{data_dir}.*D2LNLI_DATA_DIR.*folder"):
         d2l.download_extract(NAME)
 
 

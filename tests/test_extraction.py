@@ -109,6 +109,6 @@ def test_a_damaged_archive_is_refused(folder, damage):
     middle = whole.index(b"my/params") + 60
     changed = whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]
     (folder / "my.zip").write_bytes({"cut": whole[:-30], "changed": changed}[damage])
-    with pytest.raises(ValueError, match=r"my\.zip is not a whole zip archive"):
+    with pytest.raises(ValueError, match=r"my\.zip is not a complete zip archive"):
         extract_folder(folder / "my.zip", folder / "my", "")
     assert contents(folder) == ["my.zip"]

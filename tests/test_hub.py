@@ -174,7 +174,7 @@ def test_a_folder_is_writable_if_it_can_be_made_and_filled(tmp_path):
 
 def test_a_data_folder_of_nobody_is_named(monkeypatch):
     monkeypatch.setenv("D2LNLI_DATA_DIR", "~nobody-of-that-name/data")
-    with pytest.raises(ValueError, match=r"D2LNLI_DATA_DIR=~nobody.*whole path"):
+    with pytest.raises(ValueError, match=r"D2LNLI_DATA_DIR=~nobody.*absolute path"):
         d2l.data_dir()
 
 

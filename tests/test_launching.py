@@ -220,7 +220,7 @@ def test_the_panel_says_how_a_run_stands_and_its_button_stops_it(launched, noteb
     number = r"\d+\.\d+"
     standing = rf"epoch {number} of 10000: loss {number}, train acc {number}(, dev acc {number})?"
     until(lambda: re.match(standing, line.value))
-    assert line.value.endswith(" pairs a second")
+    assert line.value.endswith(" examples/sec")
     assert not button.disabled
     button.click()
     until(lambda: "; stopping (again: at once)" in line.value or run.ended.is_set())

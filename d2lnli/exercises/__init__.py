@@ -1,7 +1,7 @@
-"""Exercises that check themselves: `check(function)` tries a student's function on small cases.
+"""Exercises with automatic feedback: `check(function)` tries a student's function on small cases.
 
-The question and the function's name stand in a notebook, the cases in `cases`. It may import all
-but `__main__` and `checkup`; nothing else in the package imports it.
+A notebook has the question and the function's name; `cases` has the cases. This folder may import
+everything except `__main__` and `checkup`; nothing else in the package imports it.
 """
 
 import copy
@@ -18,15 +18,15 @@ from .judging import Case
 
 
 def check(function: Callable) -> None:
-    """Try an exercise's function on cases of its own; say what is wrong, or that it is right.
+    """Try an exercise's function on its cases; print what is wrong, or that it is right.
 
-    A function that is still to be written raises its NotImplementedError. Raises ValueError for one
-    that belongs to no exercise.
+    An unwritten function raises its NotImplementedError. Raises ValueError if the function's name
+    belongs to no exercise.
     """
     name = getattr(function, "__name__", repr(function))
     if name not in CASES:
         raise ValueError(f"{name} is not an exercise: check one of {', '.join(CASES)}")
-    with torch.random.fork_rng(devices=[]):  # without a list it warns of several GPUs
+    with torch.random.fork_rng(devices=[]):  # without `devices`, it warns if there are several GPUs
         cases = CASES[name]()
         for case in cases:
             if problem := _try(function, case):
@@ -36,33 +36,33 @@ def check(function: Callable) -> None:
 
 
 def _try(function: Callable, case: Case) -> str | None:
-    """Return what is wrong with the function's answer, or None."""
+    """Return what is wrong with the function's result, or None."""
     try:
-        result = function(*copy.deepcopy(case.arguments))  # which it may change
+        result = function(*copy.deepcopy(case.arguments))  # the function may change them
     except NotImplementedError as error:
-        said = f"{type(error).__name__}: {error}"
+        message = f"{type(error).__name__}: {error}"
         # IPython shows this instead of a traceback
-        error._render_traceback_ = lambda: [said]  # type: ignore[attr-defined]
+        error._render_traceback_ = lambda: [message]  # type: ignore[attr-defined]
         raise
     except Exception as error:
         line = traceback.extract_tb(error.__traceback__)[1:2]
-        where = f", from line {line[0].lineno} of the cell" if line else ""
-        return f"raises {type(error).__name__}: {error}{where}."
+        where = f" in line {line[0].lineno} of the cell" if line else ""
+        return f"raises {type(error).__name__}{where}: {error}."
     if result is None:
-        return "returns nothing: is there a `return`?"
+        return "returns nothing: add a `return`."
     try:
         problem = case.judge(result)
     except Exception:
-        problem = "which is not of the kind that the question asks for."
-    return problem and f"gives {_Short().repr(result)}, {problem}"
+        problem = "but it should have the type that the question names."
+    return problem and f"returns {_ShortRepr().repr(result)}, {problem}"
 
 
 def _call(name: str, case: Case) -> str:
-    return f"{name}({', '.join(map(_Short().repr, case.arguments))})"
+    return f"{name}({', '.join(map(_ShortRepr().repr, case.arguments))})"
 
 
-class _Short(reprlib.Repr):
-    """A value as short as a message needs it; of a network, what it is."""
+class _ShortRepr(reprlib.Repr):
+    """Short texts for values in a message; a network or vocabulary becomes its class name."""
 
     def __init__(self):
         super().__init__()

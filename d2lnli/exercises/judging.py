@@ -1,4 +1,4 @@
-"""Judging an answer to an exercise: a case is a call, and a judge of what comes back."""
+"""Judge the results of an exercise: a case is a call and a judge of its result."""
 
 from collections.abc import Callable, Mapping, Set
 from numbers import Real
@@ -9,14 +9,14 @@ Judge = Callable[[object], str | None]
 
 
 class Case(NamedTuple):
-    """The arguments of one call, and a judge that says what is wrong with the result, if it is."""
+    """The arguments of one call, and the judge of its result."""
 
     arguments: tuple
     judge: Judge
 
 
 def equals(expected: object, hint: str = "") -> Judge:
-    """Return a judge that wants this value; fractions may be rounded to two digits."""
+    """Return a judge that accepts only this value; fractions may be rounded to two digits."""
 
     def judge(result: object) -> str | None:
         return None if _same(result, expected) else f"but it should be {expected}. {hint}".rstrip()
@@ -38,7 +38,7 @@ def _same(result: Any, expected: Any) -> bool:
             same_names = isinstance(result, Mapping) and result.keys() == expected.keys()
             return same_names and all(_same(result[name], x) for name, x in expected.items())
         case Set():
-            some = isinstance(result, Set | list | tuple) and len(result) == len(expected)
-            return some and set(result) == expected
+            same_size = isinstance(result, Set | list | tuple) and len(result) == len(expected)
+            return same_size and set(result) == expected
     same_length = isinstance(result, list | tuple) and len(result) == len(expected)
     return same_length and all(map(_same, result, expected))

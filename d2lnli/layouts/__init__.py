@@ -1,7 +1,7 @@
-"""The layouts in which pretrained BERTs come: the book's for PyTorch and MXNet, Hugging Face's.
+"""Layouts of pretrained BERTs: the book's for PyTorch and MXNet, and Hugging Face's.
 
-Each reads a folder as a `Checkpoint` (`checkpoint`): tensors, names, sizes, vocabulary. It may
-import `store` and nouns.
+Each module reads a folder and returns a `Checkpoint` (`checkpoint`) with tensors, names, sizes and
+vocabulary. This folder may import `store` and nouns.
 """
 
 from pathlib import Path
@@ -12,5 +12,5 @@ from .huggingface import is_hugging_face, read_hugging_face
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
-    """Read a checkpoint's folder, in whichever layout it is."""
+    """Read a checkpoint's folder, in any layout."""
     return read_hugging_face(folder) if is_hugging_face(folder) else read_book(folder)

@@ -1,6 +1,6 @@
-"""The book's checkpoints: `vocab.json`, `pretrained.params`, and perhaps `config.json`.
+"""The book's checkpoints: `vocab.json`, `pretrained.params`, and an optional `config.json`.
 
-The archives of its PyTorch edition and of its MXNet edition hold files of the same names.
+The PyTorch edition and the MXNet edition use the same file names.
 """
 
 from pathlib import Path
@@ -19,11 +19,11 @@ MXNET_NAMES = (
     ("mlm.mlp.2.bias", "mlm.mlp.1.beta"),
     ("mlm.mlp.3.", "mlm.mlp.2."),
 )
-"""Our name of a parameter -> the MXNet edition's, as replacements in order."""
+"""Replacements, in order, that turn our parameter names into the MXNet edition's."""
 
 
 def read_book(folder: Path) -> Checkpoint:
-    """Read a folder of the book's layout, of either edition."""
+    """Read a folder in the book's layout, from either edition."""
     vocab_path, path, config_path = (
         folder / name for name in ("vocab.json", "pretrained.params", "config.json")
     )
@@ -32,7 +32,7 @@ def read_book(folder: Path) -> Checkpoint:
         vocab = Vocab.of_words(words)
     except ValueError as error:
         raise ValueError(f"{vocab_path} {error}") from error
-    warn_of_capitals(words, vocab_path, "the model never sees those words")
+    warn_of_capitals(words, vocab_path, "the model never sees these words")
     sizes = read_json(config_path, dict) if config_path.is_file() else {}
     for name in sizes.keys() - set(_SIZES):
         raise ValueError(f"{config_path}: unknown entry {name!r}: use {', '.join(_SIZES)}")

@@ -1,6 +1,6 @@
-"""Files of a checkpoint, read without running code from them, and what every layout makes of them.
+"""The contents of a checkpoint, in every layout; no code from its files is run.
 
-What is wrong is a ValueError that names the file; a file that is not there, a FileNotFoundError.
+Wrong content raises a ValueError that names the file; a missing file, a FileNotFoundError.
 """
 
 import re
@@ -21,11 +21,11 @@ _SPECIAL = re.compile(r"\[.*\]|<.*>")
 
 
 class Checkpoint(NamedTuple):
-    """What a folder holds: tensors by the names of their file, and what else is known of them.
+    """The contents of a folder: tensors by their names in the file, and what describes them.
 
-    `names` are the replacements, in order, that turn our name of a parameter into the file's;
-    `sizes` are those that `config.json` gives; `options` are arguments of `BERTModel` in
-    which the layout differs from the book's.
+    `names` are replacements, in order, that turn our parameter names into the file's; `sizes` come
+    from `config.json`; `options` are arguments of `BERTModel` for a layout other than the book's;
+    `left_out` names the heads of other tasks.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class Checkpoint(NamedTuple):
     left_out: tuple[str, ...] = ()
 
     def name_in_file(self, name: str) -> str:
-        """Return the name in the file of one of our parameters."""
+        """Return the name that one of our parameters has in the file."""
         for ours, theirs in self.names:
             name = name.replace(ours, theirs)
         return name
@@ -50,7 +50,7 @@ def read_torch_tensors(path: Path) -> dict[str, Tensor]:
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
     ):
-        raise ValueError(f"{path} is not a state dict (names with tensors): save net.state_dict()")
+        raise ValueError(f"{path} is not a state dict (names and tensors): save net.state_dict()")
     for name, tensor in tensors.items():
         dense = tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized
         if not dense or not tensor.is_cpu:
@@ -59,29 +59,27 @@ def read_torch_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file; what becomes of the file later does not matter."""
+    """Read the tensors of a safetensors file into memory, so that the file may change later."""
     try:
         mapped = safetensors.torch.load_file(existing(path))
         return {name: tensor.clone() for name, tensor in mapped.items()}
     except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a whole safetensors file ({error}): fetch it again"
-        ) from error
+        raise ValueError(f"{path} is damaged or incomplete ({error}): fetch it again") from error
 
 
-def warn_of_capitals(words: Iterable[str], path: Path, way_out: str) -> None:
-    """Warn if a vocabulary holds capital letters, which no lower-cased sentence finds."""
+def warn_of_capitals(words: Iterable[str], path: Path, advice: str) -> None:
+    """Warn if a vocabulary has capital letters, because sentences are converted to lower case."""
     found = [word for word in words if re.search("[A-Z]", word) and not _SPECIAL.fullmatch(word)]
     if found:
         warnings.warn(
             f"{path} has {len(found)} words with capital letters, such as {found[0]!r}, but "
-            f"sentences are read in lower case: {way_out}",
+            f"sentences are converted to lower case: {advice}",
             stacklevel=2,
         )
 
 
 def check_sizes(sizes: dict, path: Path) -> None:
-    """Raise ValueError for a size in a config that is not a whole number above zero."""
+    """Raise ValueError if a size in a config is not a positive integer."""
     for name, value in sizes.items():
         if type(value) is not int or value < 1:
-            raise ValueError(f"{path}: {name}={value!r} is not a whole number above zero: mend it")
+            raise ValueError(f"{path}: {name}={value!r} is not a positive integer: correct it")

@@ -1,6 +1,6 @@
 """Hugging Face's BERTs: `config.json`, `model.safetensors` or `pytorch_model.bin`, `vocab.txt`.
 
-The tensors may stand below `bert.` or not, with the pretraining heads (`cls.`) or without.
+The tensors' names may begin with `bert.`; the pretraining heads (`cls.`) may be missing.
 """
 
 import json
@@ -58,7 +58,7 @@ _TOKENIZERS = ("Bert", "DistilBert", "PreTrained", "Tokenizers")
 
 
 def is_hugging_face(folder: Path) -> bool:
-    """Tell by its `config.json`, or by the files that stand alone, whether it is this layout."""
+    """Return whether a folder has this layout, from its `config.json` or its file names."""
     path = folder / "config.json"
     config = read_json(path, dict) if path.is_file() else {}
     others = any((folder / name).is_file() for name in ("vocab.txt", "pytorch_model.bin"))
@@ -66,10 +66,10 @@ def is_hugging_face(folder: Path) -> bool:
 
 
 def read_hugging_face(folder: Path) -> Checkpoint:
-    """Read a folder of this layout; what is not a BERT is refused by its name."""
+    """Read a folder in this layout; raise ValueError if it is not a BERT."""
     config_path = folder / "config.json"
     config = read_json(config_path, dict)
-    _refuse_what_differs(config, config_path)
+    _check_config(config, config_path)
     if "num_attention_heads" not in config:
         raise ValueError(f"{config_path} lacks num_attention_heads: fetch it again")
     check_sizes({name: config[name] for name in _SIZES.values() if name in config}, config_path)
@@ -95,9 +95,9 @@ def read_hugging_face(folder: Path) -> Checkpoint:
     return Checkpoint(path, tensors, names, sizes, options, vocab, vocab_path, left_out)
 
 
-def _refuse_what_differs(config: dict, path: Path) -> None:
-    """Raise ValueError, by name, for a network that is not a BERT encoder with two segments."""
-    for name, default, right in (
+def _check_config(config: dict, path: Path) -> None:
+    """Raise ValueError if an entry of a config does not fit a BERT encoder with two segments."""
+    for name, default, supported in (
         ("model_type", "bert", ("bert",)),
         ("position_embedding_type", "absolute", ("absolute",)),
         ("hidden_act", "gelu", tuple(_ACTIVATIONS)),
@@ -107,19 +107,19 @@ def _refuse_what_differs(config: dict, path: Path) -> None:
         ("tie_word_embeddings", True, (True, False)),
     ):
         value = config.get(name, default)
-        if value not in right:
-            wanted = " or ".join(json.dumps(choice) for choice in right)
+        if value not in supported:
+            allowed = " or ".join(json.dumps(choice) for choice in supported)
             raise ValueError(
-                f"{path}: {name} is {json.dumps(value)}, and this BERT's must be {wanted}: choose "
+                f"{path}: {name} is {json.dumps(value)}, but must be {allowed}: choose "
                 "a checkpoint of a BERT, such as 'hf:google-bert/bert-base-uncased'"
             )
     eps = config.get("layer_norm_eps", 1e-12)
     if type(eps) not in (int, float) or not 0 <= eps < 1:
-        raise ValueError(f"{path}: layer_norm_eps is {eps!r}, not a small number: mend it")
+        raise ValueError(f"{path}: layer_norm_eps is {eps!r}, not a small number: correct it")
 
 
 def _names(tensors: dict[str, Tensor], prefix: str) -> tuple[tuple[str, str], ...]:
-    """Return the replacements from our names to those of this file."""
+    """Return the replacements that turn our names into this file's."""
     body = (
         (ours, prefix + theirs if theirs.startswith(_BODY) else theirs)
         for ours, theirs in _BODY_NAMES
@@ -129,7 +129,7 @@ def _names(tensors: dict[str, Tensor], prefix: str) -> tuple[tuple[str, str], ..
 
 
 def _leave_out(tensors: dict[str, Tensor], prefix: str) -> tuple[str, ...]:
-    """Remove the heads of other tasks, and position numbers; return the names of those heads."""
+    """Remove the position ids and the heads of other tasks; return the heads' names."""
     body = (prefix,) if prefix else _BODY
     heads = [name for name in tensors if not name.startswith((*body, "cls."))]
     for name in [*heads, f"{prefix}embeddings.position_ids"]:
@@ -138,43 +138,43 @@ def _leave_out(tensors: dict[str, Tensor], prefix: str) -> tuple[str, ...]:
 
 
 def _unify_decoder(tensors: dict[str, Tensor], prefix: str, tied: bool, path: Path) -> None:
-    """Leave the decoder's bias, which has two names, once, and its weight only if it is its own."""
+    """Give the decoder's bias one name, and remove the decoder's weight if it is tied."""
     bias, weight = "cls.predictions.decoder.bias", "cls.predictions.decoder.weight"
     words = tensors.get(f"{prefix}embeddings.word_embeddings.weight", torch.empty(0))
-    if bias in tensors:  # where the two differ, transformers computes with this one
+    if bias in tensors:  # if the two differ, transformers uses this one
         tensors["cls.predictions.bias"] = tensors.pop(bias)
     if tied and weight in tensors and not torch.equal(tensors.pop(weight), words):
         raise ValueError(
-            f"{path}: {weight} is not the word embedding, to which config.json ties it: if it is "
-            "the decoder's own, config.json must say tie_word_embeddings: false"
+            f"{path}: config.json ties {weight} to the word embedding, but they differ: set "
+            "tie_word_embeddings to false in config.json if the decoder has its own weight"
         )
 
 
 def _read_vocab(folder: Path) -> tuple[WordPieceVocab, Path]:
-    """Read the pieces from `vocab.txt`, else `tokenizer.json`; return also which it was.
+    """Read the pieces from `vocab.txt`, else `tokenizer.json`; also return the path.
 
-    How to lower-case is in `tokenizer_config.json`, else in `tokenizer.json`, else as in
+    The settings come from `tokenizer_config.json`, else from `tokenizer.json`, else from
     bert-base-uncased.
     """
-    texts, whole, settings = (
+    vocab_txt, tokenizer_json, config_path = (
         folder / name for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
     )
-    told = read_json(settings, dict) if settings.is_file() else {}
-    kind = told.get("tokenizer_class") or "BertTokenizer"
+    config = read_json(config_path, dict) if config_path.is_file() else {}
+    kind = config.get("tokenizer_class") or "BertTokenizer"
     if not str(kind).startswith(_TOKENIZERS) or "Japanese" in str(kind):
-        raise ValueError(f"{settings}: tokenizer_class {kind!r} is not WordPiece, BERT's own")
-    pieces, normalizer = _read_whole(whole) if whole.is_file() else ([], {})
-    path = texts if texts.is_file() or not whole.is_file() else whole
+        raise ValueError(f"{config_path}: tokenizer_class {kind!r} is not BERT's WordPiece")
+    pieces, normalizer = _read_tokenizer(tokenizer_json) if tokenizer_json.is_file() else ([], {})
+    path = vocab_txt if vocab_txt.is_file() or not tokenizer_json.is_file() else tokenizer_json
     try:
         vocab = WordPieceVocab(
-            pieces if path == whole else _read_lines(path),
-            told.get("do_lower_case", normalizer.get("lowercase", True)),
-            told.get("strip_accents", normalizer.get("strip_accents")),
-            told.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)),
+            pieces if path == tokenizer_json else _read_lines(path),
+            config.get("do_lower_case", normalizer.get("lowercase", True)),
+            config.get("strip_accents", normalizer.get("strip_accents")),
+            config.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)),
         )
-        if "do_lower_case" not in told and "lowercase" not in normalizer:
-            way_out = f"if the model is cased, put {settings.name} beside it, with "
-            warn_of_capitals(vocab.idx_to_token, path, way_out + '{"do_lower_case": false}')
+        if "do_lower_case" not in config and "lowercase" not in normalizer:
+            advice = f"if the model is cased, write a {config_path.name} with "
+            warn_of_capitals(vocab.idx_to_token, path, advice + '{"do_lower_case": false}')
         return vocab, path
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
@@ -183,34 +183,34 @@ def _read_vocab(folder: Path) -> tuple[WordPieceVocab, Path]:
 def _read_lines(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing, and so is tokenizer.json: a checkpoint's folder must hold one"
+            f"{path} and tokenizer.json are missing: a checkpoint's folder must contain one of them"
         )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not UTF-8 ({error}): fetch it again") from error
-    return text.removesuffix("\n").split("\n")  # splitlines would split at pieces' own signs too
+    return text.removesuffix("\n").split("\n")  # splitlines would also split inside some pieces
 
 
-def _read_whole(path: Path) -> tuple[list[str], dict]:
+def _read_tokenizer(path: Path) -> tuple[list[str], dict]:
     """Return the pieces, in the order of their ids, and the normalizer of a `tokenizer.json`."""
     tokenizer = read_json(path, dict)
     model: Any = tokenizer.get("model")
     normalizer = tokenizer.get("normalizer") or {}
-    right = {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##"}
-    for part, wanted in ((model, right), (normalizer, {"type": "BertNormalizer"})):
-        for name, value in wanted.items():
+    wordpiece = {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##"}
+    for part, required in ((model, wordpiece), (normalizer, {"type": "BertNormalizer"})):
+        for name, value in required.items():
             found = part.get(name, value) if isinstance(part, dict) else part
             if found != value:
-                raise ValueError(f"{path}: {name} is {found!r}, and BERT's own is {value!r}")
+                raise ValueError(f"{path}: {name} is {found!r}, but a BERT has {value!r}")
     try:
         ids: dict[str, int] = {**model["vocab"]}
-        all_there = set(ids.values()) == set(range(len(ids)))
+        is_complete = set(ids.values()) == set(range(len(ids)))
         added = {token["content"] for token in tokenizer.get("added_tokens") or ()} - ids.keys()
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: its vocabulary is not a tokenizer's: fetch it again") from error
-    if not all_there:
+        raise ValueError(f"{path}: its vocabulary is not valid: fetch it again") from error
+    if not is_complete:
         raise ValueError(f"{path}: the ids of its {len(ids)} pieces are not 0 to {len(ids) - 1}")
     if added:
-        raise ValueError(f"{path}: the added tokens {sorted(added)} are no pieces: unsupported")
+        raise ValueError(f"{path}: the added tokens {sorted(added)} are not pieces: unsupported")
     return sorted(ids, key=ids.__getitem__), normalizer

@@ -68,13 +68,13 @@ def _describe(dataset: SNLIBERTDataset | None) -> str:
 
 
 def frozen_parts(net: nn.Module, prefix: str = "") -> Iterator[str]:
-    """Yield the names of the largest parts, or of parameters, that do not learn."""
+    """Yield the names of all frozen modules and parameters, but not of parts of frozen modules."""
     parts: list[tuple[str, Any]]
     parts = [*net.named_children(), *net.named_parameters(recurse=False)]
     for name, part in parts:
         parameters = [part] if isinstance(part, nn.Parameter) else list(part.parameters())
-        learning = [parameter for parameter in parameters if parameter.requires_grad]
-        if parameters and not learning:
+        trainable = [parameter for parameter in parameters if parameter.requires_grad]
+        if parameters and not trainable:
             yield prefix + name
-        elif len(learning) < len(parameters):
+        elif len(trainable) < len(parameters):
             yield from frozen_parts(part, f"{prefix}{name}.")

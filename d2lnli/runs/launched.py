@@ -1,8 +1,7 @@
-"""A run in processes of its own: whoever starts it goes on with something else meanwhile.
+"""A training run in separate processes, so that the notebook is free meanwhile.
 
-torchrun starts the processes, in a session of their own, so that a closed tab and even a lost
-kernel leave them alone. They report in the run folder's `history.csv`, and stop if it gets a file
-`stop`.
+torchrun starts the processes in a session of their own, so a closed tab or a lost kernel does not
+end them. They write to `history.csv` in the run folder, and stop if a file `stop` appears there.
 """
 
 import contextlib
@@ -44,7 +43,7 @@ from .ranks import Ranks, check_can_join
 
 _JOB, _BEFORE, _AFTER, _LOG, _STARTING = "job.json", "before", "after", "log.txt", "starting"
 _LOOK_EVERY = 0.5  # seconds
-_LONGEST_START = 120.0  # seconds
+_MAX_START_TIME = 120.0  # seconds
 
 
 def launch_run(
@@ -57,8 +56,7 @@ def launch_run(
 ) -> "LaunchedRun":
     """Start a process for each device; together they do `finetune(net, …, **settings)`.
 
-    If the same run is still at work in `run_dir`, since before this kernel was started, it is
-    followed instead.
+    If the same run is already running in `run_dir`, follow it, even if another kernel started it.
     """
     check_can_join()
     _check_plain(net)
@@ -74,15 +72,15 @@ def launch_run(
         "datasets": {name: str(data.folder or folder / name) for name, data in datasets.items()},
     }
     text = json.dumps(job, indent=2, default=lambda number: number.item())
-    while _has_just_started(run_folder / _STARTING):  # by another call
+    while _has_just_started(run_folder / _STARTING):  # another call is starting the run
         time.sleep(0.2)
     if is_locked(folder / _JOB):
         if read_json(folder / _JOB, dict) != json.loads(text):
             raise BlockingIOError(
-                f"a run with other settings or data is at work in {run_folder}: wait for its end, "
-                "or take another folder"
+                f"a run with other settings or data is running in {run_folder}: wait until it "
+                "ends, or choose another folder"
             )
-        print(f"following the run that is at work in {run_folder}")
+        print(f"following the run in {run_folder}")
     else:
         run_folder.mkdir(parents=True, exist_ok=True)
         (run_folder / _STARTING).touch()
@@ -90,54 +88,54 @@ def launch_run(
         (folder / _BEFORE).mkdir(parents=True)
         write_classifier(folder / _BEFORE / CLASSIFIER, net, train_set.vocab)
         for name, data in datasets.items():
-            if not data.folder:  # what is mapped already is used where it is
+            if not data.folder:  # a mapped dataset is used where it is
                 data.save(folder / name)
         (folder / _JOB).write_text(text, encoding="utf-8")
         process = _start(folder, len(devices), environment)
-        print(f"processes: {len(devices)}, at work in {run_folder}")
+        print(f"processes: {len(devices)}, running in {run_folder}")
     split = "dev" if dev_set else None
     return LaunchedRun(net, folder, process, settings["num_epochs"], split, run_dir is None)
 
 
-def _has_just_started(mark: Path) -> bool:
+def _has_just_started(marker: Path) -> bool:
     try:
-        return time.time() - mark.stat().st_mtime < _LONGEST_START
+        return time.time() - marker.stat().st_mtime < _MAX_START_TIME
     except FileNotFoundError:
         return False
 
 
 def _check_plain(net: BERTClassifier) -> None:
-    """Raise ValueError if the network is another than its sizes say, for those are passed on."""
+    """Raise ValueError if a network built from the net's sizes would differ from the net."""
     with torch.device("meta"):
         plain = built(classifier_config(net))
     if type(net).forward is not BERTClassifier.forward or repr(net) != repr(plain):
-        raise ValueError(f"this {type(net).__name__} has parts of its own: train it without launch")
+        raise ValueError(f"this {type(net).__name__} has custom parts: train it without launch")
 
 
 def _environment(devices: Sequence[torch.device]) -> dict[str, str]:
-    """Return the variables by which each process gets a device of its own."""
+    """Return environment variables that give each process its own device."""
     if any(device.type not in ("cuda", "cpu") for device in devices):
         raise ValueError(
-            f"devices={list(devices)}: processes of their own train on CUDA's GPUs or on the CPU; "
-            "take one device, without launch"
+            f"devices={list(devices)}: separate processes train only on CUDA GPUs or on the CPU: "
+            "choose one device, without launch"
         )
     gpus = [str(device.index or 0) for device in devices if device.type == "cuda"]
     if len(gpus) not in (0, len(devices)) or len(set(gpus)) < len(gpus):
-        raise ValueError(f"devices={list(devices)}: give different GPUs, or the CPU several times")
+        raise ValueError(f"devices={list(devices)}: use different GPUs, or the CPU several times")
     if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
         gpus = [visible.split(",")[int(gpu)] for gpu in gpus]
     threads = max(1, torch.get_num_threads() // len(devices))
-    given = {"OMP_NUM_THREADS": str(threads), **os.environ}
-    return {**given, "CUDA_VISIBLE_DEVICES": ",".join(gpus), **_WITHOUT_LIBUV}
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    return {**environment, "CUDA_VISIBLE_DEVICES": ",".join(gpus), **_WITHOUT_LIBUV}
 
 
 _WITHOUT_LIBUV = {"USE_LIBUV": "0", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-"""torch for Windows has no libuv; torchrun's own store, which wants it, is a file (`_start`)."""
+"""torch for Windows has no libuv, which torchrun's store needs, so `_start` uses a file."""
 
 
 def _start(folder: Path, num_processes: int, environment: dict[str, str]) -> subprocess.Popen:
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={num_processes}"]
-    # torchrun makes a temporary file for its store; in a run folder that is moved, it would hang
+    # the store is a temporary file of torchrun; in a run folder that is moved, torchrun would hang
     command += ["--rdzv-backend=c10d", "--rdzv-conf=store_type=file", "--local-addr=127.0.0.1"]
     command += ["-m", "d2lnli", "finetune", "--job", str(folder)]
     with (folder / _LOG).open("wb") as log:
@@ -153,10 +151,10 @@ def _start(folder: Path, num_processes: int, environment: dict[str, str]) -> sub
 
 @contextlib.contextmanager
 def open_job(folder: Path, ranks: Ranks) -> Iterator[tuple[dict, Callable[[History], None]]]:
-    """Read what the processes of a launched run do: the arguments of `finetune`, and what to call.
+    """Read the job of a launched run: the arguments of `finetune`, and a function for the end.
 
-    The latter takes the history and leaves it, and the trained network, for the one who launched
-    the run. Rank 0 holds the job's lock meanwhile.
+    That function takes the history, and saves it and the trained network for the process that
+    launched the run. Rank 0 holds the job's lock meanwhile.
     """
     with contextlib.ExitStack() as stack:
         if ranks.rank == 0:
@@ -178,11 +176,11 @@ def open_job(folder: Path, ranks: Ranks) -> Iterator[tuple[dict, Callable[[Histo
 
 
 class LaunchedRun:
-    """A run at work in other processes: its `history` so far, its end, and a stop button.
+    """A run in other processes: its `history` so far, `wait()` for its end, and `stop()`.
 
-    Whatever reads its net waits for the end, from which on the net has the run's weights. The stop
-    button, pressed while something waits, stops the run, and so does the one below its curves.
-    `process` is torchrun's, None if another kernel started it.
+    Everything that reads the net waits for the end; then the net has the trained weights. The
+    notebook's stop button stops the run while a cell waits; a button below the curves also does.
+    `process` is torchrun, or None if another kernel started it.
     """
 
     def __init__(
@@ -190,21 +188,21 @@ class LaunchedRun:
         net: BERTClassifier,
         folder: Path,
         process: subprocess.Popen | None,
-        num_wanted: int,
+        num_epochs: int,
         split: str | None,
         temporary: bool,
     ):
         self.net, self.folder, self.process, self.temporary = net, folder, process, temporary
         self.stopping = self.waiting = False
-        self.history = self.written = History()  # so far; the former may end in a provisional point
+        self.history = self.written = History()  # history may end in a provisional point
         self.error: OSError | MemoryError | None = None
         self.hooks = [
             net.encoder.token_embedding.register_forward_pre_hook(self._before_use),
             net.register_state_dict_pre_hook(self._before_use),
         ]
-        self.taking_over = threading.Lock()
-        self.panel = _Panel(self, num_wanted, split) if in_notebook() else None
-        self.ended = threading.Event()  # a thread whose join() is interrupted counts as ended
+        self.take_over_lock = threading.Lock()
+        self.panel = _Panel(self, num_epochs, split) if in_notebook() else None
+        self.ended = threading.Event()  # not join(): an interrupted join() marks a thread as ended
         threading.Thread(target=self._follow, daemon=True).start()
 
     def __repr__(self) -> str:
@@ -212,37 +210,37 @@ class LaunchedRun:
 
     def __deepcopy__(self, memo: dict) -> "LaunchedRun":
         raise ValueError(
-            "other processes train this network: wait() for its run before you copy it"
+            "other processes train this network: call wait() of its run before you copy it"
         )
 
     def stop(self) -> None:
-        """Let the run end after the step that it is in; asked again, within half a minute."""
+        """Stop the run after its current step; a second call ends it within half a minute."""
         if self.stopping and self.process:
             self.process.terminate()
         self.stopping = True
 
     def is_at_work(self) -> bool:
-        """Tell whether the run goes on."""
+        """Return whether the run is not finished."""
         return self.process.poll() is None if self.process else is_locked(self.folder / _JOB)
 
     def wait(self) -> History:
-        """Return the whole history once the run has ended and the net has its weights.
+        """Wait for the end of the run, load its weights into the net, and return the history.
 
-        Raises OSError if it failed, and MemoryError if memory ran out.
+        Raises OSError if the run failed, and MemoryError if memory ran out.
         """
         try:
             self.waiting = True
             while self.is_at_work() or not self.ended.is_set():
                 time.sleep(_LOOK_EVERY)
         except KeyboardInterrupt:
-            again = self.stopping
+            second_press = self.stopping
             self.stop()
-            if again:
+            if second_press:
                 raise
             return self.wait()
         finally:
             self.waiting = False
-        with self.taking_over:
+        with self.take_over_lock:
             if self.hooks:
                 self._take_over()
         if self.error:
@@ -268,51 +266,51 @@ class LaunchedRun:
             shutil.rmtree(self.folder.parent, ignore_errors=True)
 
     def has_outcome(self) -> bool:
-        """Tell whether the processes came to their end."""
+        """Return whether the processes saved a trained network."""
         return (self.folder / _AFTER / CLASSIFIER).is_file()
 
     def why_it_failed(self) -> str:
-        """Say why there is no outcome, in the words of the processes."""
+        """Return a message that says why the run failed, with the error from its log."""
         log = self.folder / _LOG
         if not log.is_file():
-            return f"the run in {self.folder.parent} failed: its folder is gone"
+            return f"the run in {self.folder.parent} failed: its folder is gone, so start it again"
         lines = log.read_text("utf-8", "replace").splitlines()
-        said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        said += [line for line in lines if re.match(r"\w+Error: ", line)]
-        reason = said[0] if said else "its processes were ended"
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        errors += [line for line in lines if re.match(r"\w+Error: ", line)]
+        reason = errors[0] if errors else "its processes were killed"
         return f"the run in {self.folder.parent} failed: {reason} (see {log})"
 
     def _follow(self) -> None:
-        """Look after the run until it ends, in a thread of its own."""
-        stop, mark = self.folder.parent / STOP, self.folder.parent / _STARTING
-        at_work, self.stamp = True, 0
+        """Follow the run until it ends, in a separate thread."""
+        stop, marker = self.folder.parent / STOP, self.folder.parent / _STARTING
+        running, self.modified_at = True, 0
         try:
-            while at_work:
+            while running:
                 time.sleep(_LOOK_EVERY)
-                at_work = self.is_at_work()
-                if self.stopping and at_work:  # again: a run that begins takes the file away
-                    self._ask_to_stop(stop)
-                self.history = self._look(at_work)
+                running = self.is_at_work()
+                if self.stopping and running:  # repeat, because a run that begins deletes the file
+                    self._request_stop(stop)
+                self.history = self._read_history(running)
                 if self.panel:
-                    self.panel.update(ended=not at_work)
-            for file in (stop, mark):
+                    self.panel.update(ended=not running)
+            for file in (stop, marker):
                 file.unlink(missing_ok=True)
         finally:
             self.ended.set()
 
-    def _look(self, at_work: bool) -> History:
-        """Return what the run has written; while it works, with its provisional point."""
+    def _read_history(self, running: bool) -> History:
+        """Return the history so far; while the run goes on, with a provisional point."""
         path = self.folder.parent / HISTORY
-        with contextlib.suppress(OSError, ValueError):  # not yet there, or somebody else's doing
-            if path.stat().st_mtime_ns != self.stamp:
-                self.stamp, self.written = path.stat().st_mtime_ns, History.load(path)
+        with contextlib.suppress(OSError, ValueError):  # missing, or changed by somebody else
+            if path.stat().st_mtime_ns != self.modified_at:
+                self.modified_at, self.written = path.stat().st_mtime_ns, History.load(path)
         with contextlib.suppress(OSError, ValueError):
             latest = History.load(self.folder / PROVISIONAL)
-            if at_work and latest.epoch > self.written.epoch:
+            if running and latest.epoch > self.written.epoch:
                 return replace(latest, records=[*self.written.records, *latest.records])
         return self.written
 
-    def _ask_to_stop(self, file: Path) -> None:
+    def _request_stop(self, file: Path) -> None:
         try:
             file.touch()
         except OSError:  # the run folder is gone
@@ -321,37 +319,37 @@ class LaunchedRun:
 
 
 class _Panel:
-    """The curves of a launched run, a line that says how it stands, and a stop button."""
+    """The curves of a launched run, a line with its status, and a stop button."""
 
-    def __init__(self, run: LaunchedRun, num_wanted: int, split: str | None):
+    def __init__(self, run: LaunchedRun, num_epochs: int, split: str | None):
         import ipywidgets
         from IPython.display import display
 
-        self.run, self.num_wanted, self.drawn = run, num_wanted, 0.0
-        self.plot = LivePlot(num_wanted, split)
+        self.run, self.num_epochs, self.drawn_epoch = run, num_epochs, 0.0
+        self.plot = LivePlot(num_epochs, split)
         self.line = ipywidgets.HTML("the processes are starting")
         self.button = ipywidgets.Button(description="Stop", icon="stop")
         self.button.on_click(lambda _: run.stop())
         display(ipywidgets.HBox([self.button, self.line]))
 
     def update(self, ended: bool) -> None:
-        """Draw what is known of the run."""
-        history, said = self.run.history, "the processes are starting"
+        """Draw the curves and the status of the run."""
+        history, status = self.run.history, "the processes are starting"
         if history.records:
             last = history.records[-1]
-            said = (
-                f"epoch {last.epoch:.2f} of {self.num_wanted}: {last.means()}, "
-                f"{last.pairs_per_sec:,.0f} pairs a second"
+            status = (
+                f"epoch {last.epoch:.2f} of {self.num_epochs}: {last.means()}, "
+                f"{last.pairs_per_sec:,.0f} examples/sec"
             )
         if ended:
-            said = f"ended at {said}" if self.run.has_outcome() else self.run.why_it_failed()
+            status = f"ended at {status}" if self.run.has_outcome() else self.run.why_it_failed()
             self.button.layout.display = "none"
         elif self.run.stopping:
-            said += "; stopping (again: at once)"
-        elif self.run.waiting:  # its kernel is busy, and would hear of the button too late
-            said += "; a cell waits for the end (■ in the toolbar stops the run)"
+            status += "; stopping (again: at once)"
+        elif self.run.waiting:  # the kernel is busy, so a click would arrive too late
+            status += "; a cell waits for the end (■ in the toolbar stops the run)"
         self.button.disabled = self.run.waiting
-        self.line.value = html.escape(said)
-        if ended or history.epoch != self.drawn:
+        self.line.value = html.escape(status)
+        if ended or history.epoch != self.drawn_epoch:
             self.plot.update(history)
-            self.drawn = history.epoch
+            self.drawn_epoch = history.epoch

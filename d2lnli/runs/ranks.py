@@ -1,7 +1,7 @@
-"""Who this process is among several that train one network, and what they tell each other.
+"""The rank of this process among several that train one network, and their communication.
 
-torchrun starts them, one for each device; PyTorch's own engine carries what they say, by gloo
-between CPUs and by nccl between GPUs. A `Ranks` is passed to whatever has to know.
+torchrun starts one process for each device. They communicate with `torch.distributed`: gloo between
+CPUs, nccl between GPUs. A `Ranks` is passed to the code that needs it.
 """
 
 import contextlib
@@ -24,21 +24,21 @@ from ..devices import is_failure
 Value = TypeVar("Value")
 _AGREE_EVERY = 1.0  # seconds
 _LAST_WORDS = 3.0  # seconds
-_LET_GO = 0.1  # seconds
+_GLOO_WAIT = 0.1  # seconds
 
 
 class Ranks:
-    """A process, its `rank` and how many ranks (`size`) there are; rank 0 prints, plots and writes.
+    """The `rank` of this process, and the number of ranks (`size`).
 
-    By itself it is rank 0 of 1. Else all ranks call the methods together. `of_torchrun` says
-    whether torchrun started this process.
+    Rank 0 prints, plots and writes files. A single process is rank 0 of 1; several processes must
+    call the methods together. `of_torchrun` is true if torchrun started this process.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, of_torchrun: bool = False):
         self.rank, self.size, self.of_torchrun = rank, size, of_torchrun
 
     def names(self, device: torch.device) -> str:
-        """Name the devices of all ranks, as the book prints them; many of them by their number."""
+        """Return the devices of all ranks as the book prints them; more than 8 are counted."""
         if self.size > 8:
             return f"{self.size} devices ({device.type})"
         if device.type == "cpu" or self.size == 1:
@@ -47,22 +47,22 @@ class Ranks:
         return str([torch.device(device.type, int(index)) for index in indices])
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Replace a tensor by its sum over all ranks."""
+        """Replace a tensor with its sum over all ranks."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def largest(self, numbers: list[int]) -> list[int]:
-        """Return the largest of all ranks' first numbers, of their second numbers, and so on."""
+        """Return the elementwise maximum of all ranks' numbers."""
         largest = torch.tensor(numbers)
         if self.size > 1:
             dist.all_reduce(largest, dist.ReduceOp.MAX)
         return largest.tolist()
 
     def from_rank_0(self, value: Value) -> Value:
-        """Return what rank 0 gave: numbers, texts, tensors, and lists or dicts of them.
+        """Return rank 0's value: numbers, texts, tensors, and lists or dicts of them.
 
-        Nothing is unpickled that could run code.
+        Unpickling it cannot run code.
         """
         if self.size == 1:
             return value
@@ -79,7 +79,7 @@ class Ranks:
         return torch.load(io.BytesIO(content.numpy().data), weights_only=True)
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
-        """Return the tensors of all ranks, whose first dimension may differ, in order of rank."""
+        """Return the tensors of all ranks, in order; their first dimensions may differ."""
         if self.size == 1:
             return [tensor]
         lens = torch.zeros(self.size, dtype=torch.int64)
@@ -87,60 +87,61 @@ class Ranks:
         counts = self.sum(lens).tolist()
         padded = tensor.new_zeros(max(counts), *tensor.shape[1:])
         padded[: len(tensor)] = tensor
-        found = [torch.empty_like(padded) for _ in counts]
-        dist.all_gather(found, padded)
-        return [each[:count] for each, count in zip(found, counts, strict=True)]
+        gathered = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(gathered, padded)
+        return [each[:count] for each, count in zip(gathered, counts, strict=True)]
 
     def data_parallel(
-        self, net: nn.Module, apart: Iterable[Tensor] = (), some_unused: bool = False
+        self, net: nn.Module, not_averaged: Iterable[Tensor] = (), some_unused: bool = False
     ) -> nn.Module:
-        """Return a network whose gradients are the mean over ranks; it shares its parameters.
+        """Return a network with the same parameters, whose gradients are averaged over all ranks.
 
-        Those `apart` keep the gradients of this rank alone. Say if some may be unused.
+        Parameters in `not_averaged` keep this rank's gradients. Pass `some_unused` if a step may
+        leave parameters unused.
         """
         if self.size == 1:
             return net
         if isinstance(net, (nn.DataParallel, DistributedDataParallel)):
-            net = net.module  # one process drives one device, and joins the others itself
-        apart = list(apart)
-        for parameter in apart:
+            net = net.module  # DistributedDataParallel replaces the wrapper
+        not_averaged = list(not_averaged)
+        for parameter in not_averaged:
             parameter.requires_grad_(False)
         try:
             return DistributedDataParallel(
                 net, gradient_as_bucket_view=True, find_unused_parameters=some_unused
             )
         finally:
-            for parameter in apart:
+            for parameter in not_averaged:
                 parameter.requires_grad_(True)
 
 
 class Agreement:
-    """What all ranks have to do after the same step: they ask each other about once a second."""
+    """Decisions that all ranks make after the same step, about once a second."""
 
     def __init__(self, ranks: Ranks):
         self.ranks = ranks
-        self.steps, self.left, self.since = 1, 1, time.monotonic()
+        self.steps, self.steps_left, self.agreed_at = 1, 1, time.monotonic()
 
     def on(self, wish: bool) -> bool:
-        """Return after a step whether a rank has a wish; all ranks call this together.
+        """Return whether any rank has a wish; all ranks call this after each step.
 
-        They ask each other from time to time only, so a wish must last until then.
+        Most calls return False without communication, so a wish must last.
         """
         if self.ranks.size == 1:
             return wish
-        self.left -= 1
-        if self.left:
+        self.steps_left -= 1
+        if self.steps_left:
             return False
         now = time.monotonic()
-        steps = round(self.steps * _AGREE_EVERY / max(now - self.since, 1e-9))
+        steps = round(self.steps * _AGREE_EVERY / max(now - self.agreed_at, 1e-9))
         steps = min(max(steps, 1), 2 * self.steps) if self.ranks.rank == 0 else 0
         agreed, self.steps = self.ranks.largest([int(wish), steps])
-        self.left, self.since = self.steps, now
+        self.steps_left, self.agreed_at = self.steps, now
         return bool(agreed)
 
 
 def current_ranks() -> Ranks:
-    """Return who this process is among those that it has joined: by itself, if it has not."""
+    """Return the rank of this process in its process group, or rank 0 of 1 without a group."""
     of_torchrun = _is_of_torchrun()
     if dist.is_available() and dist.is_initialized():
         return Ranks(dist.get_rank(), dist.get_world_size(), of_torchrun)
@@ -148,25 +149,25 @@ def current_ranks() -> Ranks:
 
 
 def check_joined(ranks: Ranks) -> None:
-    """Raise ValueError if torchrun started several processes that have not joined each other."""
+    """Raise ValueError if torchrun started several processes that have not joined a group."""
     if ranks.of_torchrun and ranks.size == 1 and _is_one_of_several():
         raise ValueError(
-            "torchrun started several processes, which know nothing of each other: "
-            "put the work into `with d2l.process_group():`"
+            "torchrun started several processes, which are not connected: "
+            "put the work inside `with d2l.process_group():`"
         )
 
 
 def check_can_join() -> None:
-    """Raise ValueError if this build of torch cannot join several processes."""
+    """Raise ValueError if this build of torch cannot connect processes."""
     if not dist.is_available():
         raise ValueError(
-            "this build of torch has no torch.distributed, which joins several processes: install "
-            "a build that has it (pytorch.org), or train in one process, without torchrun"
+            "this build of torch has no torch.distributed, which connects processes: install a "
+            "build that has it (pytorch.org), or train in one process, without torchrun"
         )
 
 
 def _is_of_torchrun() -> bool:
-    """Tell whether torchrun started this process; ValueError if it cannot join the others."""
+    """Return whether torchrun started this process; ValueError if it cannot join the others."""
     launched = "TORCHELASTIC_RUN_ID" in os.environ
     if launched or _is_one_of_several():
         check_can_join()
@@ -179,45 +180,45 @@ def _is_one_of_several() -> bool:
 
 @contextlib.contextmanager
 def process_group() -> Iterator[Ranks]:
-    """Join the processes that torchrun started, if it did; all but rank 0 are silent inside.
+    """Connect the processes that torchrun started, if any; only rank 0 prints inside the block.
 
-    Raises ConnectionError, an OSError, if another of them has ended, and ValueError if this build
-    of torch cannot join them. Bad input and the like, which more than one may meet, is raised in
-    the first that tells; the others end without a word.
+    Raises ConnectionError, an OSError, if another process has ended, and ValueError if this build
+    of torch cannot connect them. If several processes fail, such as on bad input, only the first
+    one raises its error, and the others exit silently.
     """
     if not _is_of_torchrun():
         yield Ranks()
         return
-    before = signal.signal(signal.SIGTERM, _end_soon)
-    with _lost_processes_named():
+    former_handler = signal.signal(signal.SIGTERM, _exit_soon)
+    with _explain_lost_process():
         store = _join()
     try:
-        with _lost_processes_named(), only_rank_0_speaks():
+        with _explain_lost_process(), only_rank_0_speaks():
             if torch.cuda.is_available():
                 torch.cuda.set_device(_local_gpu())
             yield current_ranks()
     except (ValueError, OSError, MemoryError) as error:
-        if _is_reported(store):
+        if _already_reported(store):
             raise SystemExit(1) from error
         raise
     finally:
-        # gloo's threads may still hold a tensor; ending then aborts (pytorch/pytorch#179291)
-        time.sleep(_LET_GO)
+        # if gloo's threads still hold a tensor, the process aborts (pytorch/pytorch#179291)
+        time.sleep(_GLOO_WAIT)
     dist.destroy_process_group()
-    signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGTERM, former_handler)
 
 
-def _end_soon(number: int, frame: FrameType | None) -> None:
-    """End this process, but not before it can say why: torchrun ends what a lost one leaves."""
+def _exit_soon(number: int, frame: FrameType | None) -> None:
+    """Exit after a delay, so that this process can report its error before torchrun kills it."""
     timer = threading.Timer(_LAST_WORDS, os._exit, [128 + number])
     timer.daemon = True
     timer.start()
 
 
 def _join() -> "dist.Store":
-    """Join the other processes; return a store that those of this start share."""
+    """Join the other processes; return a store that the processes of this start share."""
     store, number, size = next(dist.rendezvous("env://"))
-    # torchrun may keep its store over a restart, and with it where the ended processes listened
+    # after a restart, torchrun's store may still have the addresses of the ended processes
     one_machine = os.environ["LOCAL_WORLD_SIZE"] == os.environ["WORLD_SIZE"]
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", 0) if one_machine else "of several"
     shared = dist.PrefixStore(f"start {restarts}", store)
@@ -226,39 +227,39 @@ def _join() -> "dist.Store":
 
 
 @contextlib.contextmanager
-def _lost_processes_named() -> Iterator[None]:
+def _explain_lost_process() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
         if not (is_failure(error, "a lost process") or isinstance(error, dist.DistError)):
             raise
         raise ConnectionError(
-            "another process of this run has ended, or cannot be reached: start it again; with a "
-            "run folder (--run-dir) it goes on from the last checkpoint, with as many processes as "
-            "you like"
+            "another process of this run has ended or cannot be reached: start the run again; with "
+            "a run folder (--run-dir) it resumes from the last checkpoint, with any number of "
+            "processes"
         ) from error
 
 
-def _is_reported(store: "dist.Store") -> bool:
+def _already_reported(store: "dist.Store") -> bool:
     try:
         return store.add("reported", 1) > 1
-    except RuntimeError:  # the store ended with the process that kept it
+    except RuntimeError:  # the process that kept the store has ended
         return False
 
 
 @contextlib.contextmanager
 def only_rank_0_speaks() -> Iterator[None]:
-    """Let nothing that other ranks print, or say to stderr, be seen inside this block."""
+    """Hide what other ranks print to stdout and stderr inside this block."""
     with contextlib.ExitStack() as stack:
         if int(os.environ.get("RANK", "0")) > 0 and "TORCHELASTIC_RUN_ID" in os.environ:
-            nowhere = stack.enter_context(open(os.devnull, "w"))  # noqa: PTH123
-            stack.enter_context(contextlib.redirect_stdout(nowhere))
-            stack.enter_context(contextlib.redirect_stderr(nowhere))
+            devnull = stack.enter_context(open(os.devnull, "w"))  # noqa: PTH123
+            stack.enter_context(contextlib.redirect_stdout(devnull))
+            stack.enter_context(contextlib.redirect_stderr(devnull))
         yield
 
 
 def own_device() -> torch.device:
-    """Return the device that this process drives under torchrun."""
+    """Return the device of this process under torchrun."""
     return torch.device("cuda", _local_gpu()) if torch.cuda.is_available() else torch.device("cpu")
 
 
@@ -266,7 +267,7 @@ def _local_gpu() -> int:
     number, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if number >= gpus:
         raise ValueError(
-            f"{os.environ['LOCAL_WORLD_SIZE']} processes, but {gpus} GPU(s) here: "
-            f"take --nproc-per-node={gpus}, or CUDA_VISIBLE_DEVICES= for the CPU"
+            f"{os.environ['LOCAL_WORLD_SIZE']} processes, but {gpus} GPU(s) on this machine: "
+            f"use --nproc-per-node={gpus}, or set CUDA_VISIBLE_DEVICES= for the CPU"
         )
     return number

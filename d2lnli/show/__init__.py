@@ -1,5 +1,5 @@
-"""What people look at: the live plot, charts, token strips, and widgets.
+"""Displays: the live plot, charts, token strips, and widgets.
 
-It knows numbers and words, not networks, and may import nouns; only `widgets`, which answer while
-somebody types, also imports the verbs (`prediction` and the like).
+They draw numbers and words, and may import nouns. Only `widgets`, which predict while you type,
+also import verbs, such as `prediction`.
 """

@@ -1,6 +1,6 @@
-"""Still figures, and source code, for people to look at.
+"""Static charts, and the source code of functions, for a notebook.
 
-They know numbers, not networks. matplotlib and IPython are imported when first needed.
+Charts draw numbers and know no networks. matplotlib and IPython are imported on first use.
 """
 
 import base64
@@ -15,7 +15,7 @@ import numpy as np
 
 
 class Picture:
-    """A matplotlib figure that a notebook shows with a description for those who cannot see it."""
+    """A matplotlib figure with a description for readers who cannot see it."""
 
     def __init__(self, figure, description: str):
         self.figure, self.description = figure, description
@@ -24,29 +24,29 @@ class Picture:
         return "<Picture>"
 
     def _repr_html_(self) -> str:
-        """An `<img>` tag: JupyterLab drops the description of images of other kinds."""
+        """Return an `<img>` tag, because JupyterLab drops the description of other images."""
         data = base64.b64encode(self.png()).decode("ascii")
         alt = html.escape(self.description)
         return f'<img alt="{alt}" src="data:image/png;base64,{data}">'
 
     def png(self) -> bytes:
-        """Draw the figure."""
+        """Return the figure as a PNG file."""
         from matplotlib.text import Text
 
         file = io.BytesIO()
         for text in self.figure.findobj(Text):
-            text.set_parse_math(False)  # a word with dollar signs is a word, not a formula
+            text.set_parse_math(False)  # dollar signs in a word do not mark a formula
         self.figure.savefig(file, format="png", dpi=100)
         return file.getvalue()
 
 
 def in_notebook() -> bool:
-    """Tell whether a Jupyter kernel runs this code, so that pictures can be shown and updated."""
+    """Return whether a Jupyter kernel runs this code, so that pictures can be updated."""
     kernel = sys.modules.get("ipykernel.zmqshell")
     if kernel is None:
         return False
     shell = sys.modules["IPython"].get_ipython()
-    return isinstance(shell, kernel.ZMQInteractiveShell)  # or a kind of it, as Colab's
+    return isinstance(shell, kernel.ZMQInteractiveShell)  # or a subclass, such as Colab's
 
 
 def bar_chart(
@@ -56,9 +56,10 @@ def bar_chart(
     reference: tuple[str, float] | None = None,
     number: str = ".2f",
 ) -> Picture:
-    """Draw a bar for each name, the first on top, its number beside it.
+    """Draw a bar for each name, from top to bottom, with its number beside it.
 
-    `intervals` gives (low, high) by name, `reference` a named dotted line, `number` the format.
+    `intervals` gives (low, high) by name; `reference` is a dotted line (name, x); `number` is the
+    format of the numbers.
     """
     figure, axes = _subplots(values, 0.34 * len(values) + 0.9)
     axes.barh(list(values), list(values.values()), color="C0")
@@ -67,8 +68,8 @@ def bar_chart(
     if intervals:
         axes.hlines(range(len(values)), lows, highs, color="0.2")
     for row, (value, high) in enumerate(zip(values.values(), highs, strict=True)):
-        beside = max(value, high, 0), row
-        label = axes.annotate(f"{value:{number}}", beside, (4, 0), textcoords="offset points")
+        bar_end = max(value, high, 0), row
+        label = axes.annotate(f"{value:{number}}", bar_end, (4, 0), textcoords="offset points")
         label.set(va="center", bbox=dict(facecolor="white", edgecolor="none", pad=1))
     axes.invert_yaxis()
     axes.margins(x=0.12, y=0.3 / len(values))
@@ -88,10 +89,10 @@ def line_chart(
 ) -> Picture:
     """Draw a line for each name through its points `{x: y}`, or `{x: (y, low, high)}`.
 
-    Lines differ in colour, dashes and markers; `reference` is a named dotted horizontal line.
+    Lines differ in colour, dashes and markers; `reference` is a dotted horizontal line (name, y).
     """
     figure, axes = _subplots(lines, 3.4)
-    lines, said = {name: points for name, points in lines.items() if points}, []
+    lines, summaries = {name: points for name, points in lines.items() if points}, []
     many = max(map(len, lines.values()), default=0) > 40
     for i, (name, points) in enumerate(lines.items()):
         xs = list(points)
@@ -101,8 +102,8 @@ def line_chart(
         axes.plot(xs, ys, marker="" if many else "os^Dv"[i % 5], label=name, **style)
         if lows != highs:
             axes.fill_between(xs, lows, highs, color=f"C{i}", alpha=0.15, linewidth=0)
-        told = [0, -1] if many else range(len(xs))
-        said.append(f"{name} {', '.join(f'{ys[j]:.3g} at {xs[j]:g}' for j in told)}")
+        listed = [0, -1] if many else range(len(xs))
+        summaries.append(f"{name} {', '.join(f'{ys[j]:.3g} at {xs[j]:g}' for j in listed)}")
     if reference:
         axes.axhline(reference[1], color="0.3", linestyle=":", label=reference[0])
     axes.set(xlabel=xlabel, ylabel=ylabel)
@@ -111,7 +112,7 @@ def line_chart(
     axes.grid(alpha=0.3)
     columns = 3 if len(axes.lines) > 4 else 4
     figure.legend(loc="outside upper center", ncols=columns, frameon=False)
-    return Picture(figure, f"Lines of {ylabel} against {xlabel}: {'; '.join(said)}.")
+    return Picture(figure, f"Lines of {ylabel} against {xlabel}: {'; '.join(summaries)}.")
 
 
 def heat_map(
@@ -124,26 +125,26 @@ def heat_map(
 ) -> Picture:
     """Draw a matrix of numbers from 0 (white) to 1 (dark), with a name for each row and column."""
     figure, axes = _subplots(matrix, 1.2 + (0.5 if numbers else 0.26) * max(len(rows), 3))
-    stretch = "auto" if numbers else "equal"
-    image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, aspect=stretch)
+    aspect = "auto" if numbers else "equal"
+    image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, aspect=aspect)
     axes.set_xticks(range(len(columns)), columns, rotation=0 if numbers else 90)
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     figure.colorbar(image)
     cells = dict(np.ndenumerate(np.asarray(matrix)))
     for (i, j), value in cells.items() if numbers else ():
-        shade = "white" if value > 0.72 else "black"
-        axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=shade)
-    told = cells if numbers else [max(cells, key=cells.__getitem__)]
-    said = ", ".join(f"{rows[i]} and {columns[j]} {cells[i, j]:.2f}" for i, j in told)
-    most = "" if numbers else "the largest, "
-    return Picture(figure, f"Heat map, {ylabel} against {xlabel}: {most}{said}.")
+        color = "white" if value > 0.72 else "black"
+        axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=color)
+    described = cells if numbers else [max(cells, key=cells.__getitem__)]
+    listed = ", ".join(f"{rows[i]} and {columns[j]} {cells[i, j]:.2f}" for i, j in described)
+    prefix = "" if numbers else "the largest, "
+    return Picture(figure, f"Heat map, {ylabel} against {xlabel}: {prefix}{listed}.")
 
 
 def padding_chart(batches: Mapping[str, tuple[Sequence[int], int]]) -> Picture:
-    """Draw minibatches side by side, a bar for each pair: its tokens, then its padding.
+    """Draw minibatches side by side, with a bar for each pair: its tokens, then its padding.
 
-    `batches` gives for each name the number of tokens of every pair and the width padded to.
+    `batches` gives, for each name, every pair's number of tokens and the padded length.
     """
     figure, panels = _subplots(batches, 3.2, ncols=len(batches), sharex=True, squeeze=False)
     shares = {}
@@ -159,18 +160,18 @@ def padding_chart(batches: Mapping[str, tuple[Sequence[int], int]]) -> Picture:
     return Picture(figure, f"Minibatches drawn pair by pair; {'; '.join(shares.values())}.")
 
 
-def _subplots(given: Sized, height: float, **how: Any):
-    """Return a white figure of the notebooks' width, and its axes, for what there is to draw."""
+def _subplots(content: Sized, height: float, **options: Any):
+    """Return a white figure of the notebooks' width, and its axes; ValueError without content."""
     from matplotlib.figure import Figure
 
-    if not len(given):
-        raise ValueError("there is nothing to draw: give at least one name and number")
+    if not len(content):
+        raise ValueError("there is nothing to draw: give at least one name and one number")
     figure = Figure(figsize=(8, height), facecolor="white", layout="constrained")
-    return figure, figure.subplots(**how)
+    return figure, figure.subplots(**options)
 
 
 def show_source(obj: Callable | type) -> None:
-    """Show the source code of a function or class of the package, straight from its module."""
+    """Show the source code of a function or class, straight from its module."""
     from IPython.display import Markdown, display
 
     display(Markdown(f"```python\n{inspect.getsource(obj)}```"))

@@ -1,4 +1,4 @@
-"""What a run shows while it lasts: a live plot of its curves, and a progress bar."""
+"""The live plot and the progress bar of a training run."""
 
 import importlib
 import io
@@ -14,20 +14,20 @@ from tqdm import tqdm
 from ..history import History, Record
 from .charts import Picture, in_notebook
 
-_SHOW_EVERY = 0.8  # seconds between two pictures of a run
-_MOST_SHARE = 0.05  # of the time, for pictures of runs so long, or machines so busy, that they cost
+_SHOW_EVERY = 0.8  # seconds between two redraws of the live plot
+_MOST_SHARE = 0.05  # of the run time may go into the live plot
 
 
-if in_notebook():  # half a second that the first plot need not wait for
+if in_notebook():  # the import takes half a second, so begin before the first plot
     threading.Thread(
         target=importlib.import_module, args=["matplotlib.backends.backend_agg"], daemon=True
     ).start()
 
 
 class HistoryPicture(Picture):
-    """A run's loss (left) and its accuracies (right), on training pairs and perhaps a split.
+    """A run's loss (left) and accuracies (right), on the training pairs and perhaps on a split.
 
-    What stays from picture to picture is drawn once and kept: only the lines are drawn anew.
+    Only the lines are redrawn for each picture; the rest is drawn once.
     """
 
     def __init__(self, num_epochs: float, split: str | None = "dev"):
@@ -38,14 +38,14 @@ class HistoryPicture(Picture):
         self.canvas, self.background = FigureCanvasAgg(figure), None
         figure.subplots_adjust(left=0.09, right=0.98, bottom=0.16, top=0.86, wspace=0.2)
         left, right = figure.subplots(1, 2)
-        dot = dict(marker="o", markersize=4, clip_on=False, animated=True)  # animated: drawn later
-        end = dict(markevery=[-1], **dot)
+        points = dict(marker="o", markersize=4, clip_on=False, animated=True)  # drawn by png()
+        last_point = dict(markevery=[-1], **points)
         self.lines = {
-            "loss": left.plot([], "-", color="C0", label="train loss", **end)[0],
-            "train_acc": right.plot([], "--", color="C1", label="train acc", **end)[0],
+            "loss": left.plot([], "-", color="C0", label="train loss", **last_point)[0],
+            "train_acc": right.plot([], "--", color="C1", label="train acc", **last_point)[0],
         }
         if split:
-            (line,) = right.plot([], "-", color="C2", label=f"{split} acc", **dot)
+            (line,) = right.plot([], "-", color="C2", label=f"{split} acc", **points)
             self.lines["dev_acc"] = line
         for axes, name, top in ((left, "loss", 1.2), (right, "accuracy", 1.0)):
             axes.set(xlabel="epoch", ylabel=name, xlim=(0, num_epochs), ylim=(0, top))
@@ -58,7 +58,7 @@ class HistoryPicture(Picture):
         super().__init__(figure, "Loss and accuracy against epochs; training has not begun.")
 
     def draw(self, history: History) -> None:
-        """Draw the curves of a run and say in words where they end."""
+        """Draw the curves of a run, and describe where they end."""
         ends = []
         for name, line in self.lines.items():
             curve = history.curve(name)
@@ -71,7 +71,7 @@ class HistoryPicture(Picture):
             self.description = f"{epochs}: {', '.join(ends)}."
 
     def _fit(self, highest_loss: float, chance: float) -> None:
-        """Set the loss's axis (seldom: then all is drawn anew) and the line of chance."""
+        """Set the range of the loss, rarely because all is then redrawn, and the line of chance."""
         axes = self.figure.axes[0]
         top = axes.get_ylim()[1]
         if not 1.02 * highest_loss <= top <= 2.1 * max(highest_loss, 0.01):
@@ -83,7 +83,7 @@ class HistoryPicture(Picture):
             self.background = None
 
     def png(self) -> bytes:
-        """Draw the lines on the background, which is drawn first if it has changed."""
+        """Return a PNG file; the background is redrawn only if it has changed."""
         from matplotlib.image import imsave
 
         if self.background is None:
@@ -93,13 +93,13 @@ class HistoryPicture(Picture):
         for line in self.lines.values():
             line.axes.draw_artist(line)
         file = io.BytesIO()
-        quickly = {"compress_level": 1}  # in a ninth of the time of the usual 6
-        imsave(file, np.asarray(self.canvas.buffer_rgba()), format="png", pil_kwargs=quickly)
+        fast = {"compress_level": 1}  # nine times as fast as the default of 6
+        imsave(file, np.asarray(self.canvas.buffer_rgba()), format="png", pil_kwargs=fast)
         return file.getvalue()
 
 
 class LivePlot:
-    """Curves that grow while a network trains; outside a notebook it does nothing."""
+    """Curves that grow while a network trains; outside a notebook, nothing is drawn."""
 
     def __init__(self, num_epochs: int, split: str | None = "dev"):
         self.shown = in_notebook()
@@ -108,24 +108,24 @@ class LivePlot:
         from IPython.display import display
 
         self.picture = HistoryPicture(num_epochs, split)
-        self.handle = display(self._bundle(), raw=True, display_id=True)
+        self.handle = display(self._mime_bundle(), raw=True, display_id=True)
 
     def update(self, history: History) -> None:
         """Draw the curves of a run."""
         if self.shown:
             self.picture.draw(history)
-            self.handle.update(self._bundle(), raw=True)
+            self.handle.update(self._mime_bundle(), raw=True)
 
-    def _bundle(self) -> dict[str, str]:
+    def _mime_bundle(self) -> dict[str, str]:
         return {"text/html": self.picture._repr_html_(), "text/plain": repr(self.picture)}
 
 
 class Progress:
-    """What a person sees of a run: a bar and a live plot; `keep` is called at every new point.
+    """A run's progress bar and live plot; `keep` is called with the history at every new point.
 
-    Between two points, the clock adds a provisional one to the plot. `pass_on` is called with it;
-    it is not recorded. It is a context: what was reported before an error or an interrupt stays
-    visible. Of several ranks, one is `shown`.
+    Between two points, the plot shows provisional ones, which are not recorded; `pass_on` is called
+    with them. As a context manager, it leaves all points visible after an error or an interrupt.
+    With several ranks, only one is `shown`.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Progress:
         shown: bool = True,
     ):
         self.plot, self.history, self.keep, self.pass_on = plot, history, keep, pass_on
-        self.next_picture = 0.0 if shown and (plot.shown or pass_on) else math.inf
+        self.next_redraw = 0.0 if shown and (plot.shown or pass_on) else math.inf
         self.bar = tqdm(
             total=num_steps,
             unit=" minibatches",
@@ -155,17 +155,17 @@ class Progress:
         self.bar.close()
 
     def advance(self, provisional: Callable[[], Record]) -> None:
-        """Move the bar by one minibatch; show a provisional point if it is time for a picture."""
+        """Move the bar by one minibatch; show a provisional point if a redraw is due."""
         self.bar.update()
         start = time.perf_counter()
-        if start < self.next_picture:
+        if start < self.next_redraw:
             return
         seen = self.history.with_provisional(provisional())
         self.plot.update(seen)
         if self.pass_on:
             self.pass_on(seen)
         end = time.perf_counter()
-        self.next_picture = end + max(_SHOW_EVERY, (end - start) / _MOST_SHARE)
+        self.next_redraw = end + max(_SHOW_EVERY, (end - start) / _MOST_SHARE)
 
     def report(self, record: Record) -> None:
         """Add a point to the run's history."""

@@ -1,7 +1,7 @@
 """Strips: a pair of sentences drawn token by token, as BERT reads it.
 
-Every colour has a second sign, and the colours of text and ground are both set, so that a strip can
-be read in any theme. What a person typed is escaped.
+A second sign repeats the meaning of every colour. Text and background colours are both set, so that
+a strip is readable in any theme. The user's text is escaped.
 """
 
 import html
@@ -22,10 +22,10 @@ _CUT = _BOX + "color:#6b1f1f;background:#eeeeee;border-bottom:3px dotted #777777
 _PAD = _BOX + "color:#555555;background:#ffffff;border:1px dotted #888888;font-size:60%;"
 _SUPPORTS, _OPPOSES = (232, 168, 0), (178, 132, 235)  # amber and violet, mixed with white
 PLAIN = 'class="mathjax_ignore tex2jax_ignore"'
-"""For elements that show words: Jupyter would draw what is between dollar signs as a formula."""
+"""For elements with words: otherwise Jupyter draws text between dollar signs as a formula."""
 
-_LONGEST = 40  # letters drawn of a token
-_MOST_CUT = 60  # tokens drawn of a stretch that is cut; the others are counted
+_MAX_LETTERS = 40  # letters of a token
+_MAX_CUT = 60  # drawn tokens of a truncated run; the others are counted
 
 
 class Piece(NamedTuple):
@@ -38,10 +38,10 @@ class Piece(NamedTuple):
 
 
 class PairStrip:
-    """A pair as BERT reads it: segments coloured, cut tokens struck out, unknown words flagged.
+    """A pair as BERT reads it: segments coloured, cut tokens struck out, unknown words marked.
 
-    `padded` draws the padding up to `max_len`. `changes` holds a number for each word that is kept,
-    which is written beside the word and shades it.
+    `padded` adds the padding up to `max_len`. `changes` has a number for each word that is not
+    truncated; it is written beside the word and shades it.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class PairStrip:
     ):
         sides = tokens_of(vocab, (premise, hypothesis))
         self.lens = list(map(len, sides))
-        kept = [int(number) for number in cut(self.lens[0], self.lens[1], max_len, truncation)]
-        self.kept = [sum(kept[:2]), sum(kept[2:])]
+        parts = [int(number) for number in cut(self.lens[0], self.lens[1], max_len, truncation)]
+        self.kept = [sum(parts[:2]), sum(parts[2:])]
         cls, sep, self.pad, self.unk = vocab.to_tokens(vocab[["<cls>", "<sep>", "<pad>", "<unk>"]])
         self.pieces, numbers = [Piece(cls, 0, "special")], iter(changes)
         for segment, tokens in enumerate(sides):
-            head, tail = kept[2 * segment : 2 * segment + 2]
+            head, tail = parts[2 * segment : 2 * segment + 2]
             for i, token in enumerate(tokens):
                 if head <= i < len(tokens) - tail:
                     self.pieces.append(Piece(token, segment, "cut"))
@@ -72,32 +72,31 @@ class PairStrip:
         if padded:
             self.pieces += [Piece(self.pad, 0, "pad")] * (max_len - sum(self.kept) - 3)
         if len(changes) not in (0, sum(self.kept)):
-            raise ValueError(f"{len(changes)} changes for {sum(self.kept)} words: give each one")
+            raise ValueError(f"{len(changes)} changes for {sum(self.kept)} words: give one each")
 
     def count(self, kind: str) -> int:
-        """Return how many tokens are of one kind."""
+        """Return the number of tokens of one kind."""
         return sum(piece.kind == kind for piece in self.pieces)
 
     def unknown_note(self) -> str:
-        """Say how many of the words that are kept are unknown; an empty text if none is."""
+        """Return a sentence that counts the unknown words, or an empty text if there are none."""
         unknown, words = self.count("unknown"), sum(self.kept)
         note = f"Not in the vocabulary: {unknown} of {words} words; the model has to guess."
         return note if unknown else ""
 
     def row(self) -> str:
-        """Return the tokens alone as HTML."""
+        """Return the tokens as HTML, without the legend."""
         runs = groupby(self.pieces, key=lambda piece: piece.kind == "cut")
         drawn = (_draw_cut(list(run)) if is_cut else map(_draw, run) for is_cut, run in runs)
         tokens = " ".join(token for run in drawn for token in run)
         return f'<div {PLAIN} style="line-height:1.9;">{tokens}</div>'
 
     def legend(self) -> str:
-        """Return what the signs in the row mean, as HTML."""
+        """Return the legend of the signs in the row, as HTML."""
         names = ("premise, solid line", "hypothesis, dashed line")
         sides = zip(names, self.kept, self.lens, strict=True)
         signs = [f"{name}: {kept} of {length} tokens" for name, kept, length in sides]
-        shaded = sum(not math.isnan(piece.change) for piece in self.pieces)
-        if shaded:
+        if any(not math.isnan(piece.change) for piece in self.pieces):
             signs.append("number: the probability lost without the word, amber; won, violet")
         if self.count("cut"):
             signs.append("struck out: cut")
@@ -120,7 +119,7 @@ class PairStrip:
 
 
 class TruncationStrips:
-    """One pair, cut by every strategy, the strips one below the other."""
+    """One pair truncated by every strategy, as strips below each other."""
 
     def __init__(
         self, premise: str | list[str], hypothesis: str | list[str], vocab: Vocab, max_len: int
@@ -138,8 +137,8 @@ class TruncationStrips:
 
 
 def _draw(piece: Piece) -> str:
-    """Return one token as HTML; `<bdi>` keeps text that runs right to left to itself."""
-    shown = piece.text if len(piece.text) <= _LONGEST else f"{piece.text[:_LONGEST]}…"
+    """Return one token as HTML; `<bdi>` isolates right-to-left text."""
+    shown = piece.text if len(piece.text) <= _MAX_LETTERS else f"{piece.text[:_MAX_LETTERS]}…"
     text = f"<bdi>{html.escape(shown.encode('utf-8', 'replace').decode('utf-8'))}</bdi>"
     if piece.kind == "cut":
         return f'<del style="{_CUT}">{text}</del>'
@@ -155,15 +154,15 @@ def _draw(piece: Piece) -> str:
 
 
 def _draw_cut(run: list[Piece]) -> list[str]:
-    """Return a stretch that is cut; of a long one the beginning and the end."""
-    if len(run) <= _MOST_CUT:
+    """Return a truncated run of tokens as HTML; a long run is shortened in the middle."""
+    if len(run) <= _MAX_CUT:
         return list(map(_draw, run))
-    half = _MOST_CUT // 2
-    between = f'<del style="{_CUT}">… {len(run) - _MOST_CUT:,} more …</del>'
-    return [*map(_draw, run[:half]), between, *map(_draw, run[-half:])]
+    half = _MAX_CUT // 2
+    middle = f'<del style="{_CUT}">… {len(run) - _MAX_CUT:,} more …</del>'
+    return [*map(_draw, run[:half]), middle, *map(_draw, run[-half:])]
 
 
 def _shade(change: float) -> str:
-    """Return white for no change, and amber or violet for a large one, up or down."""
+    """Return a colour from white, for no change, to amber (positive) or violet (negative)."""
     hue, strength = _SUPPORTS if change > 0 else _OPPOSES, min(1.0, 1.5 * abs(change))
     return "#" + "".join(f"{round(255 - strength * (255 - part)):02x}" for part in hue)

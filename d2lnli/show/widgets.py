@@ -1,7 +1,7 @@
-"""Widgets: a pair of sentences to type, and what the model makes of it while you do.
+"""Widgets: type a pair of sentences, and see what the model predicts while you type.
 
-They answer in a running notebook; a saved one keeps a picture of what they showed first. Whatever a
-person types, the worst that can happen is a message.
+They work in a running notebook; a saved notebook keeps a picture of their first state. Any text is
+accepted: at worst, a message appears.
 """
 
 import html
@@ -26,19 +26,19 @@ EXAMPLES = (
     ("A dog is chasing a cat.", "A cat is chasing a dog."),
     ("Three girls are not swimming.", "Three girls are swimming."),
 )
-"""Pairs to begin with, in the words of the bundled corpus."""
+"""Example pairs, with words of the bundled corpus."""
 
-_MOST_SHADED = 64  # words; hiding each of more, one at a time, would not answer at once
-_MOST_DRAWN = 40  # tokens; the labels of a larger heat map cannot be read
-_LABELLED = {"description_width": "7em"}  # one width, so that fields and bars stand in line
-_LINE = {"width": "95%"}
+_MAX_SHADED = 64  # words; masking more of them, one at a time, takes too long
+_MAX_DRAWN = 40  # tokens; the labels of a larger heat map are unreadable
+_LABEL_STYLE = {"description_width": "7em"}  # the same width aligns fields and bars
+_FIELD_LAYOUT = {"width": "95%"}
 _CELL = "padding:2px 10px;text-align:left;"
 
 
 class _PairWidget(widgets.VBox):
-    """Two fields and a list of examples, and below them what `show` makes of the pair.
+    """A list of examples and two fields, and below them what `show` returns for the pair.
 
-    The drawing also depends on `settings`; they stand below the fields, unless `between` does.
+    The drawing also depends on `settings`. They appear below the fields, unless `between` is given.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class _PairWidget(widgets.VBox):
         self.premise, self.hypothesis = _field("premise", premise), _field("hypothesis", hypothesis)
         choices = [("choose one to fill the fields", ()), *((" / ".join(p), p) for p in EXAMPLES)]
         self.examples = widgets.Dropdown(
-            options=choices, description="examples", style=_LABELLED, layout=_LINE
+            options=choices, description="examples", style=_LABEL_STYLE, layout=_FIELD_LAYOUT
         )
         self.message, self.drawing = widgets.HTML(), widgets.HTML()
         fields, answer = [self.premise, self.hypothesis], [self.message, self.drawing]
@@ -62,10 +62,10 @@ class _PairWidget(widgets.VBox):
         self.update()
 
     def update(self, change: object = None) -> None:
-        """Show what stands in the fields, or say what is wrong with it."""
+        """Show the pair in the fields, or a message if it is not valid."""
         pair = self.pair()
         if self.examples.value not in ((), pair):
-            self.examples.value = ()  # it is no longer the example, which can be chosen again
+            self.examples.value = ()  # an edited example can then be chosen again
         try:
             if not all(text.strip() for text in pair):
                 raise ValueError("Type a premise and a hypothesis.")
@@ -75,7 +75,7 @@ class _PairWidget(widgets.VBox):
         self.message.value = f'<div {PLAIN} role="status">{html.escape(message)}</div>'
 
     def pair(self) -> tuple[str, str]:
-        """Return the two texts; half of a surrogate pair, which nothing can send, becomes `?`."""
+        """Return the two texts; a lone surrogate, which cannot be encoded, becomes `?`."""
         premise, hypothesis = (
             field.value.encode("utf-8", "replace").decode("utf-8")
             for field in (self.premise, self.hypothesis)
@@ -83,7 +83,7 @@ class _PairWidget(widgets.VBox):
         return premise, hypothesis
 
     def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
-        """Return a message, as text, and a drawing, as HTML."""
+        """Return a message as text, and a drawing as HTML."""
         raise NotImplementedError
 
     def _take_example(self, change: dict) -> None:
@@ -92,12 +92,12 @@ class _PairWidget(widgets.VBox):
             self.examples.value = example
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
-        """Add a still picture: a notebook that is saved does not keep the widget."""
+        """Add a picture, because a saved notebook does not keep the widget."""
         note = "<p><small>This is a picture: run the cell to use the widget.</small></p>"
         return {**super()._repr_mimebundle_(**kwargs), "text/html": self.still() + note}
 
     def still(self) -> str:
-        """Return what a saved notebook shows in place of the widget, as HTML."""
+        """Return the HTML that a saved notebook shows instead of the widget."""
         return self.drawing.value
 
     def __repr__(self) -> str:
@@ -105,9 +105,9 @@ class _PairWidget(widgets.VBox):
 
 
 class Predictor(_PairWidget):
-    """Type a premise and a hypothesis and see the answer, and which words it rests on.
+    """Type a premise and a hypothesis to see the prediction, and the words that it depends on.
 
-    It answers while you type; the button keeps the answer in a table of tries.
+    The prediction changes while you type; the button adds it to a table.
     """
 
     def __init__(
@@ -120,50 +120,50 @@ class Predictor(_PairWidget):
         self.net, self.vocab = net, vocab
         self.rows: list[tuple[str, ...]] = []
         self.strategy = widgets.Dropdown(
-            options=list(TRUNCATIONS), description="truncation", style=_LABELLED
+            options=list(TRUNCATIONS), description="truncation", style=_LABEL_STYLE
         )
         self.max_len = _slider("max_len", max_positions(net), 5, max_positions(net))
         self.button = widgets.Button(description="Predict and keep")
         self.label_names = label_names_of(net)
         self.bars = [
-            widgets.FloatProgress(max=1, description=name, style=_LABELLED)
+            widgets.FloatProgress(max=1, description=name, style=_LABEL_STYLE)
             for name in self.label_names
         ]
         self.numbers = [widgets.Label() for _ in self.bars]
         self.tries = widgets.HTML()
         limits = [self.strategy, self.max_len]
-        in_a_row = widgets.HBox(limits, layout={"flex_flow": "row wrap"})
+        limits_row = widgets.HBox(limits, layout={"flex_flow": "row wrap"})
         rows = map(widgets.HBox, zip(self.bars, self.numbers, strict=True))
-        super().__init__(premise, hypothesis, limits, [in_a_row, self.button, *rows])
+        super().__init__(premise, hypothesis, limits, [limits_row, self.button, *rows])
         self.children += (self.tries,)
         self.button.on_click(self.keep)
 
     def update(self, change: object = None) -> None:
-        """Show the answer, and its probabilities as bars, which are empty if there is none."""
+        """Show the prediction, and the probabilities as bars, which may be empty."""
         self.answer, self.probs = None, [0.0] * len(self.bars)
         super().update()
         for bar, number, prob in zip(self.bars, self.numbers, self.probs, strict=True):
             bar.value, number.value = prob, f"{prob:.3f}"
 
     def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
-        """Return the answer, with what to know about it, and the strip."""
+        """Return the prediction with notes on it, and the strip."""
         pair, limits, notes = (premise, hypothesis), (self.max_len.value, self.strategy.value), []
         probs = predict_proba(self.net, self.vocab, [premise], [hypothesis], *limits)[0]
-        self.plain = strip = PairStrip(*pair, self.vocab, *limits)
-        if sum(strip.kept) <= _MOST_SHADED:
+        self.unshaded_strip = strip = PairStrip(*pair, self.vocab, *limits)
+        if sum(strip.kept) <= _MAX_SHADED:
             changes = word_changes(self.net, self.vocab, *pair, *limits)
             strip = PairStrip(*pair, self.vocab, *limits, changes=changes)
         else:
-            notes.append(f"More than {_MOST_SHADED} words: which of them matter is not computed.")
+            notes.append(f"More than {_MAX_SHADED} words: their effects are not computed.")
         if unknown := strip.unknown_note():
             notes.append(unknown)
-        if cut_off := strip.count("cut"):
-            notes.append(f"Cut off: {cut_off} of {sum(strip.lens)} words.")
+        if truncated := strip.count("cut"):
+            notes.append(f"Truncated: {truncated} of {sum(strip.lens)} words.")
         self.answer, self.probs = self.label_names[probs.argmax()], probs.tolist()
         return " ".join([f"The model answers: {self.answer}.", *notes]), strip._repr_html_()
 
     def keep(self, button: object = None) -> None:
-        """Answer anew and add the answer to the table of tries."""
+        """Predict again and add the prediction to the table."""
         self.update()
         if self.answer is None:
             return
@@ -175,14 +175,14 @@ class Predictor(_PairWidget):
         )
 
     def still(self) -> str:
-        """Return the pair without the trained numbers, which differ between machines."""
+        """Return the pair without the model's numbers, because they differ between machines."""
         if self.answer is None:
             return self.message.value
-        return f"<p>The model answers: <b>{self.answer}</b>.</p>{self.plain._repr_html_()}"
+        return f"<p>The model answers: <b>{self.answer}</b>.</p>{self.unshaded_strip._repr_html_()}"
 
 
 class TruncationExplorer(_PairWidget):
-    """A pair cut to `max_len` by every strategy, the strips one below the other."""
+    """A pair truncated to `max_len` by every strategy, as strips below each other."""
 
     def __init__(
         self,
@@ -195,18 +195,18 @@ class TruncationExplorer(_PairWidget):
         super().__init__(premise, hypothesis, [self.max_len])
 
     def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
-        """Return how many tokens are too many, and the strips."""
+        """Return how many tokens exceed `max_len`, and the strips."""
         strips = TruncationStrips(premise, hypothesis, self.vocab, self.max_len.value)
         length = sum(strips.strips["longest_first"].lens)
         too_many = max(0, length + 3 - self.max_len.value)
         message = (
-            f"{length} tokens and 3 special ones: {too_many} too many for {self.max_len.value}."
+            f"{length} tokens and 3 special tokens: {too_many} too many for {self.max_len.value}."
         )
         return message, strips._repr_html_()
 
 
 class AttentionExplorer(_PairWidget):
-    """Where each token of a pair looks, for one head of one block at a time."""
+    """The attention weights between the tokens of a pair, for one attention head at a time."""
 
     def __init__(
         self,
@@ -224,16 +224,16 @@ class AttentionExplorer(_PairWidget):
         super().__init__(premise, hypothesis, [self.block, self.head])
 
     def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
-        """Return what is drawn, and the heat map."""
+        """Return the block and head, and the heat map."""
         tokens, weights = attention(self.bert, self.vocab, premise, hypothesis)
-        if len(tokens) > _MOST_DRAWN:
-            raise ValueError(f"{len(tokens)} tokens: more than {_MOST_DRAWN} cannot be drawn.")
+        if len(tokens) > _MAX_DRAWN:
+            raise ValueError(f"{len(tokens)} tokens: more than {_MAX_DRAWN} cannot be drawn.")
         shown = weights[self.block.value, self.head.value]
         picture = heat_map(shown, tokens, tokens, "from this token", "to that token")
         message = f"Block {self.block.value}, head {self.head.value}."
         unknown = self.vocab.to_tokens(self.vocab.unk)
         if unknown in tokens:
-            message += f" A word that is not in the vocabulary is read, and drawn, as {unknown}."
+            message += f" Words that are not in the vocabulary appear as {unknown}."
         return message, picture._repr_html_()
 
 
@@ -243,17 +243,17 @@ def _field(description: str, text: str) -> widgets.Textarea:
         description=description,
         placeholder=f"type a {description}",
         rows=2,
-        style=_LABELLED,
-        layout=_LINE,
+        style=_LABEL_STYLE,
+        layout=_FIELD_LAYOUT,
     )
 
 
-def _slider(name: str, at_first: int, least: int, most: int) -> widgets.IntSlider:
-    return widgets.IntSlider(at_first, least, most, description=name, style=_LABELLED)
+def _slider(name: str, value: int, low: int, high: int) -> widgets.IntSlider:
+    return widgets.IntSlider(value, low, high, description=name, style=_LABEL_STYLE)
 
 
 def _table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Return a table as HTML, everything in it escaped."""
+    """Return a table as HTML, with all cells escaped."""
     head = "".join(f'<th scope="col" style="{_CELL}">{name}</th>' for name in names)
     cells = ("".join(f'<td style="{_CELL}">{html.escape(x)}</td>' for x in row) for row in rows)
     body = "".join(f"<tr>{row}</tr>" for row in cells)

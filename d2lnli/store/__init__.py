@@ -1,6 +1,6 @@
 """Where files live.
 
-The hub of names and the data folder (`hub`), downloads and archives, files that are written whole
-(`files`), fine-tuned classifiers, datasets and histories on disk, and the space that all of it
-takes (`cache`). It may import nouns alone.
+`hub` has the known names and the data folder; `downloads` and `archives` fetch and extract. `files`
+writes a file completely or not at all. `classifiers`, `datasets` and `histories` are saved on disk;
+`cache` lists what takes up space. This folder may import only nouns.
 """

@@ -1,4 +1,4 @@
-"""Archives: one folder of a zip archive, extracted whole or not at all, and nothing beside it."""
+"""Archives: extract one folder of a zip archive, completely or not at all."""
 
 import errno
 import shutil
@@ -6,54 +6,54 @@ import zipfile
 import zlib
 from pathlib import Path, PureWindowsPath
 
-_LARGE = 100 * 2**20  # bytes; what is smaller can do no harm, however well it was compressed
-_MOST_COMPRESSED = 200  # times; deflate makes text some ten times smaller, and zeros a thousand
+_LARGE = 100 * 2**20  # bytes; a smaller result is harmless at any compression ratio
+_MAX_EXPANSION = 200  # times; deflate shrinks text about 10 times, zeros 1,000 times
 
 
 def extract_folder(archive: Path, target: Path, origin: str) -> None:
-    """Extract the folder `target.name` of an archive; it takes its name once it is whole.
+    """Extract the folder `target.name` of an archive; it gets its name once it is complete.
 
-    Only one process may do so at a time. `origin`, the archive's SHA-1, is noted in the folder as
-    `.sha1`. Raises ValueError for an archive without that folder, one that is damaged, one that
-    would write elsewhere, and one that grows beyond measure.
+    Only one process at a time may do this. The file `.sha1` in the folder records `origin`, the
+    archive's SHA-1. Raises ValueError if the archive lacks that folder, is damaged, would write
+    elsewhere, or would expand too much.
     """
-    new = target.with_name(f".{target.name}.extracting")
-    shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
+    temporary = target.with_name(f".{target.name}.extracting")
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
     try:
         with zipfile.ZipFile(archive) as file:
             for member in _members(archive, file, f"{target.name}/"):
-                file.extract(member, new)
-        (new / target.name / ".sha1").write_text(origin, encoding="utf-8")
-        (new / target.name).rename(target)
+                file.extract(member, temporary)
+        (temporary / target.name / ".sha1").write_text(origin, encoding="utf-8")
+        (temporary / target.name).rename(target)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise ValueError(f"{archive} is not a whole zip archive ({error}): delete it") from error
+        raise ValueError(f"{archive} is not a complete zip archive ({error}): delete it") from error
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _members(archive: Path, file: zipfile.ZipFile, folder: str) -> list[zipfile.ZipInfo]:
-    """Return the members below a folder, after a look at all names and at the size."""
+    """Return the members below a folder, after checking all names and the total size."""
     for name in file.namelist():
-        path = PureWindowsPath(name)  # it knows both slashes, and drives
+        path = PureWindowsPath(name)  # understands both kinds of slashes, and drives
         if path.anchor or ".." in path.parts:
-            raise ValueError(f"{archive}: {name!r} leads out of its folder: do not use the archive")
+            raise ValueError(f"{archive}: {name!r} leads out of the folder: do not use the archive")
     members = [
         member
         for member in file.infolist()
         if member.filename.startswith(folder)
-        and member.filename.isprintable()  # SNLI's has an `Icon\r`, which Windows cannot write
+        and member.filename.isprintable()  # SNLI's archive has `Icon\r`, which Windows cannot write
     ]
     if not members:
         raise ValueError(
-            f"{archive} has no folder {folder!r}: it holds {file.namelist()[:5]}. "
-            "Name the folder: download_extract(name, folder)"
+            f"{archive} has no folder {folder!r}, only {file.namelist()[:5]}: "
+            "name its folder in download_extract(name, folder)"
         )
     size = sum(member.file_size for member in members)
-    if size > max(_LARGE, _MOST_COMPRESSED * archive.stat().st_size):
+    if size > max(_LARGE, _MAX_EXPANSION * archive.stat().st_size):
         raise ValueError(
-            f"{archive} would grow to {size:,} bytes, more than {_MOST_COMPRESSED} times its own "
-            "size: do not use the archive"
+            f"{archive} would expand to {size:,} bytes, more than {_MAX_EXPANSION} times its "
+            "own size: do not use this archive"
         )
     if size > (free := shutil.disk_usage(archive.parent).free):
-        raise OSError(errno.ENOSPC, f"{size:,} bytes are needed, {free:,} are free")
+        raise OSError(errno.ENOSPC, f"{size:,} bytes needed, {free:,} free")
     return members

@@ -1,4 +1,4 @@
-"""What lies in the data folder, how large it is, and how to remove it."""
+"""List what is in the data folder and how large it is, and remove entries."""
 
 import shutil
 from pathlib import Path
@@ -8,28 +8,28 @@ from tqdm import tqdm
 from .files import exclusive_lock
 from .hub import data_dir
 
-_SHELVES = ("classifiers", "datasets", "huggingface")  # their entries count one by one
-_NO_ENTRIES = (*_SHELVES, ".locks", "CACHEDIR.TAG")  # the last is of Hugging Face's library
-_REPOSITORY = "models--"  # so the folder of hf:ORG/NAME begins: models--ORG--NAME
+_PARENTS = ("classifiers", "datasets", "huggingface")  # each entry in these folders is listed
+_NOT_ENTRIES = (*_PARENTS, ".locks", "CACHEDIR.TAG")  # the last comes from huggingface_hub
+_HUGGING_FACE = "models--"  # hf:ORG/NAME is in the folder models--ORG--NAME
 
 
 def entries() -> dict[str, Path]:
-    """Return everything in the data folder, by the name to remove it with."""
-    shelves = [data_dir(), *(data_dir() / shelf for shelf in _SHELVES)]
-    paths = [path for shelf in shelves if shelf.is_dir() for path in sorted(shelf.iterdir())]
-    return {_name(path): path for path in paths if path.name not in _NO_ENTRIES}
+    """Return the paths in the data folder, by the name that `clear` takes."""
+    folders = [data_dir(), *(data_dir() / folder for folder in _PARENTS)]
+    paths = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+    return {_name(path): path for path in paths if path.name not in _NOT_ENTRIES}
 
 
 def _name(path: Path) -> str:
-    if path.name.startswith(_REPOSITORY):
-        return "hf:" + path.name.removeprefix(_REPOSITORY).replace("--", "/")
+    if path.name.startswith(_HUGGING_FACE):
+        return "hf:" + path.name.removeprefix(_HUGGING_FACE).replace("--", "/")
     return path.relative_to(data_dir()).as_posix()
 
 
 def listing() -> list[str]:
-    """Return a line for each entry, with its size, and one for the total."""
+    """Return one line for each entry, with its size, and one for the total."""
     sizes = {name: _size(path) for name, path in entries().items()}
-    total = {f"in all, in {data_dir()}": sum(sizes.values())}
+    total = {f"total in {data_dir()}": sum(sizes.values())}
     return [f"{tqdm.format_sizeof(size, 'B'):>7} {name}" for name, size in (sizes | total).items()]
 
 
@@ -39,21 +39,22 @@ def _size(path: Path) -> int:
 
 
 def clear(name: str) -> None:
-    """Remove an entry, unless another process is at work on it."""
+    """Remove an entry, unless another process is using it."""
     known = entries()
     if name not in known:
         names = ", ".join(known) or "nothing"
-        raise ValueError(f"{name!r} is not in {data_dir()}, which has {names}")
+        raise ValueError(f"{name!r} is not in {data_dir()}, which contains {names}")
     path = known[name]
-    hidden = path.name.startswith(".")  # such as .NAME.part, for which NAME is locked
-    with exclusive_lock(path.with_name(Path(path.name[1:]).stem) if hidden else path, wait=False):
-        for lock in path.glob(".locks/*.lock"):  # a classifier has its own
+    is_temporary = path.name.startswith(".")  # such as .NAME.part, which the lock of NAME protects
+    locked = path.with_name(Path(path.name[1:]).stem) if is_temporary else path
+    with exclusive_lock(locked, wait=False):
+        for lock in path.glob(".locks/*.lock"):  # a classifier has locks of its own
             with exclusive_lock(path / lock.stem, wait=False):
                 pass
-        gone = path.with_name(f".{path.name.lstrip('.')}.removed")
-        shutil.rmtree(gone, ignore_errors=True)
-        path.rename(gone)  # if this is killed, nobody takes what is left for the whole
-        if gone.is_dir() and not gone.is_symlink():
-            shutil.rmtree(gone)
+        removed = path.with_name(f".{path.name.lstrip('.')}.removed")
+        shutil.rmtree(removed, ignore_errors=True)
+        path.rename(removed)  # what a killed process leaves is not mistaken for a complete entry
+        if removed.is_dir() and not removed.is_symlink():
+            shutil.rmtree(removed)
         else:
-            gone.unlink()
+            removed.unlink()

@@ -1,8 +1,8 @@
 """Fine-tuned classifiers on disk: one file each, `classifier.safetensors`, which runs no code.
 
-Its metadata hold, as JSON, what is not a weight: the sizes and label names (`config`), the
-vocabulary (`vocab`, and for WordPiece its settings), what it was trained on and how (`made_of`),
-and the `history` of its training.
+Its metadata contain, as JSON, everything but the weights: the sizes and label names (`config`), the
+vocabulary (`vocab`, and `wordpiece` for its settings), the training data and settings (`made_of`),
+and the `history` of the training.
 """
 
 import json
@@ -28,7 +28,7 @@ from .files import exclusive_lock, read_json, replace_file, writing
 from .hub import DATA_HUB, data_dir, is_writable, user_cache_dir
 
 CLASSIFIER = "classifier.safetensors"
-_FORMERLY = ("config.json", "vocab.json", "model.safetensors")  # what earlier versions wrote
+_FORMER_FILES = ("config.json", "vocab.json", "model.safetensors")  # files of earlier versions
 _CHECKSUMS = {
     "checksum of the pairs": "other pairs",
     "checksum of the pretrained encoder": "other pretrained weights",
@@ -36,29 +36,28 @@ _CHECKSUMS = {
 
 
 def classifier_dir(model: str | os.PathLike, corpus: str | os.PathLike) -> Path:
-    """Return where the classifier fine-tuned from `model` on `corpus` is kept by default.
+    """Return the default folder of the classifier fine-tuned from `model` on `corpus`.
 
-    Each is a name or a folder; a folder's last part is used, with a mark of its path. In a data
-    folder that may only be read, as a class's, nobody's classifier can be kept: it goes to the
-    user's cache folder.
+    Each is a name or a folder; a folder gives its last part and a checksum of its path. If the data
+    folder is read-only, such as a shared one, the classifier is saved in the user's cache folder.
     """
     return classifier_dirs(model, corpus)[0]
 
 
 def classifier_dirs(model: str | os.PathLike, corpus: str | os.PathLike) -> list[Path]:
-    """Return where that classifier may be: one's own place, and the data folder's after it."""
-    inside = Path("classifiers", f"{_short_name(str(model))}-{_short_name(str(corpus))}")
-    shared = data_dir() / inside
-    return [shared] if is_writable(shared) else [user_cache_dir() / inside, shared]
+    """Return the folders where that classifier may be: the writable one first."""
+    name = Path("classifiers", f"{_short_name(str(model))}-{_short_name(str(corpus))}")
+    shared = data_dir() / name
+    return [shared] if is_writable(shared) else [user_cache_dir() / name, shared]
 
 
 def find_classifier(model: str | os.PathLike, corpus: str | os.PathLike) -> Path | None:
-    """Return where that classifier is: one's own, else the data folder's, else None."""
+    """Return the first folder that has that classifier, or None."""
     return next(filter(holds_classifier, classifier_dirs(model, corpus)), None)
 
 
 def _short_name(name: str) -> str:
-    """Return what tells a name, or a folder, from any other; it can be part of a file's name."""
+    """Return a unique name for a model or corpus, which can be part of a file name."""
     if name in DATA_HUB or name.startswith("hf:"):
         return name.removeprefix("hf:").replace("/", "--")
     path = Path(name).resolve()
@@ -68,15 +67,17 @@ def _short_name(name: str) -> str:
 def save_classifier(
     folder: str | os.PathLike, net: nn.Module, vocab: Vocab, history: History | None = None
 ) -> Path:
-    """Write a classifier and its vocabulary and return their folder, which replaces an old one.
+    """Write a classifier and its vocabulary, replacing an older one; return their folder.
 
-    `net` is a `BERTClassifier`, or a class of the reader's own with the same three parts; one that
-    `load_classifier` could not read back is refused. The `history` of its training is kept with
-    them, and what it was trained on. If the history was interrupted, the folder is
+    `net` is a `BERTClassifier`, or your own class with the same three parts. Raises ValueError if
+    `load_classifier` could not read it back. `history` is saved too, with the training data and
+    settings that it records. If the training was interrupted, the folder is
     `<folder>-interrupted`, so that an unfinished classifier replaces nothing; a line says so.
     """
     if not (history is None or isinstance(history, History)):
-        raise ValueError(f"a {type(history).__name__} is no History: of a launched run give wait()")
+        raise ValueError(
+            f"history is a {type(history).__name__}, not a History: for a launched run pass wait()"
+        )
     folder, net = Path(folder).resolve(), unwrapped(net)
     _check_reads_back(net)
     if history is not None and history.interrupted:
@@ -86,11 +87,11 @@ def save_classifier(
         writing("the classifier", folder, in_data_folder=True),
         exclusive_lock(folder / CLASSIFIER),
     ):
-        for left in folder.glob(f".{CLASSIFIER}.*"):  # by a process that was killed
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        for leftover in folder.glob(f".{CLASSIFIER}.*"):  # by a killed process
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         write_classifier(folder / CLASSIFIER, net, vocab, history)
         if "num_classes" in _former_config(folder):
-            for name in (*_FORMERLY, "history.csv"):
+            for name in (*_FORMER_FILES, "history.csv"):
                 (folder / name).unlink(missing_ok=True)
             shutil.rmtree(folder / ".whole", ignore_errors=True)
     return folder
@@ -99,7 +100,7 @@ def save_classifier(
 def write_classifier(
     path: Path, net: nn.Module, vocab: Vocab, history: History | None = None
 ) -> None:
-    """Write one file, whole or not at all."""
+    """Write one file, completely or not at all."""
     content: dict[str, Any] = {"config": classifier_config(net), "vocab": vocab.idx_to_token}
     if isinstance(vocab, WordPieceVocab):
         content["wordpiece"] = vocab.settings
@@ -111,18 +112,18 @@ def write_classifier(
         for name, value in content.items()
     }
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    # safetensors first writes a file under a name of its own: in this folder we can clean it up
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as half:
-        new = Path(half, path.name)
+    # safetensors writes a temporary file with its own name; in a folder of ours we can delete it
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
+        new = Path(temporary, path.name)
         new.touch()
         mode = new.stat().st_mode
         safetensors.torch.save_file(tensors, new, metadata)
-        new.chmod(mode)  # it would be its owner's; a class reads what its teacher made
+        new.chmod(mode)  # safetensors lets only the owner read it, but a class shares it
         replace_file(path, new.replace)
 
 
 def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
-    """Read a classifier and its vocabulary as `save_classifier` wrote them; in evaluation mode."""
+    """Read a classifier, in evaluation mode, and its vocabulary, which `save_classifier` wrote."""
     path, content, tensors = _read(Path(folder), with_tensors=True)
     try:
         config, pieces = content["config"], content.get("wordpiece")
@@ -132,7 +133,7 @@ def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
         net.load_state_dict(tensors)
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(
-            f"{path} does not hold what a classifier is made of ({error}): fine-tune again"
+            f"{path} does not contain a classifier ({error}): fine-tune again"
         ) from error
     if len(vocab) != config["vocab_size"]:
         raise ValueError(
@@ -143,12 +144,12 @@ def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
 
 
 def _read(folder: Path, with_tensors: bool = False) -> tuple[Path, dict, dict[str, Tensor]]:
-    """Return a classifier's file, its content but the tensors, and these: all of one version."""
+    """Return a classifier's file, its metadata and its tensors, all from the same version."""
     path = folder / CLASSIFIER
     if not path.is_file():
         return _read_former(folder, with_tensors)
     try:
-        if with_tensors:  # read at once: safe_open opens a file twice, and might mix two versions
+        if with_tensors:  # safe_open opens the file twice, and could mix two versions
             data = path.read_bytes()
             tensors = safetensors.torch.load(data)
             metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
@@ -159,21 +160,21 @@ def _read(folder: Path, with_tensors: bool = False) -> tuple[Path, dict, dict[st
     except KeyError:
         raise ValueError(f"{path} has no metadata: it was not written by save_classifier") from None
     except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} is not a whole classifier ({error}): fine-tune again") from error
+        raise ValueError(f"{path} is damaged or incomplete ({error}): fine-tune again") from error
 
 
 def _read_former(folder: Path, with_tensors: bool) -> tuple[Path, dict, dict[str, Tensor]]:
     """Read the files of earlier versions."""
-    waiting = folder / ".whole"  # new files, if they had not all been moved to their place
+    unmoved = folder / ".whole"  # has the new files, if a crash came before all were moved
     config_path, vocab_path, path = (
-        waiting / name if (waiting / name).is_file() else folder / name for name in _FORMERLY
+        unmoved / name if (unmoved / name).is_file() else folder / name for name in _FORMER_FILES
     )
     if not (config_path.is_file() and vocab_path.is_file() and path.is_file()):
-        beside = _interrupted(folder.resolve())
-        found = f"; one that was interrupted is in {beside}" if beside.is_dir() else ""
+        unfinished = _interrupted(folder.resolve())
+        hint = f"; an interrupted one is in {unfinished}" if unfinished.is_dir() else ""
         raise FileNotFoundError(
-            f"{folder} does not hold a fine-tuned classifier ({CLASSIFIER}): "
-            f"make one with `python -m d2lnli finetune` or save_classifier{found}"
+            f"{folder} has no fine-tuned classifier ({CLASSIFIER}): "
+            f"make one with `python -m d2lnli finetune` or save_classifier{hint}"
         )
     config = read_json(config_path, dict)
     content = {name: config.pop(name) for name in ("wordpiece", "made_of") if name in config}
@@ -183,15 +184,13 @@ def _read_former(folder: Path, with_tensors: bool) -> tuple[Path, dict, dict[str
     try:
         return path, content, safetensors.torch.load_file(path) if with_tensors else {}
     except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a whole safetensors file ({error}): fine-tune again"
-        ) from error
+        raise ValueError(f"{path} is damaged or incomplete ({error}): fine-tune again") from error
 
 
 def _former_config(folder: Path) -> dict:
     try:
-        return read_json(folder / _FORMERLY[0], dict)
-    except (OSError, ValueError):  # whatever it is, it is not ours
+        return read_json(folder / _FORMER_FILES[0], dict)
+    except (OSError, ValueError):  # not a file of ours
         return {}
 
 
@@ -200,12 +199,12 @@ def _interrupted(folder: Path) -> Path:
 
 
 def holds_classifier(folder: Path) -> bool:
-    """Tell whether a folder holds a classifier, of this version or an earlier one."""
-    return any((folder / name).is_file() for name in (CLASSIFIER, _FORMERLY[-1]))
+    """Return whether a folder has a classifier, of this version or an earlier one."""
+    return any((folder / name).is_file() for name in (CLASSIFIER, _FORMER_FILES[-1]))
 
 
 def read_made_of(folder: str | os.PathLike) -> dict:
-    """Return what a classifier was trained on, how and when; not every one of them tells.
+    """Return the training data, settings and date of a classifier, if they were recorded.
 
     Raises FileNotFoundError if there is no classifier.
     """
@@ -213,7 +212,7 @@ def read_made_of(folder: str | os.PathLike) -> dict:
 
 
 def read_history(folder: str | os.PathLike) -> History | None:
-    """Return the history of a classifier's training, if it was kept."""
+    """Return the history of a classifier's training, if it was saved."""
     if not holds_classifier(Path(folder)):
         return None
     path, content, _ = _read(Path(folder))
@@ -224,55 +223,55 @@ def read_history(folder: str | os.PathLike) -> History | None:
 
 
 def describe(folder: str | os.PathLike) -> str:
-    """Say in a line which classifier a folder holds, and when it was made."""
-    kept = read_made_of(folder)
+    """Return a line that says which classifier a folder has, and when it was made."""
+    saved = read_made_of(folder)
     name = Path(folder).resolve().name
-    if "pairs" not in kept:
+    if "pairs" not in saved:
         return f"the classifier {name}, whose training data are not recorded"
-    end = " (interrupted)" if kept["interrupted"] else ""
-    return f"the classifier {name}, fine-tuned on {kept['pairs']:,} pairs, {kept['made']}{end}"
+    end = " (interrupted)" if saved["interrupted"] else ""
+    return f"the classifier {name}, fine-tuned on {saved['pairs']:,} pairs, {saved['made']}{end}"
 
 
 def find_made_of(folders: Iterable[Path], wanted: dict) -> Path | None:
-    """Return the first folder that holds what is wanted, of each folder and the one beside it."""
-    places = [place for folder in folders for place in (folder, _beside(folder, wanted))]
-    found = (place for place in places if holds_classifier(place) and not why_not(place, wanted))
-    return next(found, None)
+    """Return the first of the folders, and of their alternatives, with the wanted classifier."""
+    candidates = [path for folder in folders for path in (folder, _alternative(folder, wanted))]
+    matching = (path for path in candidates if holds_classifier(path) and not why_not(path, wanted))
+    return next(matching, None)
 
 
 def why_not(folder: Path, wanted: dict) -> str:
-    """Say in what the classifier in a folder, if there is one, is not the one that is wanted."""
+    """Return how the classifier in a folder differs from the wanted one; empty without one."""
     if not holds_classifier(folder):
         return ""
-    kept = read_made_of(folder)
-    if not kept.keys() >= wanted.keys():
+    saved = read_made_of(folder)
+    if not saved.keys() >= wanted.keys():
         return "its training data are not recorded"
-    asked = {name: value for name, value in wanted.items() if name not in _CHECKSUMS}
-    reasons = [differences(kept, {**asked, "interrupted": False})]
-    reasons += [what for name, what in _CHECKSUMS.items() if kept[name] != wanted[name]]
+    settings = {name: value for name, value in wanted.items() if name not in _CHECKSUMS}
+    reasons = [differences(saved, {**settings, "interrupted": False})]
+    reasons += [what for name, what in _CHECKSUMS.items() if saved[name] != wanted[name]]
     return "; ".join(filter(None, reasons))
 
 
 def place_for(folder: Path, wanted: dict) -> Path:
-    """Return where to keep a new classifier: `folder`, or one beside it.
+    """Return the folder for a new classifier: `folder`, or an alternative beside it.
 
-    It replaces one of as many pairs or fewer, and no other, which is not to be lost.
+    The new one replaces a classifier only if that has the same settings and no more pairs.
     """
     if not holds_classifier(folder):
         return folder
-    kept = read_made_of(folder)
+    saved = read_made_of(folder)
     data = {"pairs", "checksum of the pairs"}
-    alike = all(kept.get(name) == wanted[name] for name in wanted.keys() - data)
-    return folder if alike and kept["pairs"] <= wanted["pairs"] else _beside(folder, wanted)
+    same = all(saved.get(name) == wanted[name] for name in wanted.keys() - data)
+    return folder if same and saved["pairs"] <= wanted["pairs"] else _alternative(folder, wanted)
 
 
-def _beside(folder: Path, wanted: dict) -> Path:
+def _alternative(folder: Path, wanted: dict) -> Path:
     settings = {name: value for name, value in wanted.items() if "checksum" not in name}
     return folder.with_name(f"{folder.name}-{zlib.crc32(json.dumps(settings).encode()):08x}")
 
 
 def classifier_config(net: nn.Module) -> dict:
-    """Return the sizes and the label names from which a classifier is built again."""
+    """Return the sizes and the label names, from which `built` builds the classifier again."""
     names = label_names_of(net)
     sizes = unwrapped(net).encoder.config.of_encoder()
     return {**sizes, "num_classes": len(names), "label_names": list(names)}
@@ -286,26 +285,26 @@ def built(config: dict) -> BERTClassifier:
 
 
 def _check_reads_back(net: nn.Module) -> None:
-    """Raise ValueError if a network is another than the one that is built from its sizes."""
+    """Raise ValueError if a network differs from the one that is built from its sizes."""
     config = classifier_config(net)
     with torch.device("meta"):
-        theirs, ours = _anatomy(net), _anatomy(built(config))
+        theirs, ours = _structure(net), _structure(built(config))
     differing = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
-    own_forward = type(net).forward is not BERTClassifier.forward
-    if not differing and own_forward and not _answers_alike(net, config):
+    has_own_forward = type(net).forward is not BERTClassifier.forward
+    if not differing and has_own_forward and not _same_outputs(net, config):
         differing = ["what its forward computes"]
     if differing:
         raise ValueError(
             f"load_classifier could not read this {type(net).__name__} back: it differs from a "
-            f"BERTClassifier in {', '.join(differing)}. Keep its weights with "
+            f"BERTClassifier in {', '.join(differing)}. Save its weights with "
             "torch.save(net.state_dict(), file), and build the network yourself to load them"
         )
 
 
-def _anatomy(net: nn.Module) -> dict[str, object]:
-    """Return the shape of every tensor, and what each layer is.
+def _structure(net: nn.Module) -> dict[str, object]:
+    """Return the shape of every tensor, and a description of each layer.
 
-    Dropout is left out: it does nothing in a classifier that is read back.
+    Dropout is left out, because it has no effect in evaluation mode.
     """
     shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
     layers = {
@@ -317,8 +316,8 @@ def _anatomy(net: nn.Module) -> dict[str, object]:
     return {**shapes, **layers}
 
 
-def _answers_alike(net: nn.Module, config: dict) -> bool:
-    """Tell whether a network computes from its parameters what a BERTClassifier does."""
+def _same_outputs(net: nn.Module, config: dict) -> bool:
+    """Return whether a network gives the same outputs as a BERTClassifier with its weights."""
     plain = built(config).eval()
     plain.load_state_dict(net.state_dict())
     training, device = net.training, next(net.parameters()).device

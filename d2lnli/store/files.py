@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all, by one process at a time; and read."""
+"""Write files completely or not at all, by one process at a time; read files safely."""
 
 import errno
 import json
@@ -16,37 +16,37 @@ from safetensors import SafetensorError
 
 Kind = TypeVar("Kind", list, dict)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What an OSError says of a disk that takes no more."""
+"""The `errno` of an OSError when the disk is full."""
 
-_WAITS = (0.01, 0.1, 1.0)  # seconds, for a reader to close a file that is to be replaced
+_REPLACE_WAITS = (0.01, 0.1, 1.0)  # seconds, so that a reader can close the file that is replaced
 
 
 @contextmanager
 def writing(what: str, folder: Path, in_data_folder: bool = False) -> Iterator[None]:
-    """Say what to do if `what` cannot be written to a folder: everywhere in the same words."""
+    """Raise an OSError that says what to do if `what` cannot be written to a folder."""
     try:
         yield
-    # torch and safetensors raise errors of their own when they cannot write
+    # torch and safetensors have errors of their own for a failed write
     except (OSError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, OSError) and error.errno is None:  # it says what to do already
+        if isinstance(error, OSError) and error.errno is None:  # already says what to do
             raise
-        variable = " with D2LNLI_DATA_DIR" if in_data_folder else ""
+        choose = "set D2LNLI_DATA_DIR to" if in_data_folder else "choose"
         raise OSError(
-            f"cannot write {what} to {folder} ({error}): free some space, or choose{variable} a "
+            f"cannot write {what} to {folder} ({error}): free some space, or {choose} a "
             "folder that you may write to"
         ) from error
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` on a temporary file beside `path` and give it that name once it is whole."""
+    """Call `write` on a temporary file, then rename the file to `path`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(temporary)
-        for wait in _WAITS:
+        for wait in _REPLACE_WAITS:
             try:
                 temporary.replace(path)
                 return
-            except PermissionError:  # Windows replaces no file that somebody reads
+            except PermissionError:  # Windows replaces no file that is open
                 time.sleep(wait)
         temporary.replace(path)
     finally:
@@ -54,7 +54,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def is_locked(path: Path) -> bool:
-    """Tell whether another process holds the `exclusive_lock` of a path."""
+    """Return whether another process holds the `exclusive_lock` of a path."""
     try:
         if path.exists():
             with exclusive_lock(path, wait=False):
@@ -66,24 +66,24 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def exclusive_lock(path: Path, wait: bool = True) -> Iterator[None]:
-    """Let one process at a time, of all that share a folder, work on `path` in it.
+    """Let one process at a time use `path`, among all processes that share its folder.
 
-    The others wait; without `wait`, BlockingIOError says that they cannot have it. The lock falls
-    when its process ends, however it ends; its file, in the folder `.locks`, stays.
+    The others wait; without `wait`, they get a BlockingIOError. The lock is released when its
+    process ends, even if it is killed; the lock file stays in the folder `.locks`.
     """
     locks = path.parent / ".locks"
     if not locks.is_dir():
         locks.mkdir(parents=True, exist_ok=True)
-        locks.chmod(stat.S_IMODE(path.parent.stat().st_mode))  # for all who may write beside it
+        locks.chmod(stat.S_IMODE(path.parent.stat().st_mode))  # for all who may write to the folder
     lock = FileLock(locks / f"{path.name}.lock", mode=0o666)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         if not wait:
             raise BlockingIOError(
-                f"another process is at work on {path}: wait for its end, or take another folder"
+                f"another process is using {path}: wait until it ends, or choose another folder"
             ) from None
-        print(f"waiting for another process that is at work on {path.name}", flush=True)
+        print(f"waiting for another process that is using {path.name}", flush=True)
         lock.acquire()
     try:
         yield
@@ -92,32 +92,32 @@ def exclusive_lock(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 def existing(path: Path) -> Path:
-    """Return the path of a file that must be there."""
+    """Return the path of a file; raise FileNotFoundError if it is missing."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: a checkpoint's folder must hold it")
+        raise FileNotFoundError(f"{path} is missing: a checkpoint's folder must contain it")
     return path
 
 
 def read_json(path: Path, kind: type[Kind]) -> Kind:
-    """Read a JSON file that holds a list or a dict, as `kind` says."""
+    """Read a JSON file that contains a `kind`: a list or a dict."""
     try:
         content = json.loads(existing(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON in UTF-8 ({error}): fetch it again") from error
     if not isinstance(content, kind):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not a {kind.__name__}")
+        raise ValueError(f"{path} contains a {type(content).__name__}, not a {kind.__name__}")
     return content
 
 
-def read_torch(path: Path, way_out: str) -> Any:
-    """Read what torch saved, in either serialization, without running code from the file."""
+def read_torch(path: Path, advice: str) -> Any:
+    """Read a file that torch saved, in either format, without running code from it."""
     with path.open("rb") as file:
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
         except MemoryError:
             raise
-        except Exception as error:  # a damaged file makes torch raise almost anything
+        except Exception as error:  # a damaged file makes torch raise almost any error
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise ValueError(
-                f"{path} is not a whole file of torch's ({reason}): {way_out}"
+                f"{path} is not a complete PyTorch file ({reason}): {advice}"
             ) from error

