@@ -190,14 +190,14 @@ def _parser() -> argparse.ArgumentParser:
            help="SNLI-sample (bundled, the default), SNLI, or a folder")  # fmt: skip
     _add_finetune(commands, names)
     _add_predict(commands, names)
-    add = commands.add_parser("download", help="download models and corpora, such as before class")
+    add = commands.add_parser("download", help="download models and corpora to the data folder")
     add.add_argument(
         "names", nargs="+", metavar="NAME", help="bert.small, bert.base, SNLI, hf:ORG/NAME, …"
     )
     add.set_defaults(command=download_command)
     text = "list what is in the data folder, or remove an entry"
     add = commands.add_parser("cache", help=text, description=text)
-    add.add_argument("--clear", metavar="NAME", help="remove the entry of this name")
+    add.add_argument("--clear", metavar="NAME", help="remove this entry")
     add.set_defaults(command=cache_command)
     add = commands.add_parser("check", help="check whether this machine is ready for the course")
     add.set_defaults(command=check_command)
@@ -217,7 +217,7 @@ def _add_finetune(commands: argparse._SubParsersAction, names: argparse.Argument
     option("--epochs", dest="num_epochs", help="passes over the pairs", **number)
     option("--batch-size", help="pairs in a minibatch", **number)
     option("--lr", help="learning rate", **fraction)
-    option("--schedule", choices=SCHEDULES, help="of the learning rate")
+    option("--schedule", choices=SCHEDULES, help="schedule of the learning rate")
     option("--warmup", help="share of steps with a rising learning rate", **fraction)
     option("--clip", help="largest norm of the gradient (0: no limit)", **fraction)
     option("--most-tokens", help="tokens in one forward pass; fewer need less memory",
@@ -227,9 +227,9 @@ def _add_finetune(commands: argparse._SubParsersAction, names: argparse.Argument
     option("--patience", help="stop after N epochs without a higher dev accuracy (never)", **number)
     option("--max-len", default=128, help="largest number of tokens in a pair (128)", **number)
     option("--truncation", choices=TRUNCATIONS, default="longest_first", metavar="STRATEGY",
-           help=f"of longer pairs: {', '.join(TRUNCATIONS)} (longest_first)")  # fmt: skip
+           help=f"strategy for longer pairs: {', '.join(TRUNCATIONS)} (longest_first)")  # fmt: skip
     option("--precision", choices=["auto", *PRECISIONS], default="auto",
-           help="auto times both, and uses bf16 where it is faster (auto)")  # fmt: skip
+           help="auto uses bf16 if a short timing finds it faster (auto)")  # fmt: skip
     option("--seed", default=0, help="seed of all random numbers (0)", metavar="N", type=_seed)
     option = add.add_argument_group("folders").add_argument
     option("--run-dir", metavar="DIR", help="save history and checkpoint here, or resume from them")
@@ -250,7 +250,7 @@ def _add_predict(commands: argparse._SubParsersAction, names: argparse.ArgumentP
     add.set_defaults(command=predict_command)
     add.add_argument("premise", metavar="PREMISE", help="for example 'A man is sleeping.'")
     add.add_argument("hypothesis", metavar="HYPOTHESIS", help="for example 'Nobody is awake.'")
-    add.add_argument("--classifier", metavar="DIR", help="its folder (from --model and --data)")
+    add.add_argument("--classifier", metavar="DIR", help="classifier folder (from --model, --data)")
 
 
 if __name__ == "__main__":

@@ -205,8 +205,8 @@ def test_saving_leaves_other_files_alone(net, vocab, tmp_path):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("model.safetensors", lambda data: data[:500], r"model\.safetensors.*whole"),
-        ("model.safetensors", lambda data: b"", r"model\.safetensors.*whole"),
+        ("model.safetensors", lambda data: data[:500], r"model\.safetensors.*incomplete"),
+        ("model.safetensors", lambda data: b"", r"model\.safetensors.*incomplete"),
         ("config.json", lambda data: data.replace(b"16", b"8"), r"(?s)model\.safetensors.*size"),
         ("config.json", lambda data: data.replace(b"num_heads", b"heads"), r"'heads'"),
         ("config.json", lambda data: b"[]", r"config\.json.*list"),
@@ -225,14 +225,14 @@ def test_a_damaged_classifier_of_an_earlier_version_is_named(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data[:500], "whole"),
-        (lambda data: data[:-4], "whole"),
-        (lambda data: b"", "whole"),
+        (lambda data: data[:500], "incomplete"),
+        (lambda data: data[:-4], "incomplete"),
+        (lambda data: b"", "incomplete"),
         (lambda data: data.replace(b'num_hiddens\\": 16', b'num_hiddens\\": 32'), "size mismatch"),
         (lambda data: data.replace(b"num_heads", b"num_tails"), "'num_tails'"),
         (lambda data: data.replace(b'"config"', b'"confit"'), "'config'"),
         (lambda data: data.replace(b'"vocab"', b'"vocal"'), "'vocab'"),
-        (lambda data: data.replace(b'{\\"vocab_size', b'[\\"vocab_size'), "whole"),
+        (lambda data: data.replace(b'{\\"vocab_size', b'[\\"vocab_size'), "incomplete"),
         (lambda data: data.replace(b'\\"<unk>\\"', b'\\"<pad>\\"'), "different"),
     ],
 )

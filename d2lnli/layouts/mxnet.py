@@ -1,12 +1,10 @@
 """Read MXNet's parameter file without MXNet, which is retired.
 
-All numbers are little-endian. The file contains:
-- a magic number and a reserved number (uint64 each);
-- the number of arrays (uint64); for each array a magic number (uint32), the kind of storage, the
-  number of dimensions (int32 each), each dimension (int64), the device (two int32), the type
-  (int32) and the values;
-- the number of names (uint64); for each name its length (uint64) and its bytes.
-Source: `NDArray::Save` in MXNet's src/ndarray/ndarray.cc.
+All numbers are little-endian. The file contains (`NDArray::Save` in MXNet's ndarray.cc):
+- a magic number, a reserved number, and the number of arrays (uint64 each);
+- for each array: a magic number (uint32), storage, number of dimensions (int32 each), each
+  dimension (int64), device (two int32), type (int32), values;
+- the number of names (uint64); for each name: its length (uint64), its bytes.
 """
 
 import math

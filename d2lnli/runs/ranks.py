@@ -96,8 +96,7 @@ class Ranks:
     ) -> nn.Module:
         """Return a network with the same parameters, whose gradients are averaged over all ranks.
 
-        Parameters in `not_averaged` keep this rank's gradients. Pass `some_unused` if a step may
-        leave parameters unused.
+        Parameters in `not_averaged` keep this rank's gradients; `some_unused` allows unused ones.
         """
         if self.size == 1:
             return net

@@ -58,8 +58,7 @@ def bar_chart(
 ) -> Picture:
     """Draw a bar for each name, from top to bottom, with its number beside it.
 
-    `intervals` gives (low, high) by name; `reference` is a dotted line (name, x); `number` is the
-    format of the numbers.
+    `intervals` gives (low, high) by name, `reference` a dotted line (name, x), `number` a format.
     """
     figure, axes = _subplots(values, 0.34 * len(values) + 0.9)
     axes.barh(list(values), list(values.values()), color="C0")
