@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader
 
 from .bert import label_names_of
 from .dataset import LengthBuckets, SNLIBERTDataset, TokenPairs, as_pairs
-from .devices import autocast, choose_precision, memory_advice
+from .devices import autocast, choose_precision
 from .fast.network import fast
 from .runs.checks import check_fits
+from .runs.failures import memory_advice
 from .runs.ranks import current_ranks
 
 

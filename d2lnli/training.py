@@ -25,7 +25,6 @@ from .devices import (
     choose_precision,
     first_device,
     known_devices,
-    memory_advice,
     reproducible,
     try_all_gpus,
 )
@@ -37,6 +36,7 @@ from .history import History
 from .recipes import Recipe, recipe
 from .runs.best_epoch import BestEpoch
 from .runs.checks import check_learns, checked_sets, num_batches
+from .runs.failures import memory_advice
 from .runs.folder import RunFolder, open_run
 from .runs.hook import Hook
 from .runs.hooks import Checkpoints, Recorder

@@ -89,13 +89,20 @@ def test_fifty_steps_have_the_same_losses(sample, wide_vocab, most_tokens, monke
     ours_set = d2l.SNLIBERTDataset(pairs, 64, wide_vocab)
     theirs_set = chapter.SNLIDataset(pairs, 64, wide_vocab)
     theirs, ours = both_nets(wide_vocab)
-    means, inner = [], seams.Meter.add
+    means, parts, meter = [], [], seams.Meter
+    add, end = meter.add, meter.end_minibatch
 
-    def note(meter, losses, y_hat, y, num_pairs):
-        means.append(losses.mean().item())
-        inner(meter, losses, y_hat, y, num_pairs)
+    def add_and_note(self, losses, y_hat, y):
+        parts.append(losses)
+        add(self, losses, y_hat, y)
 
-    monkeypatch.setattr(seams.Meter, "add", note)
+    def end_and_note(self, num_pairs):
+        means.append(torch.cat(parts).mean().item())
+        parts.clear()
+        end(self, num_pairs)
+
+    monkeypatch.setattr(meter, "add", add_and_note)
+    monkeypatch.setattr(meter, "end_minibatch", end_and_note)
     settings = dict(lr=1e-3, num_epochs=1, batch_size=32, precision="fp32")
     d2l.finetune(ours, ours_set, None, **settings, most_tokens=most_tokens)
     trainer, expected = torch.optim.Adam(theirs.parameters(), lr=1e-3), []

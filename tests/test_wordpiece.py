@@ -143,4 +143,4 @@ def test_probing_and_widgets_take_pieces(pieces):
     predictor = d2l.Predictor(net, pieces, "abab", "zz")
     assert "Not in the vocabulary: 1 of 3 words" in predictor.message.value
     explorer = d2l.AttentionExplorer(bert, pieces, "abab", "zz")
-    assert "drawn, as [UNK]" in explorer.message.value
+    assert "appear as [UNK]" in explorer.message.value

@@ -24,7 +24,6 @@ import torch
 
 from ..bert import BERTClassifier
 from ..dataset import SNLIBERTDataset
-from ..devices import is_out_of_memory
 from ..history import History
 from ..show.charts import in_notebook
 from ..show.live import LivePlot
@@ -37,6 +36,7 @@ from ..store.classifiers import (
     write_classifier,
 )
 from ..store.files import exclusive_lock, is_locked, read_json
+from .failures import is_out_of_memory
 from .folder import HISTORY, LAUNCHED, PROVISIONAL, STOP
 from .identity import frozen_parts
 from .ranks import Ranks, check_can_join

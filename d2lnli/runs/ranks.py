@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..devices import is_failure
+from .failures import is_failure
 
 Value = TypeVar("Value")
 _AGREE_EVERY = 1.0  # seconds
