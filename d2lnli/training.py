@@ -280,20 +280,20 @@ def finetune(
 ) -> History | LaunchedRun:
     """Fine-tune `net` in place with Adam on the mean cross-entropy; return the run's history.
 
-    `settings` are the fields of `Recipe`, such as `lr` and `num_epochs`. After each epoch the
-    accuracy on `dev_set` is measured, if there is one. Frozen parameters stay as they are.
-    An interrupt ends training cleanly, after the step that it came in.
+    `Recipe` explains the settings, such as `lr` and `num_epochs`. If there is a `dev_set`, its
+    accuracy is measured after each epoch. Frozen parameters stay as they are. An interrupt ends
+    training cleanly, after the current step.
 
     With `run_dir`, `history.csv` and a checkpoint are written there. The next call with the same
-    data and settings goes on from it, to the same numbers.
+    data and settings goes on from the checkpoint, to the same numbers.
 
-    One of `devices` is driven by this process (None: the first GPU, or the CPU). For each of
-    several, or with `launch`, torchrun starts a process. With `launch` a `LaunchedRun` is returned
-    at once: its `history` grows, and `wait()` returns the whole one. In a script that torchrun
-    starts, all processes call this together, `with process_group():`.
+    This process trains on one of `devices` (None: the first GPU, or the CPU). torchrun starts a
+    process for each of several devices, and always with `launch`. Then a `LaunchedRun` is returned
+    at once. Its `history` grows, `wait()` returns the whole one, and whatever reads `net` waits for
+    the end. In a script that torchrun starts, all processes call this `with process_group():`.
 
-    Raises ValueError for bad settings, for another run's folder, and if the loss or a weight is not
-    finite, and MemoryError, which names sizes to try, if memory runs out.
+    ValueError names bad settings, the folder of another run, and a loss or weight that is not
+    finite. MemoryError names smaller sizes to try.
     """
     recipe, ranks = Recipe.of(**settings), current_ranks()
     train_set, dev_set = checked_sets(net, train_set, dev_set, recipe)
@@ -312,10 +312,13 @@ def finetune(
         return _finetune(net, train_set, dev_set, recipe, device, ranks, folder)
 
 
-_own = [*inspect.signature(finetune).parameters.values()][:-1]
-_fields = [*inspect.signature(Recipe).parameters.values()]
-_shown = inspect.Signature([*_own, *(field.replace(kind=field.KEYWORD_ONLY) for field in _fields)])
-vars(finetune)["__signature__"] = _shown  # what an editor shows of a call
+_own = inspect.signature(finetune)
+_shown = [*_own.parameters.values()][:-1]  # all but **settings, in whose place the fields stand
+_shown += [
+    field.replace(kind=field.KEYWORD_ONLY)
+    for field in inspect.signature(Recipe).parameters.values()
+]
+vars(finetune)["__signature__"] = _own.replace(parameters=_shown)
 
 
 def _finetune(

@@ -128,5 +128,5 @@ def _check(checkpoint: Checkpoint, shapes: dict[str, torch.Size]) -> None:
         more = f" and {len(faults) - 5} more faults" if len(faults) > 5 else ""
         raise ValueError(
             f"{checkpoint.path} does not fit this BERT: {'; '.join(faults[:5])}{more}: "
-            "fetch it again, or mend what names its sizes"
+            "fetch it again, or correct the sizes that you gave"
         )
