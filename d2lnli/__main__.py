@@ -4,7 +4,9 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,8 +17,9 @@ from .corpora import read_snli, snli_file
 from .dataset import SNLIBERTDataset
 from .devices import PRECISIONS
 from .evaluation import evaluate
+from .history import History
 from .prediction import predict_proba
-from .recipes import KEEP, SCHEDULES, recipe
+from .recipes import KEEP, SCHEDULES, Recipe, recipe
 from .runs.checks import max_positions
 from .runs.launched import open_job
 from .runs.ranks import Ranks, current_ranks, only_rank_0_speaks, process_group
@@ -58,11 +61,6 @@ def finetune_command(arguments: argparse.Namespace) -> int:
     ranks = current_ranks()
     if arguments.job:
         return _do_job(arguments.job, ranks)
-    settings = recipe(arguments.model)
-    for name in settings:
-        if getattr(arguments, name) is not None:
-            settings[name] = getattr(arguments, name)
-    settings["clip"] = settings["clip"] or None
     output = Path(arguments.output or classifier_dir(arguments.model, arguments.data))
     if ranks.rank == 0 and not is_writable(output):  # check before the training, not after it
         raise OSError(f"cannot write to {output}: pass --output, or set D2LNLI_DATA_DIR")
@@ -71,32 +69,37 @@ def finetune_command(arguments: argparse.Namespace) -> int:
     torch.manual_seed(arguments.seed)
     folder = find_folder(arguments.data)
     bert, vocab = load_pretrained_model(arguments.model)
-
     dataset_dir = arguments.dataset_dir or (data_dir() / "datasets" if ranks.size > 1 else None)
 
     def dataset(split: str, max_examples: int | None = None) -> SNLIBERTDataset:
-        settings = arguments.max_len, vocab, arguments.truncation
+        how = arguments.max_len, vocab, arguments.truncation
         if dataset_dir:
-            return mapped_dataset(dataset_dir, folder, split, *settings, max_examples)
-        return SNLIBERTDataset(read_snli(folder, split, max_examples), *settings)
+            return mapped_dataset(dataset_dir, folder, split, *how, max_examples)
+        return SNLIBERTDataset(read_snli(folder, split, max_examples), *how)
 
     train_set, test_set = dataset("train", arguments.pairs), dataset("test")
     dev_set = dataset("dev") if _has_dev(folder) else None
-    listed = ", ".join(f"{name} {value}" for name, value in settings.items())
+    settings, net = _settings(arguments), BERTClassifier(bert)
+    listed = ", ".join(f"{name} {settings[name]}" for name in recipe(arguments.model))
     print(f"fine-tuning {arguments.model} on {len(train_set)} pairs of {arguments.data}: {listed}")
-    net = BERTClassifier(bert)
-    history = finetune(
-        net,
-        train_set,
-        dev_set,
-        **settings,
-        most_tokens=arguments.most_tokens,
-        precision=arguments.precision,
-        seed=arguments.seed,
-        run_dir=arguments.run_dir,
-        keep=arguments.keep,
-        patience=arguments.patience,
-    )
+    history = finetune(net, train_set, dev_set, **settings, run_dir=arguments.run_dir)
+    _print_outcome(history)
+    history.made_of.update(model=arguments.model, corpus=arguments.data)
+    if ranks.rank == 0:
+        print(f"the classifier is in {save_classifier(output, net, vocab, history)}")
+    print(history.closing_lines("test", evaluate(net, test_set).accuracy))
+    return 0
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of the model's recipe, and in their place those that were given."""
+    given = {field.name: getattr(arguments, field.name) for field in fields(Recipe)}
+    settings = recipe(arguments.model)
+    settings |= {name: value for name, value in given.items() if value is not None}
+    return {**settings, "clip": settings["clip"] or None}
+
+
+def _print_outcome(history: History) -> None:
     if history.interrupted:
         print(f"interrupted in epoch {history.num_epochs + 1}")
     if history.kept_epoch:
@@ -104,11 +107,6 @@ def finetune_command(arguments: argparse.Namespace) -> int:
     if not math.isnan(dev_acc := history.kept("dev_acc")):
         print(f"dev acc {dev_acc:.3f}")
     print(f"trained in {history.precision}")
-    history.made_of.update(model=arguments.model, corpus=arguments.data)
-    if ranks.rank == 0:
-        print(f"the classifier is in {save_classifier(output, net, vocab, history)}")
-    print(history.closing_lines("test", evaluate(net, test_set).accuracy))
-    return 0
 
 
 def _do_job(folder: Path, ranks: Ranks) -> int:

@@ -82,19 +82,26 @@ def launch_run(
             )
         print(f"following the run in {run_folder}")
     else:
-        run_folder.mkdir(parents=True, exist_ok=True)
-        (run_folder / _STARTING).touch()
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / _BEFORE).mkdir(parents=True)
-        write_classifier(folder / _BEFORE / CLASSIFIER, net, train_set.vocab)
-        for name, data in datasets.items():
-            if not data.folder:  # a mapped dataset is used where it is
-                data.save(folder / name)
-        (folder / _JOB).write_text(text, encoding="utf-8")
+        _write_job(folder, text, net, datasets)
         process = _start(folder, len(devices), environment)
         print(f"processes: {len(devices)}, running in {run_folder}")
     split = "dev" if dev_set else None
     return LaunchedRun(net, folder, process, settings["num_epochs"], split, run_dir is None)
+
+
+def _write_job(
+    folder: Path, text: str, net: BERTClassifier, datasets: dict[str, SNLIBERTDataset]
+) -> None:
+    """Write what the processes of a run read: its job, its network and its datasets."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    (folder.parent / _STARTING).touch()
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / _BEFORE).mkdir(parents=True)
+    write_classifier(folder / _BEFORE / CLASSIFIER, net, datasets["train"].vocab)
+    for name, data in datasets.items():
+        if not data.folder:  # a mapped dataset is used where it is
+            data.save(folder / name)
+    (folder / _JOB).write_text(text, encoding="utf-8")
 
 
 def _has_just_started(marker: Path) -> bool:
