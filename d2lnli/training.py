@@ -379,33 +379,32 @@ def load_or_finetune(
 ) -> tuple[BERTClassifier, Vocab]:
     """Load the classifier that was fine-tuned from `model` on `corpus`, or fine-tune it first.
 
-    It lives in the data folder, where the command line and notebook 03 keep theirs, and is loaded
-    only if it is what would be made here: from this encoder, on the first `num_pairs` as they are
-    now, cut to `max_len`, by the model's recipe, to the end. A line says which one it is and when
-    it was made; a notebook shows the curves of its run. Of several processes that want the same,
-    one makes it while the others wait.
+    It is kept in the data folder, as by the command line and by notebook 03. It is loaded only if
+    it was trained to the end in the same way: from this encoder, on the first `num_pairs`,
+    truncated to `max_len`, by the model's recipe. A line says which classifier it is. A notebook
+    also shows the curves of its run. If several processes want it, one trains and the others wait.
     """
     data_dir = find_folder(corpus)
     with contextlib.redirect_stdout(io.StringIO()):
         bert, vocab = load_pretrained_model(model)
         train_set = SNLIBERTDataset(read_snli(data_dir, "train", num_pairs), max_len, vocab)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)  # the CPU's alone: that of GPUs is not put back
+        torch.default_generator.manual_seed(0)  # of the CPU alone: fork_rng restores no GPU's here
         net = BERTClassifier(bert)
     settings = {**recipe(model), "seed": 0, "keep": "last", "patience": None}
     wanted = made_of(net, train_set, Recipe(**settings))
     folders, ranks = classifier_dirs(model, corpus), current_ranks()
 
-    def find() -> str:  # all ranks load, or all train
+    def find() -> str:  # rank 0 looks, so that all ranks load or all train
         return ranks.from_rank_0(str(find_made_of(folders, wanted) or ""))
 
     if found := find():
         return _load(Path(found))
     with contextlib.ExitStack() as stack:
         if ranks.rank == 0:
-            with contextlib.suppress(OSError):  # the place cannot be written to at all
+            with contextlib.suppress(OSError):  # the folder may be read-only
                 stack.enter_context(exclusive_lock(folders[0]))
-        if found := find():  # made meanwhile by another process
+        if found := find():  # another process has made it meanwhile
             return _load(Path(found))
         if why := why_not(folders[0], wanted):
             print(f"{folders[0]} holds another classifier ({why}): fine-tuning a new one")
@@ -414,16 +413,19 @@ def load_or_finetune(
             history = finetune(net, train_set, dev_set, **settings)
         history.made_of.update(model=str(model), corpus=str(corpus))
         if ranks.rank == 0:
-            try:
-                folder = save_classifier(place_for(folders[0], wanted), net, vocab, history)
-                print(describe(folder))
-            except OSError as error:  # it can be used all the same
-                warnings.warn(str(error), stacklevel=2)
+            _keep(place_for(folders[0], wanted), net, vocab, history)
     return net, vocab
 
 
+def _keep(folder: Path, net: BERTClassifier, vocab: Vocab, history: History) -> None:
+    try:
+        print(describe(save_classifier(folder, net, vocab, history)))
+    except OSError as error:  # the classifier can be used without being saved
+        warnings.warn(str(error), stacklevel=3)
+
+
 def _load(folder: Path) -> tuple[BERTClassifier, Vocab]:
-    if not os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):  # a page shows the Predictor
+    if not os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):  # a page shows only widgets
         print(describe(folder))
         if in_notebook() and (history := read_history(folder)):
             from IPython.display import display
