@@ -96,13 +96,13 @@ class FastAttention(MultiHeadAttention):
         heads = F.linear(X, weight, bias).unflatten(-1, (3, self.num_heads, -1))
         return heads.permute(2, 0, 3, 1, 4).contiguous().unbind()
 
-    def attend_from_first(self, X: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`forward(X, mask)[:, 0]`, (batch, hiddens).
+    def attend_from(self, x: Tensor, X: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`forward(X, mask)[:, 0]`, (batch, hiddens), where x is X[:, 0].
 
         One query needs no keys and values of its own for every position: its score with a key,
         q (W_k x + b_k), is (q W_k) x + q b_k, and W_v can wait for the weighted mean of X.
         """
-        queries = scale(self.W_q(X[:, 0]).unflatten(-1, (self.num_heads, -1)))
+        queries = scale(self.W_q(x).unflatten(-1, (self.num_heads, -1)))
         W_k, b_k, W_v, b_v = (
             parameter.unflatten(0, (self.num_heads, -1))
             for W in (self.W_k, self.W_v)
@@ -154,7 +154,8 @@ class FastEncoder(BERTEncoder):
         *blks, last = self.blks
         for blk in blks:
             X = blk(X, mask)
-        Y = last.addnorm1(X[:, 0], last.attention.attend_from_first(X, mask))
+        x = X[:, 0]
+        Y = last.addnorm1(x, last.attention.attend_from(x, X, mask))
         return last.addnorm2(Y, last.ffn(Y))
 
 
