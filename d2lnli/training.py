@@ -346,7 +346,8 @@ def _finetune(
     history = History(device=ranks.names(device), precision=recipe.precision)
     history.made_of = made_of(net, train_set, recipe)
     settings = run_settings(net, train_set, dev_set, recipe, ranks)
-    with adam(net, recipe.lr, recipe.clip, recipe.precision, ranks) as updater:
+    from_all = ranks.gather if ranks.size > 1 else None
+    with adam(net, recipe.lr, recipe.clip, recipe.precision, from_all) as updater:
         state = RunState(plain, updater, len(batches), ranks, {"best": best})
         training = FineTuning(net, batches, score, state, updater, recipe)
         if folder:

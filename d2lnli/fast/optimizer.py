@@ -1,13 +1,12 @@
 """How the weights are updated: the optimizers, as the training loop uses them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from ..bert import unwrapped
-from ..runs.ranks import Ranks
 from .row_adam import RowAdam, catch_up_saved
 
 _MANY_ROWS = 10_000  # an embedding with fewer rows is updated faster as a whole
@@ -108,15 +107,18 @@ def adam(
     lr: float,
     clip: float | None = None,
     precision: str = "fp32",
-    ranks: Ranks | None = None,
+    from_all: Callable[[Tensor], list[Tensor]] | None = None,
 ) -> Iterator[Updater]:
-    """Give torch's Adam, in its fastest form for a `BERTClassifier`."""
+    """Give torch's Adam, in its fastest form for a `BERTClassifier`.
+
+    `from_all` collects a tensor from all processes, if there are several.
+    """
     embedding = unwrapped(net).encoder.token_embedding
     weight = embedding.weight
     learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
     alone = len(learning) == 1  # DDP must get a parameter, and a RowAdam keeps the embedding
     if weight.is_cpu and weight.requires_grad and len(weight) >= _MANY_ROWS and not alone:
-        with RowAdam(net.parameters(), embedding, lr, ranks) as trainer:
+        with RowAdam(net.parameters(), embedding, lr, from_all) as trainer:
             yield RowUpdater(net, trainer, clip, precision)
     else:
         yield Updater(net, torch.optim.Adam(net.parameters(), lr, fused=True), clip, precision)

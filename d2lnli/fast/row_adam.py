@@ -6,13 +6,11 @@ once when a minibatch next reads the row. The numbers are Adam's, and a step cos
 its own words.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from ..runs.ranks import Ranks
 
 _MEMORY = 400  # steps after which momentum, times 0.9 in each, no longer changes a float
 
@@ -22,7 +20,7 @@ class RowAdam(torch.optim.Adam):
 
     Inside its `with` block the embedding's gradient is sparse, and the embedding updates the rows
     that it reads. Call `catch_up()` before you read `embedding.weight` there, and `gather()` before
-    you read its gradient.
+    you read its gradient. `from_all` collects a tensor from all processes, if there are several.
     """
 
     def __init__(
@@ -30,11 +28,11 @@ class RowAdam(torch.optim.Adam):
         params: Iterable[nn.Parameter],
         embedding: nn.Embedding,
         lr: float,
-        ranks: Ranks | None = None,
+        from_all: Callable[[Tensor], list[Tensor]] | None = None,
     ):
         super().__init__(params, lr=lr, fused=True)
         self._step_supports_amp_scaling = False  # so that a GradScaler skips steps as a whole
-        self.embedding, self.ranks = embedding, ranks or Ranks()
+        self.embedding, self.from_all = embedding, from_all
         self.parts: list[tuple[Tensor, Tensor]] = []  # rows that were read, and their gradients
         self._begin()
 
@@ -69,7 +67,7 @@ class RowAdam(torch.optim.Adam):
     def gather(self) -> None:
         """Add up the embedding's gradients of all backward passes since the last step.
 
-        Ranks send each other only the rows that they read, and take the mean.
+        Processes send each other only the rows that they read, and take the mean.
         """
         weight = self.embedding.weight
 
@@ -78,10 +76,11 @@ class RowAdam(torch.optim.Adam):
             return rows.coalesce()
 
         weight.grad = total(*map(torch.cat, zip(*self.parts, strict=True)))
-        if self.ranks.size > 1:
-            own = weight.grad.indices()[0], weight.grad.values() / self.ranks.size
-            weight.grad = total(*(torch.cat(self.ranks.gather(each)) for each in own))
-            self.catch_up(weight.grad.indices()[0])  # rows that only other ranks have read
+        if self.from_all:
+            ids = self.from_all(weight.grad.indices()[0])
+            values = torch.cat(self.from_all(weight.grad.values())) / len(ids)
+            weight.grad = total(torch.cat(ids), values)
+            self.catch_up(weight.grad.indices()[0])  # rows that only other processes have read
         self.parts.clear()
 
     def state_dict(self) -> dict:
