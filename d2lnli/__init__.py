@@ -88,7 +88,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> type:
-    """Import the widgets when one is first asked for: ipywidgets takes its time."""
+    """Import the widgets on their first use, because ipywidgets is slow to import."""
     if name in ("AttentionExplorer", "Predictor", "TruncationExplorer"):
         from .show import widgets
 

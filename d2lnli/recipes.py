@@ -18,12 +18,12 @@ KEEP = ("last", "best")
 class Recipe:
     """The settings of a run; the defaults are the chapter's. ValueError names a bad one.
 
-    `schedule` 'constant' keeps the learning rate `lr`, and 'linear' lets it fall to zero. In the
-    first `warmup`, a fraction of all steps, the rate rises. `clip` is the largest norm of the
-    gradient. `precision` is 'auto', 'fp32', 'bf16' or 'fp16'. The network ends with the weights of
-    the last epoch, or with `keep='best'` with those of the highest dev accuracy. Training ends
-    early after `patience` epochs without a higher one. A minibatch of more than `most_tokens` is
-    cut into parts, whose gradients are accumulated: that takes less memory.
+    `schedule` 'constant' keeps the learning rate `lr`, and 'linear' lets it fall to zero. Before
+    that, it rises during the first `warmup`, a fraction of all steps. `clip` is the largest norm of
+    the gradient. `precision` is 'auto', 'fp32', 'bf16' or 'fp16'. `keep` chooses the weights of the
+    'last' epoch, or of the 'best' one on the dev split. Training ends early after `patience` epochs
+    without a higher dev accuracy. A minibatch of more than `most_tokens` is split into parts, whose
+    gradients add up, to save memory (None: as this device needs it).
     """
 
     lr: float = 1e-4

@@ -46,12 +46,12 @@ class RunFolder:
         if not self.path.is_file():
             return None
         _check_sums(self.path)
-        state = read_torch(self.path, "delete it to start anew")
+        state = read_torch(self.path, "delete it to start again")
         is_whole = isinstance(state, dict) and isinstance(state.get("settings"), dict)
         if not is_whole or state.get("version") != _VERSION:
             raise ValueError(
                 f"{self.path} is not a checkpoint of this version of d2lnli: "
-                "give another run folder, or delete it to start anew"
+                "choose another run folder, or delete it to start again"
             )
         return state
 
@@ -161,4 +161,4 @@ def _check_sums(path: Path) -> None:
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
         damaged = str(error)
     if damaged:
-        raise ValueError(f"{path} is not a whole file ({damaged}): delete it to start anew")
+        raise ValueError(f"{path} is damaged or incomplete ({damaged}): delete it to start again")

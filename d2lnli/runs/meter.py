@@ -52,7 +52,7 @@ class Meter:
         self.num_classes = y_hat.shape[1]
 
     def end_minibatch(self, num_pairs: int) -> None:
-        """Count the pairs of a minibatch, those of all ranks."""
+        """Count the pairs of a minibatch, on all ranks together."""
         self.num_pairs += num_pairs
 
     def record(self, epoch: float) -> Record:

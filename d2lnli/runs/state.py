@@ -135,5 +135,5 @@ class RunState:
             self.others[name].load_state_dict(saved[name])
         self.epoch, self.batches_done = saved["epoch"], saved["done"]
         self.meter = Meter(self.device, self.ranks, *saved["meter"])
-        if len(random) == self.ranks.size:  # else the ranks' dropout begins anew
+        if len(random) == self.ranks.size:  # else the ranks draw new dropout
             self.random_states = random[self.ranks.rank][0], cuda_random[self.ranks.rank][0]

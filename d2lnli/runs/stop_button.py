@@ -68,7 +68,7 @@ class StopButton(Hook):
             raise KeyboardInterrupt
 
     def after_epoch(self, state: RunState, record: Record) -> None:
-        """Stop if the button was pressed meanwhile."""
+        """Stop if the button was pressed during the evaluation or another hook."""
         self._stop_if_pressed()
 
     def after_interrupt(self, state: RunState) -> None:
