@@ -1,10 +1,12 @@
 """Recipes: the settings of a fine-tuning run, checked in one place, and those that suit a model."""
 
+import inspect
 import math
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -67,11 +69,24 @@ class Recipe:
         return self.lr * ((num_steps - step) / (num_steps - num_warmup))
 
     def settings(self) -> dict[str, Any]:
-        """Return by name the settings on which a run's numbers depend.
+        """Return by name the settings that must stay the same when a run goes on.
 
-        `most_tokens` is not among them: it changes rounding, and what dropout draws.
+        `most_tokens` may change: it affects only rounding, and what dropout draws.
         """
         return {name: value for name, value in asdict(self).items() if name != "most_tokens"}
+
+
+Function = TypeVar("Function", bound=Callable)
+
+
+def shows_settings(function: Function) -> Function:
+    """Show the settings of a recipe in a function's signature, in the place of its **settings."""
+    signature = inspect.signature(function)
+    *own, _ = signature.parameters.values()
+    settings = inspect.signature(Recipe).parameters.values()
+    own += [setting.replace(kind=setting.KEYWORD_ONLY) for setting in settings]
+    vars(function)["__signature__"] = signature.replace(parameters=own)
+    return function
 
 
 def _is_number(value: object) -> bool:
@@ -90,7 +105,10 @@ _RULES: dict[str, Any] = {
     "num_epochs": _COUNT,
     "batch_size": _COUNT,
     "warmup": (lambda x: _is_number(x) and 0 <= x < 1, "a fraction from 0 to below 1"),
-    "clip": (lambda x: x is None or (_is_number(x) and x > 0), "a number above 0, or None"),
+    "clip": (
+        lambda x: x is None or (isinstance(x, Real) and float(x) > 0),
+        "a number above 0, or None",
+    ),
     "seed": (
         lambda n: isinstance(n, Integral) and 0 <= int(n) < 2**53,
         "a whole number from 0 to below 2**53",

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import inspect
 import io
 import math
 import os
@@ -33,7 +32,7 @@ from .fast.network import fast
 from .fast.optimizer import Updater, adam
 from .fast.parts import micro_batches, most_tokens_for
 from .history import History
-from .recipes import Recipe, recipe
+from .recipes import Recipe, recipe, shows_settings
 from .runs.best_epoch import BestEpoch
 from .runs.checks import check_learns, checked_sets, num_batches
 from .runs.failures import memory_advice
@@ -46,7 +45,6 @@ from .runs.ranks import Ranks, check_joined, current_ranks, own_device
 from .runs.state import RunState
 from .runs.stop_button import StopButton
 from .show.charts import in_notebook
-from .show.live import LivePlot, Progress
 from .store.classifiers import (
     classifier_dirs,
     describe,
@@ -240,9 +238,8 @@ def train_ch13(
             return accuracy_on(net, test_iter)
 
     history = History(device=str([device]))
-    progress = Progress(LivePlot(num_epochs, "test"), num_epochs * state.num_batches, history)
     training = Training(net, train_iter, loss, score, state, updater)
-    run(training, num_epochs, [Recorder(progress), button])
+    run(training, num_epochs, [Recorder.of(state, num_epochs, history, "test"), button])
     print(history.closing_lines("test"))
 
 
@@ -268,6 +265,7 @@ def finetune(
     launch: Literal[True],
     **settings: Any,
 ) -> LaunchedRun: ...
+@shows_settings
 def finetune(
     net: nn.Module,
     train_set: SNLIBERTDataset,
@@ -312,15 +310,6 @@ def finetune(
         return _finetune(net, train_set, dev_set, recipe, device, ranks, folder)
 
 
-_own = inspect.signature(finetune)
-_shown = [*_own.parameters.values()][:-1]  # all but **settings, in whose place the fields stand
-_shown += [
-    field.replace(kind=field.KEYWORD_ONLY)
-    for field in inspect.signature(Recipe).parameters.values()
-]
-vars(finetune)["__signature__"] = _own.replace(parameters=_shown)
-
-
 def _finetune(
     net: nn.Module,
     train_set: SNLIBERTDataset,
@@ -352,12 +341,9 @@ def _finetune(
         training = FineTuning(net, batches, score, state, updater, recipe)
         if folder:
             folder.go_on(settings, state, history)
-        plot = LivePlot(num_epochs, "dev" if dev_set else None)
-        keep, pass_on = (folder.save_history, folder.pass_on) if folder else (None, None)
-        steps_left, shown = num_epochs * len(batches) - state.steps_done, ranks.rank == 0
-        progress = Progress(plot, steps_left, history, keep, pass_on, shown)
         checkpoints = [Checkpoints(folder, settings, history, button)] if folder else []
-        run(training, num_epochs, [Recorder(progress), best, *checkpoints, button])
+        recorder = Recorder.of(state, num_epochs, history, "dev" if dev_set else None, folder)
+        run(training, num_epochs, [recorder, best, *checkpoints, button])
     best.restore(history)
     return history
 

@@ -1,6 +1,7 @@
 """BERT: equal to the book's, blind to padding, open about its attention."""
 
 import inspect
+import threading
 from dataclasses import FrozenInstanceError
 
 import numpy as np
@@ -177,6 +178,26 @@ def own_projection(net, name):
     setattr(attention, name, own)
 
 
+class Mixing(torch.nn.Module):
+    """A layer of the reader's own that lets positions see each other."""
+
+    def forward(self, X):
+        return X + X.cumsum(dim=1).tanh()
+
+
+class Halving(torch.nn.Module):
+    """A dropout of the reader's own."""
+
+    def forward(self, X):
+        return X / 2
+
+
+def without_bias(attention):
+    for name in ("W_q", "W_k", "W_v"):
+        own = torch.nn.Linear(SIZES["num_hiddens"], SIZES["num_hiddens"], bias=False)
+        setattr(attention, name, own)
+
+
 class OwnEncoder(d2l.BERTEncoder):
     """An encoder of the reader's own."""
 
@@ -195,12 +216,25 @@ CHANGES = {
         for name in ("", "encoder", "encoder.blks.1", "encoder.blks.1.attention.W_v",
                      "encoder.blks.1.ffn.dense1", "encoder.blks.0.attention", "hidden")
     },
+    "a layer that mixes positions": lambda net: setattr(net.encoder.blks[-1], "ffn", Mixing()),
+    "an activation": lambda net: setattr(net.encoder.blks[-1].ffn, "activation", Mixing()),
+    "a dropout": lambda net: setattr(net.encoder.blks[0].attention, "dropout", Halving()),
+    "a hook on a dropout": lambda net: net.encoder.blks[0].attention.dropout.register_forward_hook(
+        lambda part, inputs, Y: Y / 2
+    ),
+    "projections without bias": lambda net: without_bias(net.encoder.blks[1].attention),
+    "attention weights": lambda net: setattr(
+        net.encoder.blks[1].attention, "weights", lambda X, mask: torch.eye(X.shape[1])
+    ),
     "a method": lambda net: setattr(net.encoder.blks[1].ffn, "forward", lambda X: 2 * X),
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_what_a_reader_has_changed_counts_in_the_fast_network_too(net, change):
+def test_what_a_reader_has_changed_counts_in_the_fast_network_too(net, change, fused):
+    if fused:
+        seams.attention_is_fused()
     tokens, valid_lens = torch.randint(0, 8, (3, 10)), torch.tensor([10, 6, 1])
     inputs = [tokens, torch.zeros_like(tokens), valid_lens]
     before = net.eval()(inputs)
@@ -209,6 +243,36 @@ def test_what_a_reader_has_changed_counts_in_the_fast_network_too(net, change):
     assert not torch.allclose(plain, before, atol=1e-4)
     with fast(net):
         torch.testing.assert_close(net(inputs), plain, atol=2e-6, rtol=1e-5)
+
+
+def test_a_dropout_that_changes_its_input_stays_as_it_is():
+    layer, X = torch.nn.Dropout(0.5, inplace=True), torch.ones(100)
+    with fast(layer):
+        layer(X)
+    assert 20 < (X == 0).sum() < 80
+
+
+def test_threads_may_share_one_fast_network(net, vocab):
+    net.eval()  # as load_classifier returns it
+    pairs = ["a b c"] * 8, ["d e"] * 8
+    expected, errors = d2l.predict_proba(net, vocab, *pairs), []
+
+    def predict():
+        try:
+            for _ in range(150):
+                np.testing.assert_allclose(
+                    d2l.predict_proba(net, vocab, *pairs, batch_size=2), expected, atol=1e-6
+                )
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=predict) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert type(net) is d2l.BERTClassifier
 
 
 def test_a_classifier_reads_the_pooled_cls(net, vocab):

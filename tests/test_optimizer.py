@@ -201,6 +201,20 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_end(wide_net, wide_data,
         assert torch.equal(a, b)
 
 
+def test_a_wrapped_network_goes_on_with_plain_adam(wide_net, wide_data, tmp_path):
+    """Its parameters have other names, and its rows must be brought up to date all the same."""
+    nets = [copy.deepcopy(wide_net) for _ in range(3)]
+    options = dict(lr=1e-3, num_epochs=3, batch_size=16, precision="fp32")
+    d2l.finetune(nets[0], wide_data, None, **options)
+    stop_at(nets[1], 20)
+    d2l.finetune(nets[1], wide_data, None, **options, run_dir=tmp_path)
+    seams.every_embedding_has_plain_adam()
+    resumed = nn.DataParallel(nets[2])
+    assert d2l.finetune(resumed, wide_data, None, **options, run_dir=tmp_path).num_epochs == 3
+    for a, b in zip(nets[2].parameters(), nets[0].parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=0)
+
+
 def test_an_interrupt_leaves_no_row_behind(wide_net, wide_data):
     """Stopped after five steps, all rows are where torch's Adam has them after five steps."""
     plain = copy.deepcopy(wide_net)

@@ -347,6 +347,25 @@ def test_a_resumed_run_builds_only_the_minibatches_that_are_left(small, tmp_path
     assert same_weights(whole, resumed)
 
 
+def test_an_interrupt_that_is_not_the_buttons_leaves_no_half_done_step_behind(small, tmp_path):
+    net, train_set, _ = small
+    options = {**OPTIONS, "precision": "fp32", "most_tokens": 60}
+    whole, stopped, resumed = fresh(net), fresh(net), fresh(net)
+    d2l.finetune(whole, train_set, None, **options)
+    calls = []
+
+    def interrupt(*_):
+        calls.append(0)
+        if len(calls) == 40:  # in the middle of a minibatch of several parts
+            raise KeyboardInterrupt
+
+    stopped.register_forward_hook(interrupt)
+    assert d2l.finetune(stopped, train_set, None, **options, run_dir=tmp_path).interrupted
+    assert CHECKPOINT not in contents(tmp_path)
+    d2l.finetune(resumed, train_set, None, **options, run_dir=tmp_path)
+    assert same_weights(whole, resumed)
+
+
 def test_a_press_during_the_evaluation_ends_it_at_once(small, tmp_path, monkeypatch):
     net, train_set, dev_set = small
     options = {**OPTIONS, "precision": "fp32"}

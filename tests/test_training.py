@@ -294,6 +294,7 @@ def test_going_on_with_other_frozen_parameters_or_half_a_checkpoint_is_refused(n
         (dict(most_tokens=0), "most_tokens=0"),
         (dict(warmup=1.0), "warmup=1.0"),
         (dict(clip=-1), "clip=-1"),
+        (dict(clip=math.nan), "clip=nan"),
     ],
 )
 def test_bad_settings_are_named(net, data, setting, message):

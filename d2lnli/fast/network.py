@@ -5,9 +5,11 @@ the plain part's rate and scale. A part that you have changed, or that has hooks
 """
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -15,29 +17,44 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..bert import (
+    ACTIVATIONS,
+    AddNorm,
     BERTClassifier,
     BERTEncoder,
     MultiHeadAttention,
+    PositionWiseFFN,
     TransformerEncoderBlock,
     masked_softmax,
     scale,
 )
 
+_lock = threading.Lock()
+_num_blocks: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+"""In how many blocks each replaced part is: several threads may use one network."""
+
 
 @contextmanager
 def fast(net: nn.Module) -> Iterator[None]:
     """Let a network's plain parts compute in less time inside the block."""
-    replaced = []
+    replaced: list[nn.Module] = []
     try:
-        for part in reversed(list(net.modules())):  # a whole comes after its parts
-            faster = _FASTER.get(type(part))
-            if faster and faster.fits(part):
-                replaced.append((part, type(part)))
-                part.__class__ = faster
+        with _lock:
+            for part in reversed(list(net.modules())):  # a whole comes after its parts
+                faster = _FASTER.get(type(part))
+                if faster and faster.fits(part):
+                    part.__class__ = faster
+                    _num_blocks[part] = 0
+                if part in _num_blocks:
+                    _num_blocks[part] += 1
+                    replaced.append(part)
         yield
     finally:
-        for part, plain in replaced:
-            part.__class__ = plain
+        with _lock:
+            for part in replaced:
+                _num_blocks[part] -= 1
+                if not _num_blocks[part]:
+                    del _num_blocks[part]
+                    part.__class__ = _PLAIN_FORMS[type(part)]
 
 
 class FastDropout(nn.Dropout):
@@ -49,8 +66,8 @@ class FastDropout(nn.Dropout):
 
     @staticmethod
     def fits(part: nn.Dropout) -> bool:
-        """Every dropout layer may be replaced."""
-        return True
+        """Every dropout layer may be replaced that does not change its input."""
+        return not part.inplace
 
     def forward(self, X: Tensor) -> Tensor:
         """In training, zero each number of X with probability `p` and scale the others."""
@@ -75,9 +92,10 @@ class FastAttention(MultiHeadAttention):
 
     @staticmethod
     def fits(part: MultiHeadAttention) -> bool:
-        """The projections must be plain, because only their weights are used."""
+        """Queries, keys, values and dropout must be plain, because their modules are not called."""
         projections = part.W_q, part.W_k, part.W_v
-        return all(type(W) is nn.Linear and _is_unhooked(W) for W in projections)
+        plain = _are_plain(*projections, part.dropout) and _has_own_methods(part)
+        return plain and all(W.bias is not None for W in projections)
 
     def forward(self, X: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend from every position to the positions where `mask` is True."""
@@ -117,7 +135,7 @@ class FastAttention(MultiHeadAttention):
 
 
 def fused_is_faster(X: Tensor) -> bool:
-    """Return whether torch's fused attention is; on a CPU it is not for short inputs."""
+    """Return whether torch's fused attention is faster, as on a GPU or for long inputs."""
     return not X.is_cpu or X.shape[1] > 256
 
 
@@ -166,13 +184,12 @@ class FastClassifier(BERTClassifier):
 
     @staticmethod
     def fits(part: BERTClassifier) -> bool:
-        """The encoder and its last block must be plain and have no hooks."""
+        """The encoder must be plain, and its last block with everything in it."""
         encoder = part.encoder
-        if not (type(encoder) is FastEncoder and _is_unhooked(encoder)):
+        if type(encoder) is not FastEncoder or not _are_plain(encoder):
             return False
         last = encoder.blks[-1]
-        plain = type(last) is TransformerEncoderBlock and type(last.attention) is FastAttention
-        return plain and all(map(_is_unhooked, last.modules()))
+        return type(last.attention) is FastAttention and _are_plain(*last.modules())
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
         """Logits (batch, classes) for `[tokens, segments, valid_lens]`."""
@@ -185,9 +202,25 @@ _FASTER: dict[type, Any] = {
     BERTEncoder: FastEncoder,
     BERTClassifier: FastClassifier,
 }
+_PLAIN_FORMS = {faster: plain for plain, faster in _FASTER.items()}
+_PLAIN = {
+    *(FastEncoder, FastAttention, FastDropout),
+    *(TransformerEncoderBlock, AddNorm, PositionWiseFFN),
+    *(nn.Linear, nn.LayerNorm, nn.Dropout, *ACTIVATIONS.values()),
+}
 
 
-def _is_unhooked(part: nn.Module) -> bool:
-    """Return whether a part has no hooks, and the forward method of its class."""
+def _are_plain(*parts: nn.Module) -> bool:
+    """Return whether parts are of the kinds that we know, and without hooks or methods of yours."""
     hooks = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
-    return not (any(getattr(part, name) for name in hooks) or "forward" in vars(part))
+    return all(
+        type(part) in _PLAIN
+        and _has_own_methods(part)
+        and not any(getattr(part, name) for name in hooks)
+        for part in parts
+    )
+
+
+def _has_own_methods(part: nn.Module) -> bool:
+    """Return whether no method of a part's class was replaced in the part itself."""
+    return not any(hasattr(type(part), name) for name in vars(part))

@@ -37,7 +37,7 @@ class Updater:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next step."""
+        """The learning rate of the current step."""
         return self.trainer.param_groups[0]["lr"]
 
     def prepare(self, lr: float | None = None) -> None:
@@ -68,7 +68,7 @@ class Updater:
 
     def load_state_dict(self, saved: dict) -> None:
         """Go back to a checkpoint; the rows of its `net` are first brought up to date."""
-        names = [name for name, _ in self.net.named_parameters()]
+        names = [name for name, _ in unwrapped(self.net).named_parameters()]
         catch_up_saved(saved["net"], saved["trainer"], names)
         self._load(saved)
 

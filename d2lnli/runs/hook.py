@@ -9,7 +9,8 @@ from .state import RunState
 class Hook(contextlib.AbstractContextManager):
     """A training calls its hooks after each step, after each epoch, and after an interrupt.
 
-    A hook is a context around the training. It ends the training by raising KeyboardInterrupt.
+    A hook is a context around the training. `after_step` and `after_epoch` end the training by
+    raising KeyboardInterrupt.
     """
 
     def after_step(self, state: RunState) -> None:

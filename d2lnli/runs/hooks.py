@@ -1,14 +1,14 @@
 """Hooks that record a training, show it, and keep its checkpoints."""
 
 from ..history import History, Record
-from ..show.live import Progress
+from ..show.live import LivePlot, Progress
 from .folder import RunFolder
 from .hook import Hook
 from .ranks import Agreement
 from .state import RunState
 from .stop_button import StopButton
 
-_CHECK_EVERY = 16  # minibatches, whether the loss is still a finite number
+_CHECK_EVERY = 16  # minibatches between two checks that the loss is finite
 
 
 class Recorder(Hook):
@@ -16,6 +16,21 @@ class Recorder(Hook):
 
     def __init__(self, progress: Progress):
         self.progress, self.history = progress, progress.history
+
+    @classmethod
+    def of(
+        cls,
+        state: RunState,
+        num_epochs: int,
+        history: History,
+        split: str | None,
+        run: RunFolder | None = None,
+    ) -> "Recorder":
+        """Return a recorder with a bar and a live plot, which also keeps the history of a run."""
+        steps_left = num_epochs * state.num_batches - state.steps_done
+        keep, pass_on = (run.save_history, run.pass_on) if run else (None, None)
+        plot, is_shown = LivePlot(num_epochs, split), state.ranks.rank == 0
+        return cls(Progress(plot, steps_left, history, keep, pass_on, is_shown))
 
     def __enter__(self) -> "Recorder":
         self.progress.__enter__()
@@ -61,8 +76,8 @@ class Checkpoints(Hook):
         self.save(state)
 
     def after_interrupt(self, state: RunState) -> None:
-        """Write a checkpoint, unless a second interrupt came in the middle of a step."""
-        if not self.button.broken:
+        """Write a checkpoint, unless the interrupt came in the middle of a step."""
+        if self.button.clean:
             self.save(state)
 
     def save(self, state: RunState) -> None:

@@ -22,12 +22,12 @@ class Stateful(Protocol):
         """Load what `state_dict` returned."""
 
 
-class Updater(Stateful, Protocol):
+class StatefulOptimizer(Stateful, Protocol):
     """An optimizer, whose state belongs to the state of the run."""
 
     @property
     def lr(self) -> float:
-        """The learning rate of the last step."""
+        """The learning rate of the current step."""
 
 
 class RunState:
@@ -40,7 +40,7 @@ class RunState:
     def __init__(
         self,
         net: nn.Module,
-        updater: Updater,
+        updater: StatefulOptimizer,
         num_batches: int,
         ranks: Ranks,
         others: Mapping[str, Stateful] | None = None,

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 from ..history import Record
 from .folder import RunFolder
@@ -16,14 +17,14 @@ from .state import RunState
 class StopButton(Hook):
     """Inside its `with` block an interrupt waits for the end of a step; a second one does not wait.
 
-    `broken` is True if the second one came in the middle of a step, which may then be half done.
-    A file `stop` in the run folder has the same effect. Several processes stop only after all have
-    agreed. SIGTERM, with which a cluster announces the end, also stops them.
+    `clean` is True once the training has stopped between two steps: only then is its state whole.
+    A file `stop` in the run folder has the effect of an interrupt. Several processes stop only
+    after all have agreed. SIGTERM, with which a cluster announces the end, also stops them.
     """
 
     def __init__(self, ranks: Ranks, run: RunFolder | None = None):
         self.agreement, self.shared, self.run = Agreement(ranks), ranks.of_torchrun, run
-        self.pressed = self.agreed = self.listening = self.broken = False
+        self.pressed = self.agreed = self.listening = self.clean = False
 
     def __enter__(self) -> "StopButton":
         self.handlers_before = {}
@@ -43,7 +44,6 @@ class StopButton(Hook):
         again = self.pressed and number == signal.SIGINT  # a cluster may send SIGTERM twice
         self.pressed = True
         if again or (self.listening and not self.shared):
-            self.broken = not self.listening
             raise KeyboardInterrupt
 
     @contextmanager
@@ -53,19 +53,26 @@ class StopButton(Hook):
         try:
             self._stop_if_pressed()
             yield
+        except KeyboardInterrupt:
+            self.clean = True
+            raise
         finally:
             self.listening = False
 
     def _stop_if_pressed(self) -> None:
         if self.pressed and not self.shared:
-            raise KeyboardInterrupt
+            self._stop()
+
+    def _stop(self) -> NoReturn:
+        self.clean = True
+        raise KeyboardInterrupt
 
     def after_step(self, state: RunState) -> None:
         """Stop if the button was pressed; all processes stop after the same step."""
         self.pressed |= self.run is not None and self.run.is_to_stop()
         self.agreed = self.agreement.on(self.pressed)
         if self.agreed:
-            raise KeyboardInterrupt
+            self._stop()
 
     def after_epoch(self, state: RunState, record: Record) -> None:
         """Stop if the button was pressed during the evaluation or another hook."""
