@@ -37,7 +37,7 @@ def publish(name: str, folder: Path) -> None:
         torch.save(params, path, _use_new_zipfile_serialization=False)
 
 
-def load(name: str, url: str, sha1: str, data_dir: Path) -> tuple[float, dict, float]:
+def load(name: str, url: str, sha1: str, data_dir: Path) -> tuple[float, d2l.BERTConfig, float]:
     """Download and load; return the peak in MiB, the sizes and a sum over all parameters."""
     d2l.DATA_HUB[name] = (url, sha1)
     os.environ["D2LNLI_DATA_DIR"] = str(data_dir)
@@ -59,7 +59,7 @@ def test_a_published_archive_loads_in_less_than_twice_its_memory(name, server, t
     assert size > (100 if "small" in name else 500)
     assert megabytes < 2 * size, f"{megabytes:.0f} MiB for a file of {size:.0f} MiB"
     print(f"{name}: {megabytes:.0f} MiB for a file of {size:.0f} MiB")
-    assert {key: config[key] for key in ARCHITECTURES[name]} == ARCHITECTURES[name]
+    assert {key: getattr(config, key) for key in ARCHITECTURES[name]} == ARCHITECTURES[name]
     torch.manual_seed(0)
     params = d2l.BERTModel(WORDS, dropout=0.1, **ARCHITECTURES[name]).parameters()
     assert total == pytest.approx(sum(p.double().sum().item() for p in params), rel=1e-6)

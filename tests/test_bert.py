@@ -226,7 +226,9 @@ CHANGES = {
     "attention weights": lambda net: setattr(
         net.encoder.blks[1].attention, "weights", lambda X, mask: torch.eye(X.shape[1])
     ),
-    "a method": lambda net: setattr(net.encoder.blks[1].ffn, "forward", lambda X: 2 * X),
+    "a method": lambda net: setattr(
+        net.encoder.blks[1].attention, "forward", lambda X, mask: 2 * X
+    ),
 }  # fmt: skip
 
 
@@ -243,6 +245,23 @@ def test_what_a_reader_has_changed_counts_in_the_fast_network_too(net, change, f
     assert not torch.allclose(plain, before, atol=1e-4)
     with fast(net):
         torch.testing.assert_close(net(inputs), plain, atol=2e-6, rtol=1e-5)
+
+
+HOOKS = {
+    "pre-hook": torch.nn.Module.register_forward_pre_hook,
+    "backward hook": torch.nn.Module.register_full_backward_hook,
+    "backward pre-hook": torch.nn.Module.register_full_backward_pre_hook,
+}
+
+
+@pytest.mark.parametrize("name", ["encoder.blks.1", "encoder.blks.1.attention.W_v"])
+@pytest.mark.parametrize("register", HOOKS.values(), ids=HOOKS)
+def test_every_kind_of_hook_is_called_in_the_fast_network_too(net, name, register):
+    called, tokens = [], torch.randint(0, 8, (2, 5))
+    register(net.get_submodule(name), lambda *_: called.append(0))
+    with fast(net):
+        net([tokens, torch.zeros_like(tokens), torch.tensor([5, 3])]).sum().backward()
+    assert called
 
 
 def test_a_dropout_that_changes_its_input_stays_as_it_is():

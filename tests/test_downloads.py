@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -292,3 +293,10 @@ def test_a_waiting_process_takes_over_from_one_that_was_killed(faulty, data_dir)
     second.join()
     assert second.exitcode == 0
     assert is_whole(data_dir / NAME, faulty.folder)
+
+
+def test_who_waited_for_an_archive_does_not_fetch_it_again(faulty):
+    faulty.seconds = 0.2
+    with ThreadPoolExecutor(2) as threads:
+        assert len(set(threads.map(d2l.download, [NAME, NAME]))) == 1
+    assert len(faulty.requests) == 1

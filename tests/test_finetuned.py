@@ -301,6 +301,22 @@ def numbered(number: int) -> tuple[d2l.BERTClassifier, d2l.Vocab]:
     return net, vocab
 
 
+def test_a_classifier_that_is_replaced_while_it_is_read_is_one_of_the_two(tmp_path, monkeypatch):
+    d2l.save_classifier(tmp_path, *numbered(0))
+    read = Path.read_bytes
+
+    def read_and_replace(path):
+        monkeypatch.setattr(Path, "read_bytes", read)
+        content = read(path)
+        d2l.save_classifier(tmp_path, *numbered(1))
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_replace)
+    net, vocab = d2l.load_classifier(tmp_path)
+    assert f"{int(net.output.bias[0])}a" in vocab.token_to_idx
+    assert int(d2l.load_classifier(tmp_path)[0].output.bias[0]) == 1
+
+
 def save_for_ever(folder: Path) -> None:
     classifiers = [numbered(0), numbered(1)]
     while True:

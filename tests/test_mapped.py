@@ -192,7 +192,7 @@ def test_of_several_processes_one_builds_and_a_killed_ones_work_is_done_anew(cor
     parent, log = tmp_path / "kept", tmp_path / "log"
     killed = PROCESSES.Process(target=build, args=(parent, corpus, log))
     killed.start()
-    while not log.exists():
+    while not (log.exists() and log.read_text()):  # it may be made, but still empty
         time.sleep(0.01)
     killed.kill()
     killed.join()

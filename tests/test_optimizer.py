@@ -1,6 +1,7 @@
 """RowAdam: torch's Adam to the rounding, however long a row waits."""
 
 import copy
+import math
 import signal
 from contextlib import nullcontext
 
@@ -199,6 +200,32 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_end(wide_net, wide_data,
     assert d2l.finetune(nets[2], wide_data, None, **options, run_dir=tmp_path).num_epochs == 3
     for a, b in zip(nets[2].parameters(), nets[0].parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_what_is_clipped_is_the_gradient_itself(precision):
+    """In fp16 it is scaled until then."""
+    layer = nn.Linear(3, 1)
+    before = [parameter.detach().clone() for parameter in layer.parameters()]
+    trainer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    updater = Updater(layer, trainer, clip=0.5, precision=precision)
+    updater.prepare()
+    updater.backward(layer(torch.ones(2, 3)).sum())  # its norm is 4
+    updater.step()
+    moves = [old - new for old, new in zip(before, layer.parameters(), strict=True)]
+    assert nn.utils.get_total_norm(moves).item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_step_that_is_skipped_moves_no_row():
+    """In fp16, gradients that are too large for it let a scaler skip the step."""
+    net, _ = two_networks()
+    before = copy.deepcopy(net.state_dict())
+    with RowAdam(net.parameters(), net[0], lr=0.1) as trainer:
+        updater = RowUpdater(net, trainer, precision="fp16")
+        updater.prepare(0.1)
+        updater.backward(net(torch.tensor([0, 1])).sum() * math.inf)
+        updater.step()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
 def test_a_wrapped_network_goes_on_with_plain_adam(wide_net, wide_data, tmp_path):

@@ -23,6 +23,7 @@ from seams import (
     Hook,
     LengthBuckets,
     LivePlot,
+    Meter,
     Progress,
     Ranks,
     Recorder,
@@ -364,6 +365,26 @@ def test_hooks_see_every_step_and_every_epoch_and_may_end_the_training(net, data
     assert other.calls == [*steps[:2], "interrupted", "left"]
     assert not net.training
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_the_last_hook_hears_of_an_interrupt_first(net, data):
+    """It may raise it again before the others act on it."""
+    called = []
+
+    class Named(Hook):
+        def __init__(self, name):
+            self.name = name
+
+        def after_interrupt(self, state):
+            called.append(self.name)
+
+    run(training_of(net, data), 9, [Named("first"), Watcher(press_at=1), Named("last")])
+    assert called == ["last", "first"]
+
+
+def test_the_sums_of_a_checkpoint_count_once():
+    meters = [Meter(torch.device("cpu"), Ranks(rank, 2), (3.0, 2.0), 4) for rank in range(2)]
+    assert sum(meter.sums for meter in meters).tolist() == [3.0, 2.0]
 
 
 @pytest.mark.parametrize("num_epochs", [0, -1, 1.5])
