@@ -31,7 +31,7 @@ from .evaluation import accuracy_on, evaluate, to_device
 from .fast.network import fast
 from .fast.optimizer import Updater, adam
 from .fast.parts import micro_batches, most_tokens_for
-from .history import History
+from .history import History, Record
 from .recipes import Recipe, recipe, shows_settings
 from .runs.best_epoch import BestEpoch
 from .runs.checks import check_learns, checked_sets, num_batches
@@ -72,17 +72,15 @@ def train(training: "Training", num_epochs: int, hooks: Sequence[Hook] = ()) -> 
                 updater.prepare(training.learning_rate())
                 for part_X, part_y in training.parts(X, y):
                     losses, y_hat = training.losses(part_X, part_y)
-                    updater.backward(training.total(losses, num_pairs))
-                    state.meter.add(losses.detach(), y_hat.detach(), part_y)
+                    updater.backward(training.objective(losses, num_pairs))
+                    state.meter.add(losses, y_hat, part_y)
                 updater.step()
             state.meter.end_minibatch(num_pairs)
             state.batches_done += 1
             for hook in hooks:
                 hook.after_step(state)
         updater.end_epoch()
-        record = state.record()
-        state.check_weights()
-        record = dataclasses.replace(record, dev_acc=training.score())
+        record = training.measure()
         state.epoch, state.batches_done = state.epoch + 1, 0
         for hook in hooks:
             hook.after_epoch(state, record)
@@ -132,9 +130,15 @@ class Training:
             raise ValueError("the loss is a single number: give it reduction='none'")
         return losses, y_hat
 
-    def total(self, losses: Tensor, num_pairs: int) -> Tensor:
+    def objective(self, losses: Tensor, num_pairs: int) -> Tensor:
         """Return the number that training minimizes."""
         return losses.sum()
+
+    def measure(self) -> Record:
+        """Return the record of a whole epoch, with the accuracy that `score` measures."""
+        record = self.state.record()
+        self.state.check_weights()
+        return dataclasses.replace(record, dev_acc=self.score())
 
     def memory_hint(self, X: Inputs) -> str:
         """Return what else to say when memory runs out."""
@@ -180,7 +184,7 @@ class FineTuning(Training):
             yield from parts
         yield last
 
-    def total(self, losses: Tensor, num_pairs: int) -> Tensor:
+    def objective(self, losses: Tensor, num_pairs: int) -> Tensor:
         """Return a part's share of the minibatch's mean loss."""
         return losses.sum() * (self.ranks.size / num_pairs)  # ranks take the mean of gradients
 

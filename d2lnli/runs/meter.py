@@ -44,6 +44,7 @@ class Meter:
     def _all_sums(self) -> Tensor:
         return self.ranks.sum(self.sums.clone())
 
+    @torch.no_grad()
     def add(self, losses: Tensor, y_hat: Tensor, y: Tensor) -> None:
         """Add a minibatch, or a part of it: each example's loss, outputs (classes) and label."""
         correct = y_hat.argmax(dim=1) == y.to(y_hat.device, non_blocking=True)
