@@ -94,7 +94,7 @@ class FastAttention(MultiHeadAttention):
     def fits(part: MultiHeadAttention) -> bool:
         """Queries, keys, values and dropout must be plain, because their modules are not called."""
         projections = part.W_q, part.W_k, part.W_v
-        plain = _are_plain(*projections, part.dropout) and _has_own_methods(part)
+        plain = _are_plain(*projections, part.dropout) and _is_unpatched(part)
         return plain and all(W.bias is not None for W in projections)
 
     def forward(self, X: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -211,16 +211,16 @@ _PLAIN = {
 
 
 def _are_plain(*parts: nn.Module) -> bool:
-    """Return whether parts are of the kinds that we know, and without hooks or methods of yours."""
+    """Return whether parts are of known classes, and nobody hooked or patched them."""
     hooks = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
     return all(
         type(part) in _PLAIN
-        and _has_own_methods(part)
+        and _is_unpatched(part)
         and not any(getattr(part, name) for name in hooks)
         for part in parts
     )
 
 
-def _has_own_methods(part: nn.Module) -> bool:
-    """Return whether no method of a part's class was replaced in the part itself."""
+def _is_unpatched(part: nn.Module) -> bool:
+    """Return whether a part has the methods of its class, and none of its own in their place."""
     return not any(hasattr(type(part), name) for name in vars(part))
