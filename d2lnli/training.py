@@ -60,7 +60,7 @@ from .store.hub import find_folder
 from .vocab import Vocab
 
 Inputs = Tensor | list[Tensor]
-Devices = list[torch.device] | None
+Pairs = SNLIBERTDataset
 
 
 def train(training: "Training", num_epochs: int, hooks: Sequence[Hook] = ()) -> None:
@@ -249,33 +249,19 @@ def train_ch13(
 
 @overload
 def finetune(
-    net: nn.Module,
-    train_set: SNLIBERTDataset,
-    dev_set: SNLIBERTDataset | None,
-    *,
-    devices: Devices = ...,
-    run_dir: str | Path | None = ...,
-    launch: Literal[False] = ...,
-    **settings: Any,
-) -> History: ...
+    net: nn.Module, train_set: Pairs, dev_set: Pairs | None, *, launch: Literal[True], **more: Any
+) -> LaunchedRun: ...
 @overload
 def finetune(
-    net: nn.Module,
-    train_set: SNLIBERTDataset,
-    dev_set: SNLIBERTDataset | None,
-    *,
-    devices: Devices = ...,
-    run_dir: str | Path | None = ...,
-    launch: Literal[True],
-    **settings: Any,
-) -> LaunchedRun: ...
+    net: nn.Module, train_set: Pairs, dev_set: Pairs | None, *, launch: bool = ..., **more: Any
+) -> History: ...
 @shows_settings
 def finetune(
     net: nn.Module,
-    train_set: SNLIBERTDataset,
-    dev_set: SNLIBERTDataset | None,
+    train_set: Pairs,
+    dev_set: Pairs | None,
     *,
-    devices: Devices = None,
+    devices: list[torch.device] | None = None,
     run_dir: str | Path | None = None,
     launch: bool = False,
     **settings: Any,
@@ -316,8 +302,8 @@ def finetune(
 
 def _finetune(
     net: nn.Module,
-    train_set: SNLIBERTDataset,
-    dev_set: SNLIBERTDataset | None,
+    train_set: Pairs,
+    dev_set: Pairs | None,
     recipe: Recipe,
     device: torch.device,
     ranks: Ranks,
