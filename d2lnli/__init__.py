@@ -2,12 +2,13 @@
 
 from .bert import BERTClassifier, BERTConfig, BERTEncoder, BERTModel
 from .checkpoints import load_pretrained_model
-from .corpora import LABELS, read_phenomena, read_snli
+from .corpora import read_pairs, read_phenomena, read_snli
 from .dataset import SNLIBERTDataset, bucketed_loader
 from .devices import get_dataloader_workers, try_all_gpus
 from .evaluation import Evaluation, evaluate, paired_difference
 from .exercises import check
 from .history import History
+from .labels import LABELS
 from .prediction import (
     attention,
     fill_mask,
@@ -74,6 +75,7 @@ __all__ = [
     "predict_proba",
     "predict_snli",
     "process_group",
+    "read_pairs",
     "read_phenomena",
     "read_snli",
     "recipe",

@@ -1,7 +1,10 @@
-"""The command line: `python -m d2lnli finetune | predict | download | cache | check`."""
+"""The command line: `python -m d2lnli finetune | predict | evaluate | download | …`."""
 
 import argparse
+import contextlib
 import math
+import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -10,14 +13,17 @@ from typing import Any
 
 import torch
 
+from . import __version__
 from .bert import BERTClassifier
+from .bulk import evaluate_file, opened_pairs, predict_file
 from .checkpoints import load_pretrained_model
 from .checkup import checkup
-from .corpora import read_snli, snli_file
+from .corpora import ROLES, PairFile, open_split
 from .dataset import SNLIBERTDataset
 from .devices import PRECISIONS
 from .evaluation import evaluate
 from .history import History
+from .labels import LABELS
 from .prediction import predict_proba
 from .recipes import KEEP, SCHEDULES, Recipe, recipe
 from .runs.checks import max_positions
@@ -32,19 +38,28 @@ from .store.classifiers import (
     load_classifier,
     save_classifier,
 )
-from .store.datasets import mapped_dataset
-from .store.hub import data_dir, find_folder, is_writable
+from .store.datasets import mapped_pairs
+from .store.hub import data_dir, find_corpus, find_folder, is_writable
+from .store.splits import STANDARD
 from .training import finetune
 from .truncation import TRUNCATIONS
+from .vocab import Vocab
+
+CLASSIFIER_HELP = "classifier folder (from --model and --data)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; an error prints one line, not a traceback."""
     with only_rank_0_speaks():
-        arguments = _parser().parse_args(argv)
+        arguments = _parse(sys.argv[1:] if argv is None else argv)
     try:
         with process_group():
-            return arguments.command(arguments)
+            status = arguments.command(arguments)
+            sys.stdout.flush()  # so that a full disk is noticed here
+            return status
+    except BrokenPipeError:  # its reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, OSError, MemoryError) as error:
         print(f"error: {str(error) or 'out of memory'}", file=sys.stderr)
         return 1
@@ -61,34 +76,57 @@ def finetune_command(arguments: argparse.Namespace) -> int:
     ranks = current_ranks()
     if arguments.job:
         return _do_job(arguments.job, ranks)
-    output = Path(arguments.output or classifier_dir(arguments.model, arguments.data))
+    corpus = arguments.train or arguments.data
+    output = Path(arguments.output or classifier_dir(arguments.model, corpus))
     if ranks.rank == 0 and not is_writable(output):  # check before the training, not after it
         raise OSError(f"cannot write to {output}: pass --output, or set D2LNLI_DATA_DIR")
     if ranks.rank == 0 and arguments.run_dir and not is_writable(Path(arguments.run_dir)):
         raise OSError(f"cannot write to {arguments.run_dir}: pass another --run-dir")
     torch.manual_seed(arguments.seed)
-    folder = find_folder(arguments.data)
+    splits = _open_splits(arguments)
     bert, vocab = load_pretrained_model(arguments.model)
     dataset_dir = arguments.dataset_dir or (data_dir() / "datasets" if ranks.size > 1 else None)
 
-    def dataset(split: str, max_examples: int | None = None) -> SNLIBERTDataset:
+    def dataset(pairs: PairFile, max_examples: int | None = None) -> SNLIBERTDataset:
         how = arguments.max_len, vocab, arguments.truncation
         if dataset_dir:
-            return mapped_dataset(dataset_dir, folder, split, *how, max_examples)
-        return SNLIBERTDataset(read_snli(folder, split, max_examples), *how)
+            return mapped_pairs(dataset_dir, pairs, *how, max_examples)
+        return SNLIBERTDataset(pairs.read(max_examples), *how)
 
-    train_set, test_set = dataset("train", arguments.pairs), dataset("test")
-    dev_set = dataset("dev") if _has_dev(folder) else None
-    settings, net = _settings(arguments), BERTClassifier(bert)
+    train_set = dataset(splits["train"], arguments.pairs)
+    dev_set, test_set = (dataset(splits[name]) if name in splits else None for name in STANDARD[1:])
+    classes = splits["train"].label_id.names
+    settings, net = _settings(arguments), BERTClassifier(bert, len(classes), classes)
     listed = ", ".join(f"{name} {settings[name]}" for name in recipe(arguments.model))
-    print(f"fine-tuning {arguments.model} on {len(train_set)} pairs of {arguments.data}: {listed}")
+    print(f"fine-tuning {arguments.model} on {len(train_set)} pairs of {corpus}: {listed}")
     history = finetune(net, train_set, dev_set, **settings, run_dir=arguments.run_dir)
     _print_outcome(history)
-    history.made_of.update(model=arguments.model, corpus=arguments.data)
+    history.made_of.update(model=arguments.model, corpus=corpus)
     if ranks.rank == 0:
         print(f"the classifier is in {save_classifier(output, net, vocab, history)}")
-    print(history.closing_lines("test", evaluate(net, test_set).accuracy))
+    measured = ("test", evaluate(net, test_set).accuracy) if test_set else ()
+    print(history.closing_lines(*measured))
     return 0
+
+
+def _open_splits(arguments: argparse.Namespace) -> dict[str, PairFile]:
+    """Return the pairs of each split: of the files that were given, or else of the corpus."""
+    files = {name: file for name in STANDARD if (file := getattr(arguments, name))}
+    if files and "train" not in files:
+        raise ValueError(f"--{next(iter(files))} goes with --train: pass the file to train on, too")
+    corpus = None if files else find_corpus(arguments.data)
+    splits: dict[str, PairFile] = {}
+    for name in STANDARD:
+        classes = splits["train"].label_id.names if splits else LABELS
+        how = arguments.columns, arguments.label_names, classes
+        if corpus:
+            with contextlib.suppress(*([FileNotFoundError] if splits else [])):
+                splits[name] = open_split(corpus, name, *how)
+        elif name in files:
+            splits[name] = PairFile(files[name], *how).labelled()
+        if name not in splits:
+            print(f"there is no {name} split, so nothing is measured on it")
+    return splits
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -117,19 +155,48 @@ def _do_job(folder: Path, ranks: Ranks) -> int:
 
 
 def predict_command(arguments: argparse.Namespace) -> int:
-    """Print the predicted class of one pair, all probabilities, and the number of unknown words."""
-    names = arguments.model, arguments.data
-    folder = arguments.classifier or find_classifier(*names) or classifier_dir(*names)
-    net, vocab = load_classifier(folder)
-    print(describe(folder), file=sys.stderr)
-    (probs,) = predict_proba(net, vocab, [arguments.premise], [arguments.hypothesis])
+    """Print the predicted class of one pair and all probabilities, or write those of a file."""
+    texts = [text for text in (arguments.premise, arguments.hypothesis) if text is not None]
+    if len(texts) != (0 if arguments.input else 2):
+        raise ValueError("give a premise and a hypothesis, or a file of pairs with --input")
+    if arguments.input:
+        columns = {**dict(zip(ROLES, arguments.columns or (), strict=False)), "label": None}
+        with opened_pairs(arguments.input, columns=columns) as pairs:
+            net, vocab = _load_classifier(arguments)
+            print(pairs.description(), file=sys.stderr)
+            predict_file(net, vocab, pairs, arguments.output or "-")
+        return 0
+    net, vocab = _load_classifier(arguments)
+    (probs,) = predict_proba(net, vocab, texts[:1], texts[1:])
     print(net.label_names[probs.argmax()])
     classes = zip(net.label_names, probs, strict=True)
     print(", ".join(f"{name} {prob:.3f}" for name, prob in classes))
-    strip = PairStrip(arguments.premise, arguments.hypothesis, vocab, max_positions(net))
+    strip = PairStrip(texts[0], texts[1], vocab, max_positions(net))
     if note := strip.unknown_note():
         print(note)
     return 0
+
+
+def evaluate_command(arguments: argparse.Namespace) -> int:
+    """Print how often a classifier is right about the pairs of a file, and where it is wrong."""
+    net, vocab = _load_classifier(arguments)
+    with opened_pairs(
+        arguments.input,
+        columns=arguments.columns,
+        label_names=arguments.label_names,
+        classes=net.label_names,
+    ) as pairs:
+        for line in evaluate_file(net, vocab, pairs, arguments.by):
+            print(line)
+    return 0
+
+
+def _load_classifier(arguments: argparse.Namespace) -> tuple[BERTClassifier, Vocab]:
+    names = arguments.model, arguments.data
+    folder = arguments.classifier or find_classifier(*names) or classifier_dir(*names)
+    loaded = load_classifier(folder)
+    print(describe(folder), file=sys.stderr)
+    return loaded
 
 
 def download_command(arguments: argparse.Namespace) -> int:
@@ -164,12 +231,15 @@ def _seed(text: str) -> int:
     return seed
 
 
-def _has_dev(folder: Path) -> bool:
-    try:
-        return bool(snli_file(folder, "dev"))
-    except FileNotFoundError:
-        print(f"{folder} has no dev split, so there is no accuracy between epochs")
-        return False
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse arguments; one with white space is a text, even if it begins with a dash."""
+    mark = "\0"  # argparse takes what begins with it for a text, and no argument contains it
+    marked = [mark + each if re.match(r"-(?!-[a-z-]+=).*\s", each, re.S) else each for each in argv]
+    arguments = _parser().parse_args(marked)
+    for name, value in vars(arguments).items():
+        if isinstance(value, str):
+            setattr(arguments, name, value.removeprefix(mark))
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -178,6 +248,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Natural language inference by fine-tuning BERT.",
         epilog="Data and models are saved in $D2LNLI_DATA_DIR, or in the user's cache folder.",
     )
+    parser.add_argument("--version", action="version", version=f"d2lnli {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     names = argparse.ArgumentParser(add_help=False)
     option = names.add_argument_group("model and data").add_argument
@@ -185,9 +256,16 @@ def _parser() -> argparse.ArgumentParser:
            help="bert.tiny (bundled, the default), bert.small, bert.base, minilm, hf:ORG/NAME, "
                 "or a folder")  # fmt: skip
     option("--data", default="SNLI-sample", metavar="NAME",
-           help="SNLI-sample (bundled, the default), SNLI, or a folder")  # fmt: skip
-    _add_finetune(commands, names)
-    _add_predict(commands, names)
+           help="SNLI-sample (bundled, the default), SNLI, a folder, or a file")  # fmt: skip
+    files = argparse.ArgumentParser(add_help=False)
+    option = files.add_argument_group("files of pairs (CSV, TSV or JSON lines)").add_argument
+    option("--columns", nargs="+", metavar="NAME",
+           help="columns of premise, hypothesis and label (found by their names)")  # fmt: skip
+    option("--label-names", nargs="+", metavar="NAME",
+           help="classes in the order of their numbers in the file, or other classes")  # fmt: skip
+    _add_finetune(commands, [names, files])
+    _add_predict(commands, [names, files])
+    _add_evaluate(commands, [names, files])
     add = commands.add_parser("download", help="download models and corpora to the data folder")
     add.add_argument(
         "names", nargs="+", metavar="NAME", help="bert.small, bert.base, SNLI, hf:ORG/NAME, …"
@@ -202,11 +280,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_finetune(commands: argparse._SubParsersAction, names: argparse.ArgumentParser) -> None:
+def _add_finetune(commands: argparse._SubParsersAction, parents: list) -> None:
     text = "fine-tune a pretrained BERT and report its test accuracy"
     details = f"{text}; the recipe of the model sets what you do not pass"
-    add = commands.add_parser("finetune", parents=[names], help=text, description=details)
+    add = commands.add_parser("finetune", parents=parents, help=text, description=details)
     add.set_defaults(command=finetune_command)
+    option = add.add_argument_group("files instead of --data").add_argument
+    option("--train", metavar="FILE", help="pairs to train on")
+    option("--dev", metavar="FILE", help="pairs that show the accuracy between epochs (none)")
+    option("--test", metavar="FILE", help="pairs for the test at the end (none)")
 
     number = dict(metavar="N", type=int)
     fraction = dict(metavar="X", type=float)
@@ -242,13 +324,28 @@ def _add_finetune(commands: argparse._SubParsersAction, names: argparse.Argument
     option("--job", type=Path, help=argparse.SUPPRESS)  # the folder of a launched run
 
 
-def _add_predict(commands: argparse._SubParsersAction, names: argparse.ArgumentParser) -> None:
-    text = "classify one pair with the classifier that finetune saved"
-    add = commands.add_parser("predict", parents=[names], help=text, description=text)
+def _add_predict(commands: argparse._SubParsersAction, parents: list) -> None:
+    text = "classify a pair, or a file of pairs, with the classifier that finetune saved"
+    add = commands.add_parser("predict", parents=parents, help=text, description=text)
+    add.epilog = "Put -- before a text of one word that begins with a dash."
     add.set_defaults(command=predict_command)
-    add.add_argument("premise", metavar="PREMISE", help="for example 'A man is sleeping.'")
-    add.add_argument("hypothesis", metavar="HYPOTHESIS", help="for example 'Nobody is awake.'")
-    add.add_argument("--classifier", metavar="DIR", help="classifier folder (from --model, --data)")
+    option = add.add_argument
+    option("premise", nargs="?", metavar="PREMISE", help="for example 'A man is sleeping.'")
+    option("hypothesis", nargs="?", metavar="HYPOTHESIS", help="for example 'Nobody is awake.'")
+    option("--classifier", metavar="DIR", help=CLASSIFIER_HELP)
+    option("--input", metavar="FILE", help="a file of pairs (- for the standard input)")
+    option("--output", metavar="FILE",
+           help="its rows and the predictions: .csv, .tsv or .jsonl (standard output)")  # fmt: skip
+
+
+def _add_evaluate(commands: argparse._SubParsersAction, parents: list) -> None:
+    text = "compare a classifier with the labels of a file of pairs"
+    add = commands.add_parser("evaluate", parents=parents, help=text, description=text)
+    add.set_defaults(command=evaluate_command)
+    option = add.add_argument
+    option("--classifier", metavar="DIR", help=CLASSIFIER_HELP)
+    option("--input", required=True, metavar="FILE", help="labelled pairs (- for standard input)")
+    option("--by", metavar="COLUMN", help="also report each group of pairs that this column names")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .corpora import checked_label_names, default_label_names
+from .labels import checked_label_names, default_label_names
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 """The book uses the first one, and the original BERT the second."""

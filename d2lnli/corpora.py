@@ -1,78 +1,62 @@
-"""Corpora: from files to (premises, hypotheses, labels), and the meaning of the labels."""
+"""Corpora: from files to (premises, hypotheses, labels)."""
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
+from .labels import LABELS, LabelIds, LabelReader
 
-LABELS = ("entailment", "contradiction", "neutral")
-"""The three classes, in the book's order: a label id is an index into them.
+Columns = Mapping[str, str | None] | Sequence[str | None] | None
+"""(premise, hypothesis, label), or a dict with some of these keys; None: found by their names."""
 
-Hugging Face's `snli` uses other ids: neutral is 1, contradiction is 2, and -1 means no gold label.
-"""
+_COLUMNS = {
+    "premise": ("premise", "sentence1", "sentencea", "context"),
+    "hypothesis": ("hypothesis", "sentence2", "sentenceb"),
+    "label": ("label", "goldlabel", "entailmentlabel", "entailmentjudgment"),
+}
+"""How corpora name these columns, without case and punctuation."""
+
+ROLES = tuple(_COLUMNS)
+_PARSES = {"premise": ("sentence1binaryparse",), "hypothesis": ("sentence2binaryparse",)}
 
 
 def read_snli(
     data_dir: str | Path, is_train: bool | str, max_examples: int | None = None
 ) -> tuple[list[str], list[str], list[int]]:
-    """Read one split of SNLI as (premises, hypotheses, label ids).
+    """Read one split of a corpus as (premises, hypotheses, label ids).
 
-    `is_train` is True (train), False (test) or 'train', 'dev', 'test'. `max_examples` is the number
-    of pairs to read, from the first. Pairs whose annotators disagree (label `-`) are left out.
-    Raises OSError if the file cannot be read, and ValueError, with the line, if it does not have
-    SNLI's layout.
+    `data_dir` is SNLI's folder, or another with a file for each split in any layout of
+    `read_pairs`. It may also be a single file: a fixed tenth of its premises is dev, and another
+    tenth is test. `is_train` is True (train), False (test), or the name of a split, such as 'dev'.
+    `max_examples` is the number of pairs to read, from the first. Pairs whose annotators disagree
+    (label `-`) are left out. Raises OSError if the file cannot be read, and ValueError, with the
+    line, if it is not such a corpus.
     """
-    premises, hypotheses, labels = [], [], []
-    for premise, hypothesis, label in snli_pairs(data_dir, is_train, max_examples):
-        premises.append(premise)
-        hypotheses.append(hypothesis)
-        labels.append(label)
-    return premises, hypotheses, labels
+    return open_split(data_dir, is_train).read(max_examples)
 
 
-def snli_pairs(
-    data_dir: str | Path, is_train: bool | str, max_examples: int | None = None
-) -> Iterator[tuple[str, str, int]]:
-    """Yield the pairs that `read_snli` reads one at a time, for a corpus larger than memory."""
-    path = snli_file(data_dir, is_train)
-    ids = {label: i for i, label in enumerate(LABELS)}
-    last_parse = premise = label = ""
-    for number, (label, parse, hypothesis_parse, *_) in _labelled_rows(path, max_examples, 3):
-        if parse != last_parse:  # SNLI has each premise three times in a row; memory holds it once
-            last_parse, premise = parse, _sentence(parse)
-        hypothesis = _sentence(hypothesis_parse)
-        if label not in ids:
-            names = ", ".join(LABELS)
-            raise ValueError(f"{path}, line {number}: unknown label {label!r}: use {names} or -")
-        if not premise or not hypothesis:
-            raise ValueError(
-                f"{path}, line {number}: the premise or the hypothesis is empty: correct that line"
-            )
-        yield premise, hypothesis, ids[label]
-    if not label:
-        raise ValueError(f"{path} has no labelled pairs: check that it is the right file")
+def read_pairs(
+    file: str | Path,
+    columns: Columns = None,
+    label_names: Sequence[str] | None = None,
+    max_examples: int | None = None,
+) -> tuple[list[str], list[str], list[int] | None]:
+    """Read a file as (premises, hypotheses, label ids); the ids are None if it has no labels.
 
-
-def snli_file(data_dir: str | Path, is_train: bool | str) -> Path:
-    """Return the path of a split's file; FileNotFoundError if it is missing."""
-    splits: dict[bool | str, bool | str] = {True: "train", False: "test"}
-    split = splits.get(is_train, is_train)
-    if split not in ("train", "dev", "test"):
-        raise ValueError(f"unknown split {is_train!r}: use True, False, 'train', 'dev' or 'test'")
-    path = Path(data_dir) / f"snli_1.0_{split}.txt"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing: give the folder with SNLI's snli_1.0_*.txt files, "
-            "such as download_extract('SNLI')"
-        )
-    return path
+    The file is CSV, TSV or JSON lines (`.csv`, `.tsv`, `.txt`, `.jsonl`), gzipped or not. A line
+    says which columns were used. `columns` names those that their names do not tell; a label of
+    None ignores the labels. `label_names` names the classes in the order of their ids, for labels
+    that are numbers, and for classes of your own; `SNLIBERTDataset` finds the names in the ids.
+    Pairs without a gold label (`-`, -1 or nothing) are left out. Raises OSError if the file cannot
+    be read, and ValueError, with the line, if it is not such a file.
+    """
+    pairs = PairFile(file, columns, label_names)
+    premises, hypotheses, labels = pairs.read(max_examples)
+    return premises, hypotheses, labels if pairs.label else None
 
 
 def read_phenomena(
@@ -80,129 +64,223 @@ def read_phenomena(
 ) -> list[str]:
     """Return the phenomenon that each pair of `read_snli` tests, such as 'negation'.
 
-    `SNLI-sample` names it at the end of the pairID. SNLI does not: its pairs have 'not told'.
+    `SNLI-sample` names it at the end of the pairID. Other corpora do not: they have 'not told'.
     """
-    rows = _labelled_rows(snli_file(data_dir, is_train), max_examples)
-    pair_ids = (row[8] if len(row) > 8 else "" for _, row in rows)
-    found = (re.search(r"\.([a-z]+)$", pair_id) for pair_id in pair_ids)
-    return [match[1] if match else "not told" for match in found]
+    pairs = open_split(data_dir, is_train)
+    column = "pairID" if "pairID" in pairs.table.columns else pairs.premise
+    rows = pairs.pairs_with(column, max_examples=max_examples)
+    found = (re.search(r"\.([a-z]+)$", str(pair_id)) for _, (pair_id,) in rows)
+    return [match[1] if match and column == "pairID" else "not told" for match in found]
 
 
-def _labelled_rows(
-    path: Path, max_examples: int | None, max_split: int = -1
-) -> Iterator[tuple[int, list[str]]]:
-    """Return (line number, columns) of the first `max_examples` lines with a gold label."""
-    if max_examples is not None and not (isinstance(max_examples, Integral) and max_examples >= 1):
-        raise ValueError(f"max_examples={max_examples!r}: it must be a whole number, at least 1")
-    labelled = (row for row in _rows(path, max_split) if row[1][0] != "-")
-    return islice(labelled, None if max_examples is None else min(max_examples, sys.maxsize))
+def open_split(
+    data_dir: str | Path,
+    is_train: bool | str,
+    columns: Columns = None,
+    label_names: Sequence[str] | None = None,
+    classes: tuple[str, ...] = LABELS,
+) -> "PairFile":
+    """Return the pairs of one split of a corpus, as `read_snli` describes it."""
+    from .store.splits import STANDARD, split_file
+
+    split = {"True": "train", "False": "test"}.get(str(is_train), is_train)
+    path = Path(data_dir)
+    if not isinstance(split, str) or (path.is_file() and split not in STANDARD):
+        raise ValueError(f"unknown split {is_train!r}: use True, False, 'train', 'dev' or 'test'")
+    if path.is_file():
+        return PairFile(path, columns, label_names, classes, part=split).labelled()
+    return PairFile(split_file(path, split), columns, label_names, classes).labelled()
 
 
-def _rows(path: Path, max_split: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, columns) of each line below the header."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                row = line.rstrip("\n").split("\t", max_split)
-                if number == 1 and row[0] != "gold_label":
-                    raise ValueError(f"{path}, line 1: SNLI's header (gold_label, …) is missing")
-                if number == 1 or line.isspace():
+class PairFile:
+    """A file with a pair in each row, and its columns for premise, hypothesis and label.
+
+    `classes` are the names of labels that a file without `label_names` may have. `part` is 'train',
+    'dev' or 'test': of a corpus in a single file, only this split counts. `name` stands for the
+    file in messages.
+    """
+
+    def __init__(
+        self,
+        file: str | Path,
+        columns: Columns = None,
+        label_names: Sequence[str] | None = None,
+        classes: tuple[str, ...] = LABELS,
+        part: str | None = None,
+        name: str | None = None,
+    ):
+        from .store.tables import Table
+
+        self.path, self.part, self.num_unlabelled = Path(file), part, 0
+        self.name = name or str(file)
+        self.table = Table(self.path, self.name)
+        try:
+            self.premise, self.hypothesis, self.label = _roles(self.table.columns, columns)
+        except ValueError as error:
+            raise ValueError(f"{self.name}, line 1: {error}") from error
+        self.is_parse = _plain(self.premise) in _PARSES["premise"]
+        if not self.is_parse:  # a parse begins with a bracket, so a quote before it is clear
+            self.table.detect_quotes()
+        if label_names is not None:
+            self.label_id = LabelReader(label_names, numbers=True)
+        elif self.label is None:
+            self.label_id = LabelReader(classes)
+        else:
+            get = self.table.getter([self.label])
+            labels = (get(row)[0] for _, row in self._rows())
+            self.label_id = LabelReader.of_column(labels, classes)
+
+    def labelled(self) -> "PairFile":
+        """Return this file; ValueError if it has no labels."""
+        if self.label is None:
+            raise ValueError(f"{self.name}, line 1: {_not_told('label', [], self.table.columns)}")
+        return self
+
+    def read(self, max_examples: int | None = None) -> tuple[list[str], list[str], LabelIds]:
+        """Return (premises, hypotheses, label ids), and print which columns were used."""
+        premises, hypotheses, labels = [], [], LabelIds([], self.label_id.names)
+        for premise, hypothesis, label in self.pairs(max_examples):
+            premises.append(premise)
+            hypotheses.append(hypothesis)
+            labels.append(label)
+        self.announce()
+        return premises, hypotheses, labels
+
+    def pairs(self, max_examples: int | None = None) -> Iterator[tuple[str, str, int]]:
+        """Yield (premise, hypothesis, label id) of the first pairs, one at a time.
+
+        Pairs without a gold label are left out. In a file without labels, all ids are -1.
+        """
+        return (pair for pair, _ in _first(max_examples, self._pairs(whole=False)))
+
+    def pairs_with(
+        self, *columns: str, max_examples: int | None = None
+    ) -> Iterator[tuple[tuple[str, str, int], tuple]]:
+        """Yield each pair of `pairs` and what stands in these columns of its row."""
+        get = self.table.getter(columns)
+        pairs = _first(max_examples, self._pairs(whole=True))
+        return ((pair, get(row)) for pair, row in pairs)
+
+    def announce(self) -> None:
+        """Print `description`, but not for SNLI's own files, which need none."""
+        if not (self.is_parse and self.path.name.startswith("snli_1.0_")):
+            print(self.description())
+
+    def description(self) -> str:
+        """Return a line that says what was used for what, and what was left out."""
+        roles = {"premise": self.premise, "hypothesis": self.hypothesis, "label": self.label}
+        parts = [f"{role} from {name!r}" for role, name in roles.items() if name is not None]
+        if self.label is None:
+            parts.append("no labels")
+        if self.part:
+            parts.append(f"split {self.part} by premise")
+        if self.num_unlabelled:
+            parts.append(f"{self.num_unlabelled} without a gold label left out")
+        return f"{Path(self.name).name}: {', '.join([*parts, *self.table.doubts()])}"
+
+    def identity(self) -> list:
+        """Return what distinguishes these pairs from others, for JSON."""
+        status = self.path.stat()
+        file = [str(self.path.absolute()), status.st_size, status.st_mtime_ns]
+        return [*file, self.premise, self.hypothesis, self.label, self.label_id.names, self.part]
+
+    def _rows(self, whole: bool = False) -> Iterator[tuple[int, Any]]:
+        if not self.is_parse:
+            return self.table.rows()
+        # SNLI's long lines are split no further than needed; some have fewer columns at the end
+        used = (self.premise, self.hypothesis, self.label or self.premise)
+        return self.table.rows(1 + max(map(self.table.columns.index, used)), whole)
+
+    def _pairs(self, whole: bool) -> Iterator[tuple[tuple[str, str, int], Any]]:
+        """Yield each pair with its row, which has all columns if it is `whole`."""
+        from .store.splits import part_of
+
+        get = self.table.getter([self.premise, self.hypothesis, self.label or self.premise])
+        num_pairs = self.num_unlabelled = 0
+        text, premise, part = None, "", self.part
+        for number, row in self._rows(whole):
+            premise_text, hypothesis, label = get(row)
+            try:
+                label_id = self.label_id(label) if self.label else -1
+                if label_id is None:
+                    self.num_unlabelled += 1
                     continue
-                if len(row) < 3:
-                    raise ValueError(
-                        f"{path}, line {number}: there are {len(row)} column(s): give a label and "
-                        "two parses, separated by tabs"
-                    )
-                yield number, row
-    except UnicodeDecodeError as error:
-        raise ValueError(_not_utf8(path)) from error
+                if text != premise_text:  # SNLI has a premise three times in a row: keep it once
+                    text, premise = premise_text, self._sentence("premise", premise_text)
+                    part = part_of(premise) if self.part else None
+                hypothesis = self._sentence("hypothesis", hypothesis)
+            except ValueError as error:
+                raise ValueError(f"{self.name}, line {number}: {error}") from error
+            if part == self.part:
+                num_pairs += 1
+                yield (premise, hypothesis, label_id), row
+        if not num_pairs:
+            which = f"labelled pairs for the split {self.part!r}" if self.part else "labelled pairs"
+            raise ValueError(
+                f"{self.name} has no {which if self.label else 'pairs'}: check that it is the "
+                "right file"
+            )
+
+    def _sentence(self, role: str, text: Any) -> str:
+        if not isinstance(text, str):
+            raise ValueError(f"the {role} is {str(text)[:80]}, not a sentence: correct that line")
+        sentence = _words(text) if self.is_parse else text
+        if not sentence or sentence.isspace():
+            raise ValueError(f"the {role} is empty: correct that line")
+        return sentence
 
 
-def _not_utf8(path: Path) -> str:
-    """Return a message with the line that is not UTF-8; a decoder reads ahead and lacks it."""
-    content = path.read_bytes()
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        return f"{path}, line {number}: not UTF-8 ({error.reason}): save the file as UTF-8"
-    return f"{path} is not UTF-8, or it changed during reading: save it as UTF-8"
+def _first(max_examples: int | None, pairs: Iterator) -> Iterator:
+    if max_examples is None:
+        return pairs
+    if not (isinstance(max_examples, Integral) and max_examples >= 1):
+        raise ValueError(f"max_examples={max_examples!r}: it must be a whole number, at least 1")
+    return islice(pairs, min(int(max_examples), sys.maxsize))
 
 
-def _sentence(parse: str) -> str:
+def _words(parse: str) -> str:
     """Return the words of a parse without its brackets."""
     if parse.startswith('"(') and parse.endswith(')"'):  # a spreadsheet program wrote the file
         parse = parse[1:-1].replace('""', '"')
     return " ".join(parse.replace("(", "").replace(")", "").split())
 
 
-def default_label_names(num_classes: int) -> tuple[str, ...]:
-    """Return `LABELS` for three classes, and `class 0`, `class 1`, … for another number."""
-    return LABELS if num_classes == len(LABELS) else tuple(f"class {i}" for i in range(num_classes))
+def _roles(names: list[str], columns: Columns) -> tuple[str, str, str | None]:
+    """Return the columns of premise, hypothesis and label; ValueError if that cannot be told."""
+    if isinstance(columns, str) or len(columns or ()) > len(_COLUMNS):
+        raise ValueError(f"columns={columns!r}: give (premise, hypothesis, label), or a dict")
+    given = (
+        columns if isinstance(columns, Mapping) else dict(zip(ROLES, columns or (), strict=False))
+    )
+    if not given.keys() <= _COLUMNS.keys():
+        raise ValueError(f"columns={columns!r}: the keys are {', '.join(_COLUMNS)}")
+    has_parses = all(any(_plain(name) in known for name in names) for known in _PARSES.values())
+    known = {**_COLUMNS, **(_PARSES if has_parses else {})}
+
+    def column(role: str) -> str:
+        wanted = given.get(role)
+        fitting = [
+            n for n in names if (_plain(n) in known[role] if wanted is None else n == wanted)
+        ]
+        if len(fitting) != 1:
+            raise ValueError(_not_told(role, fitting, names))
+        return fitting[0]
+
+    is_labelled = given.get("label", "") is not None and (
+        "label" in given or any(_plain(name) in known["label"] for name in names)
+    )
+    return column("premise"), column("hypothesis"), column("label") if is_labelled else None
 
 
-def checked_label_names(names: Sequence[str], num_classes: int | None = None) -> tuple[str, ...]:
-    """Return label names as a tuple; ValueError unless they are different strings, one a class."""
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise ValueError(f"label_names={names!r}: give a list with a string for each class")
-    names = tuple(names)
-    if not all(isinstance(name, str) and name.strip() for name in names):
-        raise ValueError(f"label_names={names!r}: give a string for each class")
-    if len(set(names)) != len(names):
-        raise ValueError(f"label_names={names}: two classes have the same name: rename one")
-    if len(names) != (num_classes or len(names)):
-        raise ValueError(
-            f"{len(names)} label names {names} for {num_classes} classes: "
-            f"give one name per class, or num_classes={len(names)}"
-        )
-    return names
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()
 
 
-def label_ids(labels: Sequence | Tensor, names: tuple[str, ...] | None = None) -> Tensor:
-    """Return labels, which are ids or names, as a tensor of ids, int64 (n,).
-
-    `labels` is a list, an array, a tensor or a pandas Series. The default of `names` is `LABELS`.
-    Raises ValueError, with the number of the pair, if a label is missing or unknown.
-    """
-    try:
-        array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
-        if array.dtype.kind in "OUT":  # objects and strings
-            ids = {name: i for i, name in enumerate(names or LABELS)}
-            array = np.array([_label_id(i, x, ids) for i, x in enumerate(array.tolist())], np.int64)
-    except (TypeError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"the labels are not all ids or names: {error}") from error
-    if array.ndim == 1 and array.dtype.kind in "if":
-        missing = np.isnan(array) | (array < 0)
-        if missing.any():
-            raise ValueError(_missing_label(missing.argmax(), array[missing.argmax()]))
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "biu"):
-        raise ValueError(
-            f"the labels are {array.dtype}, {array.ndim}-dimensional: give a list of ids or names"
-        )
-    if names and array.max(initial=0) >= len(names):
-        raise ValueError(
-            f"the label of pair {array.argmax()} is {array.max()}, but the {len(names)} label "
-            f"names {names} have ids 0 to {len(names) - 1}: correct it, or add names"
-        )
-    return torch.from_numpy(array.astype(np.int64))
-
-
-def _label_id(number: int, label: Any, ids: dict[str, int]) -> int:
-    """Return the id of one label, an id or a name; pandas has several objects for a missing one."""
-    if isinstance(label, Integral):
-        return int(label)
-    if label is None or type(label).__name__ == "NAType" or label in ("-", "") or label != label:
-        raise ValueError(_missing_label(number, label))
-    if label not in ids:
-        raise ValueError(
-            f"the label of pair {number} is {label!r}, not one of {', '.join(ids)}: correct it, "
-            "or name all classes in label_names"
-        )
-    return ids[label]
-
-
-def _missing_label(number: int | np.integer, label: object) -> str:
+def _not_told(role: str, fitting: list[str], names: list[str]) -> str:
+    """Return what is wrong with the columns that may have a role, and the way out."""
+    problem = f"several columns may be the {role}" if fitting else f"no column for the {role}"
+    shown = ", ".join(repr(name[:40]) for name in names[:20]) + (", …" if len(names) > 20 else "")
     return (
-        f"the label of pair {number} is {label}, which is not a class: -1, nan, None and '-' mark "
-        "pairs without a gold label. Leave those pairs out, as read_snli does"
+        f"{problem}. The header has {shown}: name the columns premise, hypothesis and label in it, "
+        "or say which they are with columns=(premise, hypothesis, label)"
     )

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler, Subset
 
-from .corpora import LABELS, checked_label_names, label_ids
 from .fast.encoding import EncodedPairs, encode_pairs, joined
+from .labels import LABELS, LabelIds, checked_label_names, label_ids
 from .truncation import cut_tokens
 from .vocab import Vocab, get_tokens_and_segments, tokens_of
 
@@ -104,10 +104,11 @@ class TokenPairs:
 class SNLIBERTDataset(TokenPairs, Dataset):
     """The fine-tuning dataset: `dataset[i]` is `((token_ids, segments, valid_len), label)`.
 
-    `dataset` is (premises, hypotheses, labels), as `read_snli` returns it. Labels are ids or names,
-    in a list, an array, a tensor or a pandas Series. `label_names` names the ids, in order; the
-    default is `LABELS`: entailment, contradiction, neutral. (Hugging Face's `snli` uses entailment,
-    neutral, contradiction.) A missing label (-1) raises ValueError.
+    `dataset` is (premises, hypotheses, labels), as `read_snli` or `read_pairs` returns it. Labels
+    are ids or names, in a list, an array, a tensor or a pandas Series. `label_names` names the ids,
+    in order; the default is the names that `read_pairs` found, or `LABELS`: entailment,
+    contradiction, neutral. (Hugging Face's `snli` uses entailment, neutral, contradiction.) A
+    missing label (-1) raises ValueError.
 
     Items are padded to `max_len`, minibatches to their own longest pair. `num_workers` is the
     book's and has no effect: one process encodes the pairs. `folder` is where a memory-mapped
@@ -127,9 +128,18 @@ class SNLIBERTDataset(TokenPairs, Dataset):
         label_names: Sequence[str] | None = None,
     ):
         premises, hypotheses, labels = dataset
+        if labels is None:
+            raise ValueError("the pairs have no labels: use predict_proba to classify them")
         if len(labels) != len(premises):
             raise ValueError(f"{len(premises)} premises, but {len(labels)} labels: give one each")
         names = None if label_names is None else checked_label_names(label_names)
+        if isinstance(labels, LabelIds) and labels.names != (names or LABELS):
+            if names is not None:
+                raise ValueError(
+                    f"the labels were read as ids of {labels.names}, so label_names={names} would "
+                    "change their meaning: leave label_names out"
+                )
+            names = labels.names
         ids = label_ids(labels, names)
         super().__init__(premises, hypotheses, max_len, vocab, truncation)
         self._set_labels(ids, names)

@@ -66,7 +66,7 @@ class Evaluation:
         centre = (self.accuracy + z**2 / (2 * n)) / (1 + z**2 / n)
         spread = self.accuracy * (1 - self.accuracy) / n + z**2 / (4 * n**2)
         half = z / (1 + z**2 / n) * math.sqrt(spread)
-        return centre - half, centre + half
+        return max(0.0, centre - half), min(1.0, centre + half)
 
     def by(self, groups: Sequence[str]) -> dict[str, "Evaluation"]:
         """Return the evaluation of each group; `groups` has the name of each pair's group."""
@@ -74,8 +74,9 @@ class Evaluation:
             raise ValueError(
                 f"{len(groups)} groups for {len(self.labels)} pairs: give each pair one group"
             )
-        names = dict.fromkeys(groups)
-        members = {name: np.array([group == name for group in groups]) for name in names}
+        members: dict[str, list[int]] = {}
+        for i, group in enumerate(groups):
+            members.setdefault(group, []).append(i)
         return {name: Evaluation(self.logits[i], self.labels[i]) for name, i in members.items()}
 
     def __float__(self) -> float:

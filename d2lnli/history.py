@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import harmonic_mean
 from typing import TYPE_CHECKING
 
-from .corpora import LABELS
+from .labels import LABELS
 
 if TYPE_CHECKING:
     from .show.charts import Picture

@@ -32,6 +32,7 @@ from .fast.network import fast
 from .fast.optimizer import Updater, adam
 from .fast.parts import micro_batches, most_tokens_for
 from .history import History, Record
+from .labels import LABELS
 from .recipes import Recipe, recipe, shows_settings
 from .runs.best_epoch import BestEpoch
 from .runs.checks import check_learns, checked_sets, num_batches
@@ -56,7 +57,7 @@ from .store.classifiers import (
     why_not,
 )
 from .store.files import exclusive_lock
-from .store.hub import find_folder
+from .store.hub import find_corpus
 from .vocab import Vocab
 
 Inputs = Tensor | list[Tensor]
@@ -361,13 +362,14 @@ def load_or_finetune(
     truncated to `max_len`, by the model's recipe. A line says which classifier it is. A notebook
     also shows the curves of its run. If several processes want it, one trains and the others wait.
     """
-    data_dir = find_folder(corpus)
+    data_dir = find_corpus(corpus)
     with contextlib.redirect_stdout(io.StringIO()):
         bert, vocab = load_pretrained_model(model)
         train_set = SNLIBERTDataset(read_snli(data_dir, "train", num_pairs), max_len, vocab)
+        names = train_set.label_names or LABELS
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)  # of the CPU alone: fork_rng restores no GPU's here
-        net = BERTClassifier(bert)
+        net = BERTClassifier(bert, len(names), names)
     settings = {**recipe(model), "seed": 0, "keep": "last", "patience": None}
     wanted = made_of(net, train_set, Recipe(**settings))
     folders, ranks = classifier_dirs(model, corpus), current_ranks()

@@ -221,7 +221,7 @@ def loading_is(function: Callable) -> None:
 
 def reading_is(function: Callable) -> None:
     """Replace the reading of pairs in the command line."""
-    _replace(command_line, "read_snli", function)
+    _replace(command_line.PairFile, "read", function)
 
 
 def mapping_first(function: Callable[[], None]) -> None:

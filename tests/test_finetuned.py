@@ -547,7 +547,8 @@ def test_the_phenomena_are_those_of_the_pairs(split):
 
 def write_snli(folder, *pairs):
     """Write (label, premise, pairID) in SNLI's columns."""
-    lines = ["gold_label\tp\th\tp\th\tp\th\tcaptionID\tpairID\tlabel1"]
+    parses = (f"sentence{i}{kind}" for kind in ("_binary_parse", "_parse", "") for i in (1, 2))
+    lines = ["\t".join(["gold_label", *parses, "captionID", "pairID", "label1"])]
     lines += [
         f"{label}\t{premise}\th\tp\th\tp\th\tc.jpg#0\t{pair_id}\t{label}"
         for label, premise, pair_id in pairs

@@ -91,7 +91,13 @@ LINES = st.lists(
     max_size=6,
 )
 HEADER = st.sampled_from(
-    ["gold_label\tsentence1_binary_parse\tx", "gold_label", "", "\ufeffgold_label"]
+    [
+        "gold_label\tsentence1_binary_parse\tsentence2_binary_parse",
+        "\ufeffgold_label\tsentence1_binary_parse\tsentence2_binary_parse\tpairID",
+        "gold_label\tsentence1_binary_parse\tx",
+        "gold_label",
+        "",
+    ]
 )
 ENCODING = st.sampled_from(["utf-8"] * 4 + ["utf-8-sig", "utf-16", "latin-1", "cp1252", "utf-32"])
 END = st.sampled_from(["\n", "\n", "\r\n", "\r", "\n\n", "\x85"])
@@ -351,7 +357,8 @@ LONG = "a b c d " * 25_000
     "long", [LONG, "a" * 500_000, "<mask>" * 50_000], ids=["words", "a", "mask"]
 )
 def test_100_000_words_are_read_cut_and_answered(long, classifiers, tmp_path):
-    (tmp_path / "snli_1.0_train.txt").write_text(f"gold_label\tx\ty\nneutral\t{long}\t( a )\n")
+    header = "gold_label\tsentence1_binary_parse\tsentence2_binary_parse"
+    (tmp_path / "snli_1.0_train.txt").write_text(f"{header}\nneutral\t{long}\t( a )\n")
     data = d2l.read_snli(tmp_path, True)
     for net, vocab in classifiers:
         for strategy in d2l.TRUNCATIONS:

@@ -5,8 +5,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..bert import BERTEncoder, label_names_of, unwrapped
-from ..corpora import default_label_names
 from ..dataset import SNLIBERTDataset, TokenPairs, as_pairs
+from ..labels import default_label_names
 from ..recipes import Recipe
 
 

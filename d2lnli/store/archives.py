@@ -10,21 +10,22 @@ _LARGE = 100 * 2**20  # bytes; a smaller result is harmless at any compression r
 _MAX_EXPANSION = 200  # times; deflate shrinks text about 10 times, zeros 1,000 times
 
 
-def extract_folder(archive: Path, target: Path, origin: str) -> None:
-    """Extract the folder `target.name` of an archive; it gets its name once it is complete.
+def extract_folder(archive: Path, target: Path, origin: str, folder: str = "") -> None:
+    """Extract a folder of an archive to `target`, which appears once it is complete.
 
-    Only one process at a time may do this. The file `.sha1` in the folder records `origin`, the
-    archive's SHA-1. Raises ValueError if the archive lacks that folder, is damaged, would write
-    elsewhere, or would expand too much.
+    The folder is called `target.name`, unless another name is given. Only one process at a time may
+    do this. The file `.sha1` in the folder records `origin`, the archive's SHA-1. Raises ValueError
+    if the archive lacks that folder, is damaged, would write elsewhere, or would expand too much.
     """
     temporary = target.with_name(f".{target.name}.extracting")
     shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
     try:
         with zipfile.ZipFile(archive) as file:
-            for member in _members(archive, file, f"{target.name}/"):
+            for member in _members(archive, file, f"{folder or target.name}/"):
                 file.extract(member, temporary)
-        (temporary / target.name / ".sha1").write_text(origin, encoding="utf-8")
-        (temporary / target.name).rename(target)
+        whole = temporary / (folder or target.name)
+        (whole / ".sha1").write_text(origin, encoding="utf-8")
+        whole.rename(target)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise ValueError(f"{archive} is not a complete zip archive ({error}): delete it") from error
     finally:

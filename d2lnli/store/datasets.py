@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..corpora import LABELS, checked_label_names, snli_file, snli_pairs
+from ..corpora import PairFile, open_split
 from ..dataset import SNLIBERTDataset
 from ..fast.encoding import EncodedPairs, encode_pairs
+from ..labels import checked_label_names
 from ..vocab import Vocab
 from .files import exclusive_lock, read_json, writing
 
@@ -45,23 +46,33 @@ def mapped_dataset(
     Each corpus, vocabulary, length, strategy and number of pairs has a folder of its own. One
     process builds it, while others wait.
     """
-    file = snli_file(data_dir, is_train).absolute()
+    pairs = open_split(data_dir, is_train)
+    return mapped_pairs(parent, pairs, max_len, vocab, truncation, max_examples)
+
+
+def mapped_pairs(
+    parent: str | Path,
+    pairs: PairFile,
+    max_len: int,
+    vocab: Vocab,
+    truncation: str = "longest_first",
+    max_examples: int | None = None,
+) -> SNLIBERTDataset:
+    """Return the dataset of a file's pairs, as `mapped_dataset` does."""
     made_of = {
         "version": _VERSION,
-        "file": str(file),
-        "size": file.stat().st_size,
-        "changed": file.stat().st_mtime_ns,
+        "pairs": pairs.identity(),
         "max_len": max_len,
         "truncation": truncation,
         "max_examples": max_examples,
         "vocab": _checksum(vocab),
     }
-    folder = Path(parent) / f"{file.stem}-{zlib.crc32(json.dumps(made_of).encode()):08x}"
+    folder = Path(parent) / f"{pairs.path.stem}-{zlib.crc32(json.dumps(made_of).encode()):08x}"
     with writing("the dataset", folder), exclusive_lock(folder):
         if not folder.is_dir():
-            pairs = snli_pairs(data_dir, is_train, max_examples)
-            parts = _encoded(pairs, max_len, vocab, truncation)
-            _build(folder, parts, vocab, _settings(max_len, LABELS, truncation))
+            parts = _encoded(pairs.pairs(max_examples), max_len, vocab, truncation)
+            pairs.announce()
+            _build(folder, parts, vocab, _settings(max_len, pairs.label_id.names, truncation))
     dataset = SNLIBERTDataset.load(folder, vocab)
     dataset.truncation = truncation  # earlier versions did not write it down
     return dataset

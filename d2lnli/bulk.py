@@ -1,0 +1,178 @@
+"""A file of pairs in, the answers for all of them out: what the command line does with files."""
+
+import csv
+import io
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from .bert import label_names_of
+from .corpora import PairFile
+from .dataset import SNLIBERTDataset
+from .evaluation import Evaluation, evaluate
+from .labels import TWO_LABELS, LabelReader
+from .prediction import predict_proba
+from .runs.checks import max_positions
+from .store.files import replace_file, writing
+from .vocab import Vocab
+
+_PAIRS_AT_ONCE = 8_192  # enough for minibatches of similar length, and little memory
+
+
+@contextmanager
+def opened_pairs(source: str, **how: Any) -> Iterator[PairFile]:
+    """Open a file of pairs; `-` is the standard input, which is copied, like any pipe."""
+    path = Path(source)
+    if source != "-" and (path.is_file() or path.is_dir() or not path.exists()):
+        yield PairFile(path, **how)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "pairs")
+        with writing("a copy of the pairs", copy), copy.open("wb") as file:
+            if source == "-":
+                shutil.copyfileobj(sys.stdin.buffer, file)
+            else:
+                with path.open("rb") as pipe:
+                    shutil.copyfileobj(pipe, file)
+        yield PairFile(copy, **how, name="standard input" if source == "-" else source)
+
+
+def predict_file(net: nn.Module, vocab: Vocab, pairs: PairFile, output: str) -> None:
+    """Write every row of a file with its predicted class and the probability of each class.
+
+    `output` ends in `.csv`, `.tsv` or `.jsonl` and is written whole or not at all; `-` is the
+    standard output, with JSON lines if the input has them, else CSV. Raises ValueError for a bad
+    row before the first answer is computed. Memory does not grow with the file.
+    """
+    columns = pairs.table.columns
+    names = [*columns, "prediction", *label_names_of(net)]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"{pairs.name}: the output would have several columns {', '.join(map(repr, repeated))}:"
+            " rename those of the input"
+        )
+    num_pairs = sum(1 for _ in pairs.pairs())
+
+    def write(file: TextIO, suffix: str) -> None:
+        write_row = _row_writer(file, suffix, names)
+        rows = pairs.pairs_with(*columns)
+        with tqdm(total=num_pairs, unit=" pairs", disable=None) as bar:  # on a terminal, on stderr
+            while some := list(islice(rows, _PAIRS_AT_ONCE)):
+                premises, hypotheses, _ = zip(*(pair for pair, _ in some), strict=True)
+                probs = predict_proba(net, vocab, premises, hypotheses)
+                labels = np.array(label_names_of(net))[probs.argmax(axis=1)].tolist()
+                for (_, row), label, proba in zip(some, labels, probs.tolist(), strict=True):
+                    write_row([*row, label, *(round(p, 6) for p in proba)])
+                bar.update(len(some))
+
+    if output == "-":
+        if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+        write(sys.stdout, ".jsonl" if pairs.table.is_json else ".csv")
+    else:
+        _write_file(Path(output).resolve(), write)
+
+
+def _write_file(path: Path, write: Callable[[TextIO, str], None]) -> None:
+    is_special = path.exists() and not path.is_file()  # such as /dev/null, which nothing replaces
+    suffix = ".csv" if is_special else path.suffix.lower()
+    if suffix not in (".csv", ".tsv", ".jsonl"):
+        raise ValueError(f"--output {path}: give it a name that ends in .csv, .tsv or .jsonl")
+
+    def write_to(path: Path) -> None:
+        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            write(file, suffix)
+
+    with writing("the predictions", path.parent):
+        if is_special:
+            write_to(path)
+        else:
+            replace_file(path, write_to)
+
+
+def _row_writer(file: TextIO, suffix: str, names: list[str]) -> Callable[[list], object]:
+    """Return a function that writes a row; a table gets its header at once."""
+    if suffix == ".jsonl":
+        return lambda row: file.write(
+            json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n"
+        )
+    writer = csv.writer(file, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
+    writer.writerow(names)
+    return lambda row: writer.writerow(map(_cell, row))
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
+
+
+def evaluate_file(
+    net: nn.Module, vocab: Vocab, pairs: PairFile, by: str | None = None
+) -> Iterator[str]:
+    """Yield the lines of a report: accuracy, confusion, and the accuracy of each group.
+
+    A file whose labels are entailment and non-entailment suits a network with more classes, too:
+    as in McCoy, Pavlick and Linzen (2019), all its other classes then mean non-entailment.
+    """
+    if by is not None and by not in pairs.table.columns:
+        columns = ", ".join(map(repr, pairs.table.columns))
+        raise ValueError(f"{pairs.name} has no column {by!r}: choose one of {columns}")
+    rows = list(pairs.labelled().pairs_with(*([] if by is None else [by])))
+    yield pairs.description()
+    premises, hypotheses, labels = zip(*(pair for pair, _ in rows), strict=True)
+    names, in_file = label_names_of(net), pairs.label_id.names
+    merges, id_of = in_file == TWO_LABELS and len(names) > 2, LabelReader(names)
+    try:
+        kept = id_of(in_file[0]) or 0
+        ids = [kept, (kept + 1) % len(names)] if merges else [id_of(name) or 0 for name in in_file]
+    except ValueError as error:
+        raise ValueError(f"{pairs.name} and the classifier differ in classes: {error}") from error
+    gold = [ids[label] for label in labels]
+    max_len = max_positions(net)
+    dataset = SNLIBERTDataset((premises, hypotheses, gold), max_len, vocab, label_names=names)
+    result = evaluate(net, dataset)
+    if merges:
+        result, names = _one_against_rest(result, kept), TWO_LABELS
+    yield _accuracy(result)
+    yield from _confusion(result.confusion, names)
+    if by is not None:
+        groups = result.by([str(row[0]) for _, row in rows])
+        width = max(map(len, (by, *groups)))
+        yield by
+        yield from (f"{name:<{width}}  {_accuracy(group)}" for name, group in groups.items())
+
+
+def _one_against_rest(result: Evaluation, label: int) -> Evaluation:
+    """Return an evaluation with two classes: `label`, and the best of all others."""
+    others = [i for i in range(result.logits.shape[1]) if i != label]
+    best = result.logits[:, others].amax(dim=1)
+    logits = torch.stack([result.logits[:, label], best], dim=1)
+    return Evaluation(logits, (result.labels != label).long())
+
+
+def _accuracy(result: Evaluation) -> str:
+    low, high = result.interval
+    return (
+        f"accuracy {result.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}), "
+        f"{len(result.labels)} pairs"
+    )
+
+
+def _confusion(counts: np.ndarray, names: tuple[str, ...]) -> Iterator[str]:
+    """Yield a table with a row for each gold label and a column for each predicted one."""
+    corner = "gold label, predicted:"
+    width = max(map(len, (corner, *names)))
+    yield "  ".join([corner.ljust(width), *names])
+    for name, row in zip(names, counts.tolist(), strict=True):
+        cells = (f"{count:>{len(head)}}" for count, head in zip(row, names, strict=True))
+        yield "  ".join([name.ljust(width), *cells])

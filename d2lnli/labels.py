@@ -1,0 +1,174 @@
+"""Labels: the names of the classes, their ids, and the many ways in which people write them."""
+
+import re
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LABELS = ("entailment", "contradiction", "neutral")
+"""The three classes, in the book's order: a label id is an index into them.
+
+Hugging Face's `snli` uses other ids: neutral is 1, contradiction is 2, and -1 means no gold label.
+"""
+TWO_LABELS = ("entailment", "non-entailment")
+"""The two classes of corpora that do not tell neutral from contradiction, such as HANS and RTE."""
+
+_SPELLINGS = {
+    "e": "entailment",
+    "entails": "entailment",
+    "n": "neutral",
+    "c": "contradiction",
+    "contradictory": "contradiction",
+    "contradicts": "contradiction",
+    "not-entailment": "non-entailment",
+    "nonentailment": "non-entailment",
+}
+_NO_LABEL = ("", "-", "-1", "-1.0", "nan")
+
+
+class LabelIds(list):
+    """A list of label ids that knows the names of their classes; so do its slices."""
+
+    def __init__(self, ids: Iterable[int], names: tuple[str, ...]):
+        super().__init__(ids)
+        self.names = names
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        return LabelIds(found, self.names) if isinstance(index, slice) else found
+
+
+class LabelReader:
+    """Turn what stands in a file's label column into ids.
+
+    Names count in any case and in the usual spellings (`contradictory`, `e`, `not_entailment`).
+    With `numbers`, they may also be ids; somebody must have said so, because corpora have
+    different orders.
+    """
+
+    def __init__(self, names: Sequence[str], numbers: bool = False):
+        self.names, self._numbers = checked_label_names(names), numbers
+        self._ids: dict[str, int | None] = {}
+        self._canonical_ids = {_canonical(name): i for i, name in enumerate(self.names)}
+        if len(self._canonical_ids) < len(self.names):
+            raise ValueError(f"label_names={self.names}: two classes have one meaning: rename one")
+
+    @classmethod
+    def of_column(cls, labels: Iterable[Any], expected: tuple[str, ...]) -> "LabelReader":
+        """Return a reader for the expected names, or for `TWO_LABELS` if the labels are those."""
+        known = set(map(_canonical, expected)) - {LABELS[0]}
+        for label in labels:
+            name = _canonical(str(label))
+            if name in known:
+                break
+            if name == TWO_LABELS[1]:
+                return cls(TWO_LABELS)
+        return cls(expected)
+
+    def __call__(self, label: Any) -> int | None:
+        """Return the id of a label, or None if it says that there is no gold label."""
+        text = label if isinstance(label, str) else "" if label is None else str(label)
+        if text not in self._ids:  # a column has few different labels, many times each
+            self._ids[text] = self._id(text.strip())
+        return self._ids[text]
+
+    def _id(self, text: str) -> int | None:
+        if text in _NO_LABEL:
+            return None
+        if (found := self._canonical_ids.get(_canonical(text))) is not None:
+            return found
+        number = re.fullmatch(r"(\d{1,9})(\.0+)?", text)
+        if number and not self._numbers:
+            raise ValueError(
+                f"the label {text} is a number, and corpora number their classes differently: say "
+                "what 0, 1, … mean with label_names, which for Hugging Face's corpora is mostly "
+                "('entailment', 'neutral', 'contradiction')"
+            )
+        if number and int(number[1]) < len(self.names):
+            return int(number[1])
+        raise ValueError(
+            f"unknown label {text[:80]!r}: use {', '.join(self.names)}, or - for no gold label, or "
+            "name all classes in label_names"
+        )
+
+
+def _canonical(label: str) -> str:
+    """Return one spelling for the many of a label: `Contradictory` becomes `contradiction`."""
+    name = re.sub(r"[\s_-]+", "-", label.strip().casefold())
+    return _SPELLINGS.get(name, name)
+
+
+def default_label_names(num_classes: int) -> tuple[str, ...]:
+    """Return `LABELS` for three classes, and `class 0`, `class 1`, … for another number."""
+    return LABELS if num_classes == len(LABELS) else tuple(f"class {i}" for i in range(num_classes))
+
+
+def checked_label_names(names: Sequence[str], num_classes: int | None = None) -> tuple[str, ...]:
+    """Return label names as a tuple; ValueError unless they are different strings, one a class."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ValueError(f"label_names={names!r}: give a list with a string for each class")
+    names = tuple(names)
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError(f"label_names={names!r}: give a string for each class")
+    if len(set(names)) != len(names):
+        raise ValueError(f"label_names={names}: two classes have the same name: rename one")
+    if len(names) != (num_classes or len(names)):
+        raise ValueError(
+            f"{len(names)} label names {names} for {num_classes} classes: "
+            f"give one name per class, or num_classes={len(names)}"
+        )
+    return names
+
+
+def label_ids(labels: Sequence | Tensor, names: tuple[str, ...] | None = None) -> Tensor:
+    """Return labels, which are ids or names, as a tensor of ids, int64 (n,).
+
+    `labels` is a list, an array, a tensor or a pandas Series. The default of `names` is `LABELS`.
+    Raises ValueError, with the number of the pair, if a label is missing or unknown.
+    """
+    try:
+        array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+        if array.dtype.kind in "OUT":  # objects and strings
+            ids = {name: i for i, name in enumerate(names or LABELS)}
+            array = np.array([_label_id(i, x, ids) for i, x in enumerate(array.tolist())], np.int64)
+    except (TypeError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"the labels are not all ids or names: {error}") from error
+    if array.ndim == 1 and array.dtype.kind in "if":
+        missing = np.isnan(array) | (array < 0)
+        if missing.any():
+            raise ValueError(_missing_label(missing.argmax(), array[missing.argmax()]))
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "biu"):
+        raise ValueError(
+            f"the labels are {array.dtype}, {array.ndim}-dimensional: give a list of ids or names"
+        )
+    if names and array.max(initial=0) >= len(names):
+        raise ValueError(
+            f"the label of pair {array.argmax()} is {array.max()}, but the {len(names)} label "
+            f"names {names} have ids 0 to {len(names) - 1}: correct it, or add names"
+        )
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def _label_id(number: int, label: Any, ids: dict[str, int]) -> int:
+    """Return the id of one label, an id or a name; pandas has several objects for a missing one."""
+    if isinstance(label, Integral):
+        return int(label)
+    if label is None or type(label).__name__ == "NAType" or label in ("-", "") or label != label:
+        raise ValueError(_missing_label(number, label))
+    if label not in ids:
+        raise ValueError(
+            f"the label of pair {number} is {label!r}, not one of {', '.join(ids)}: correct it, "
+            "or name all classes in label_names"
+        )
+    return ids[label]
+
+
+def _missing_label(number: int | np.integer, label: object) -> str:
+    return (
+        f"the label of pair {number} is {label}, which is not a class: -1, nan, None and '-' mark "
+        "pairs without a gold label. Leave those pairs out, as read_snli does"
+    )

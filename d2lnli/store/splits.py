@@ -1,0 +1,71 @@
+"""Which file of a corpus's folder holds a split: `snli_1.0_dev.txt`, `validation.jsonl`, …"""
+
+import re
+import zlib
+from itertools import takewhile
+from pathlib import Path
+
+from .tables import preference, stem
+
+STANDARD = ("train", "dev", "test")
+_SUBSTITUTES = {
+    "dev": ("dev_matched", "validation", "validation_matched", "valid", "val", "trial"),
+    "test": ("dev_mismatched", "validation_mismatched"),  # MultiNLI's test labels are secret
+}
+"""Splits that serve as another one, best first."""
+
+
+def split_file(folder: Path, split: str) -> Path:
+    """Return the file of a split in any layout.
+
+    Its name is that of the split, or ends in it, or has it in the middle. Raises FileNotFoundError
+    if the folder has no such file, and ValueError if it has several, or if no corpus has that
+    split.
+    """
+    tables = {path: _words(stem(path)) for path in _tables(folder)}
+    names = [_words(name) for name in (split, *_SUBSTITUTES.get(split, ()))]
+    for begins, ends in ((True, True), (False, True), (False, False)):
+        for name in names:
+            found = [path for path, words in tables.items() if _has(words, name, begins, ends)]
+            if len({stem(path) for path in found}) > 1:
+                listed = ", ".join(repr(stem(path)) for path in found)
+                raise ValueError(
+                    f"{folder} has several files for the split {split!r}: choose one of {listed}"
+                )
+            if found:  # perhaps in several layouts, as SNLI comes
+                return min(found, key=preference)
+    if split in STANDARD:
+        raise FileNotFoundError(
+            f"{folder / f'snli_1.0_{split}.txt'} is missing, and no other file of the folder is "
+            f"named after the split {split!r}: give a folder such as download_extract('SNLI')"
+        )
+    columns = zip(*tables.values(), strict=False)
+    shared = len(list(takewhile(lambda words: len(set(words)) == 1 < len(words), columns)))
+    known = ", ".join(sorted({repr("_".join(words[shared:])) for words in tables.values()}))
+    raise ValueError(f"unknown split {split!r}: {folder} has {known or 'no files with pairs'}")
+
+
+def part_of(premise: str) -> str:
+    """Return the split to which a premise belongs in a corpus of one file, wherever it stands."""
+    words = " ".join(premise.casefold().split())
+    tenth = zlib.crc32(words.encode("utf-8", "replace")) % 10
+    return {0: "test", 1: "dev"}.get(tenth, "train")
+
+
+def _tables(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if stem(path) and path.is_file())
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", name.lower())
+
+
+def _has(words: list[str], name: list[str], begins: bool, ends: bool) -> bool:
+    """Return whether a file name has the words of a split, perhaps at its beginning and its end."""
+    return any(
+        words[i : i + len(name)] == name
+        for i in range(len(words))
+        if (i == 0 or not begins) and (i + len(name) == len(words) or not ends)
+    )
