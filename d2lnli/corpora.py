@@ -56,7 +56,7 @@ def read_pairs(
     """
     pairs = PairFile(file, columns, label_names)
     premises, hypotheses, labels = pairs.read(max_examples)
-    return premises, hypotheses, labels if pairs.label else None
+    return premises, hypotheses, None if pairs.label is None else labels
 
 
 def read_phenomena(
@@ -188,20 +188,21 @@ class PairFile:
         if not self.is_parse:
             return self.table.rows()
         # SNLI's long lines are split no further than needed; some have fewer columns at the end
-        used = (self.premise, self.hypothesis, self.label or self.premise)
+        used = (name for name in (self.premise, self.hypothesis, self.label) if name is not None)
         return self.table.rows(1 + max(map(self.table.columns.index, used)), whole)
 
     def _pairs(self, whole: bool) -> Iterator[tuple[tuple[str, str, int], Any]]:
         """Yield each pair with its row, which has all columns if it is `whole`."""
         from .store.splits import part_of
 
-        get = self.table.getter([self.premise, self.hypothesis, self.label or self.premise])
+        label = self.premise if self.label is None else self.label
+        get = self.table.getter([self.premise, self.hypothesis, label])
         num_pairs = self.num_unlabelled = 0
         text, premise, part = None, "", self.part
         for number, row in self._rows(whole):
             premise_text, hypothesis, label = get(row)
             try:
-                label_id = self.label_id(label) if self.label else -1
+                label_id = -1 if self.label is None else self.label_id(label)
                 if label_id is None:
                     self.num_unlabelled += 1
                     continue
@@ -217,7 +218,7 @@ class PairFile:
         if not num_pairs:
             which = f"labelled pairs for the split {self.part!r}" if self.part else "labelled pairs"
             raise ValueError(
-                f"{self.name} has no {which if self.label else 'pairs'}: check that it is the "
+                f"{self.name} has no {'pairs' if self.label is None else which}: check that it is the "
                 "right file"
             )
 
@@ -247,7 +248,8 @@ def _words(parse: str) -> str:
 
 def _roles(names: list[str], columns: Columns) -> tuple[str, str, str | None]:
     """Return the columns of premise, hypothesis and label; ValueError if that cannot be told."""
-    if isinstance(columns, str) or len(columns or ()) > len(_COLUMNS):
+    is_given = isinstance(columns, (Mapping, Sequence)) and not isinstance(columns, str)
+    if not (columns is None or is_given) or len(columns or ()) > len(_COLUMNS):
         raise ValueError(f"columns={columns!r}: give (premise, hypothesis, label), or a dict")
     given = (
         columns if isinstance(columns, Mapping) else dict(zip(ROLES, columns or (), strict=False))
