@@ -216,11 +216,9 @@ class PairFile:
                 num_pairs += 1
                 yield (premise, hypothesis, label_id), row
         if not num_pairs:
-            which = f"labelled pairs for the split {self.part!r}" if self.part else "labelled pairs"
-            raise ValueError(
-                f"{self.name} has no {'pairs' if self.label is None else which}: check that it is the "
-                "right file"
-            )
+            what = "pairs" if self.label is None else "labelled pairs"
+            where = f" in the split {self.part!r}" if self.part else ""
+            raise ValueError(f"{self.name} has no {what}{where}: check that it is the right file")
 
     def _sentence(self, role: str, text: Any) -> str:
         if not isinstance(text, str):
