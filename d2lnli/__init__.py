@@ -2,7 +2,7 @@
 
 from .bert import BERTClassifier, BERTConfig, BERTEncoder, BERTModel
 from .checkpoints import load_pretrained_model
-from .corpora import read_pairs, read_phenomena, read_snli
+from .corpora import open_split, read_pairs, read_phenomena, read_snli
 from .dataset import SNLIBERTDataset, bucketed_loader
 from .devices import get_dataloader_workers, try_all_gpus
 from .evaluation import Evaluation, evaluate, paired_difference
@@ -70,6 +70,7 @@ __all__ = [
     "load_pretrained_model",
     "mapped_dataset",
     "next_sentence_proba",
+    "open_split",
     "padding_chart",
     "paired_difference",
     "predict_proba",

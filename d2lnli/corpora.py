@@ -161,6 +161,11 @@ class PairFile:
         pairs = _first(max_examples, self._pairs(whole=True))
         return ((pair, get(row)) for pair, row in pairs)
 
+    def first_row(self) -> dict[str, Any]:
+        """Return what stands in each column of the first pair."""
+        columns = self.table.columns
+        return dict(zip(columns, next(self.pairs_with(*columns))[1], strict=True))
+
     def announce(self) -> None:
         """Print `description`, but not for SNLI's own files, which need none."""
         if not (self.is_parse and self.path.name.startswith("snli_1.0_")):

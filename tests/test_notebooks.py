@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import nbformat
+import pandas
 import pytest
 import torch
 
@@ -292,7 +293,14 @@ def own(tmp_path_factory):
     write_checkpoint(folder / "short", words, num_blks=1, num_heads=2, max_len=24)
     corpus = write_sample(folder / "my-corpus", train=300, dev=60, test=60)
     one_kind = write_sample(folder / "one", r"neutral.*\.weather\b", train=5, dev=4, test=4)
+    (folder / "mixed").mkdir()
+    for split, name in (("train", "train.tsv"), ("dev", "validation.tsv"), ("test", "my.test.tsv")):
+        shutil.copy(corpus / f"snli_1.0_{split}.txt", folder / "mixed" / name)
+    rows = pandas.read_csv(corpus / "snli_1.0_train.txt", sep="\t", keep_default_na=False)
+    rows[["sentence1", "sentence2", "gold_label"]].to_csv(folder / "my_pairs.csv")
     return {
+        "my_pairs.csv": str(folder / "my_pairs.csv"),
+        "other layout": str(folder / "mixed"),
         "my-bert": str(folder / "my-bert"),
         "short": str(folder / "short"),
         "my-corpus": str(corpus),
@@ -344,6 +352,7 @@ def as_installed(folder, monkeypatch):
 SETTINGS = {
     "folders": (dict(model="my-bert", corpus="my-corpus", num_pairs=50), as_on_colab),
     "16 positions": (dict(corpus="my-corpus", num_pairs=50, max_len=16), as_in_vs_code),
+    "one file": (dict(corpus="my_pairs.csv"), as_in_vs_code),
     "24 positions": (dict(model="short", corpus="one kind", max_len=24), as_installed),
 }
 
@@ -364,6 +373,17 @@ def test_a_notebook_takes_folders_and_few_pairs_from_anywhere(own, tmp_path, mon
     assert "Loss and accuracy against epochs; after" in shown, "the curves are drawn on Colab"
     assert "Lines of test accuracy" in shown, "the table is found"
     assert "the classifier my-bert-" in shown, "it is said which one is used"
+
+
+@pytest.mark.parametrize("corpus", ["my_pairs.csv", "other layout"])
+def test_a_notebook_takes_pairs_in_any_layout_and_says_where_they_come_from(
+    corpus, own, tmp_path, data_dir
+):
+    notebook = ROOT / "notebooks" / "02_snli_dataset.ipynb"
+    cells = run_lesson(notebook, tmp_path, tmp_path, corpus=own[corpus])
+    shown = json.dumps([cell.get("outputs") for cell in cells])
+    assert "premise from 'sentence1" in shown
+    assert "hypernym" in shown or corpus == "my_pairs.csv"
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
