@@ -65,15 +65,14 @@ def test_every_module_stands_in_the_architecture():
 
 
 def test_every_command_that_the_readme_names_exists(capsys):
-    commands = set(re.findall(r"python -m d2lnli (\w+)", README))
-    assert commands == {"finetune", "predict", "download", "check", "cache"}
-    used = re.findall(r"python -m d2lnli finetune ([^`\n]*)", README)
-    options = {option for line in used for option in re.findall(r"--[\w-]+", line)}
-    with pytest.raises(SystemExit, match="0"):
-        main(["finetune", "--help"])
-    text = capsys.readouterr().out
-    assert options
-    assert all(option in text for option in options)
+    used = re.findall(r"python -m d2lnli (\w+)([^`\n#]*)", README)
+    commands = {"finetune", "predict", "evaluate", "download", "check", "cache"}
+    assert {command for command, _ in used} == commands
+    for command, line in used:
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        text = capsys.readouterr().out
+        assert all(option in text for option in re.findall(r"--[\w-]+", line)), line
 
 
 def test_ci_calls_the_readmes_test_command_as_written():
