@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import d2lnli as d2l
-from benchmarks import many_pairs, pretraining_gap
+from benchmarks import bulk, many_pairs, pretraining_gap
 
 
 @pytest.fixture
@@ -26,6 +26,13 @@ def test_many_pairs_are_written_mapped_and_trained_on_by_two_processes(source, t
         assert found["Python, torch and d2lnli"] < found["with vocabulary and data"]
         assert found["with vocabulary and data"] < found["at most"]
         assert found["beyond the model"] == found["at most"] - found["model"]
+
+
+def test_a_file_of_pairs_is_predicted_and_evaluated(source, tmp_path):
+    bulk.write_files(source, tmp_path, 40)
+    assert bulk.predict_memory(tmp_path) > 0
+    assert len((tmp_path / "answers.csv").read_text(encoding="utf-8").splitlines()) == 41
+    assert bulk.predict_seconds(tmp_path) > 0 and bulk.evaluate_seconds(tmp_path) > 0
 
 
 def test_the_pretraining_gap_is_a_row_for_each_start(monkeypatch, capsys):

@@ -139,14 +139,13 @@ class Table:
 
     def _split_rows(self, most: int | None, whole: bool) -> Iterator[tuple[int, list[str]]]:
         width, splits = len(self.columns), -1 if most is None or whole else most
-        for number, line in self._lines_with_text():
-            if number > self._header_line:
-                row = line.rstrip("\n").split("\t", splits)
-                if len(row) < most if most else len(row) != width:
-                    raise self._ragged(number, len(row))
-                if whole and len(row) < width:
-                    row += [""] * (width - len(row))
-                yield number, row
+        for number, line in enumerate(self._lines(), 1):
+            if number <= self._header_line or line.isspace():
+                continue
+            row = line.rstrip("\n").split("\t", splits)
+            if len(row) < most if most else len(row) != width:
+                raise self._ragged(number, len(row))
+            yield number, row + [""] * (width - len(row)) if whole else row
 
     def _quoted_rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the header, then the rows; a field may go over several lines."""
