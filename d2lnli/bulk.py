@@ -25,6 +25,8 @@ from .labels import TWO_LABELS, LabelReader
 from .prediction import predict_proba
 from .runs.checks import max_positions
 from .store.files import replace_file, writing
+from .store.hub import DATA_HUB, find_folder
+from .store.splits import only_table
 from .vocab import Vocab
 
 _PAIRS_AT_ONCE = 8_192  # enough for minibatches of similar length, and little memory
@@ -32,9 +34,14 @@ _PAIRS_AT_ONCE = 8_192  # enough for minibatches of similar length, and little m
 
 @contextmanager
 def opened_pairs(source: str, **how: Any) -> Iterator[PairFile]:
-    """Open a file of pairs; `-` is the standard input, which is copied, like any pipe."""
-    path = Path(source)
-    if source != "-" and (path.is_file() or path.is_dir() or not path.exists()):
+    """Open a file of pairs, or the only one of a corpus that is given by its name or folder.
+
+    `-` is the standard input, which is copied, like any pipe.
+    """
+    path = find_folder(source) if source in DATA_HUB else Path(source)
+    if path.is_dir():
+        path = only_table(path)
+    if source != "-" and (path.is_file() or not path.exists()):
         yield PairFile(path, **how)
         return
     with tempfile.TemporaryDirectory() as folder:

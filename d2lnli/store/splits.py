@@ -45,6 +45,15 @@ def split_file(folder: Path, split: str) -> Path:
     raise ValueError(f"unknown split {split!r}: {folder} has {known or 'no files with pairs'}")
 
 
+def only_table(folder: Path) -> Path:
+    """Return the only file of pairs in a folder; ValueError if it has several, or none."""
+    tables = _tables(folder)
+    if len(tables) != 1:
+        names = ", ".join(repr(path.name) for path in tables) or "none"
+        raise ValueError(f"{folder} is a folder, with the files of pairs {names}: give a file")
+    return tables[0]
+
+
 def part_of(premise: str) -> str:
     """Return the split to which a premise belongs in a corpus of one file, wherever it stands."""
     words = " ".join(premise.casefold().split())
