@@ -221,9 +221,12 @@ class PairFile:
                 num_pairs += 1
                 yield (premise, hypothesis, label_id), row
         if not num_pairs:
-            what = "pairs" if self.label is None else "labelled pairs"
-            where = f" in the split {self.part!r}" if self.part else ""
-            raise ValueError(f"{self.name} has no {what}{where}: check that it is the right file")
+            problem = f"has no {'pairs' if self.label is None else 'labelled pairs'}"
+            way_out = "check that it is the right file"
+            if self.part:
+                problem += f" whose premise belongs to the split {self.part!r}"
+                way_out = "give a file with more pairs, or a file for each split"
+            raise ValueError(f"{self.name} {problem}: {way_out}")
 
     def _sentence(self, role: str, text: Any) -> str:
         if not isinstance(text, str):
