@@ -15,7 +15,7 @@ LABELS = ("entailment", "contradiction", "neutral")
 Hugging Face's `snli` uses other ids: neutral is 1, contradiction is 2, and -1 means no gold label.
 """
 TWO_LABELS = ("entailment", "non-entailment")
-"""The two classes of corpora that do not tell neutral from contradiction, such as HANS and RTE."""
+"""The two classes of corpora that do not separate neutral and contradiction: HANS, RTE."""
 
 _SPELLINGS = {
     "e": "entailment",
@@ -31,7 +31,10 @@ _NO_LABEL = ("", "-", "-1", "-1.0", "nan")
 
 
 class LabelIds(list):
-    """A list of label ids that knows the names of their classes; so do its slices."""
+    """A list of label ids that knows the names of their classes, as do its slices, copies and sums.
+
+    `list(ids)` and an array of them no longer know.
+    """
 
     def __init__(self, ids: Iterable[int], names: tuple[str, ...]):
         super().__init__(ids)
@@ -41,17 +44,41 @@ class LabelIds(list):
         found = super().__getitem__(index)
         return LabelIds(found, self.names) if isinstance(index, slice) else found
 
+    def __add__(self, other: list) -> "LabelIds":
+        return LabelIds(super().__add__(self._checked(other)), self.names)
+
+    def __iadd__(self, other: Iterable) -> "LabelIds":  # type: ignore[misc]
+        return super().__iadd__(self._checked(other))
+
+    def extend(self, other: Iterable) -> None:
+        """Append the ids of the same classes."""
+        super().extend(self._checked(other))
+
+    def copy(self) -> "LabelIds":
+        """Return a copy that knows the names, too."""
+        return self[:]
+
+    def _checked(self, other: Any) -> Any:
+        """Return the other ids; ValueError if they stand for other classes."""
+        names = getattr(other, "names", self.names)
+        if names != self.names:
+            raise ValueError(f"ids of the classes {self.names} and of {names} do not go together")
+        return other
+
 
 class LabelReader:
     """Turn what stands in a file's label column into ids.
 
     Names count in any case and in the usual spellings (`contradictory`, `e`, `not_entailment`).
-    With `numbers`, they may also be ids; somebody must have said so, because corpora have
-    different orders.
+    With `numbers`, a label may also be an id. Pass it only if you know the order of the classes,
+    because corpora number them differently.
     """
 
     def __init__(self, names: Sequence[str], numbers: bool = False):
-        self.names, self._numbers = checked_label_names(names), numbers
+        self.names = checked_label_names(names)
+        if unusable := [name for name in self.names if name.strip().lower() in _NO_LABEL]:
+            raise ValueError(f"label_names={self.names}: {unusable} mean that there is no label")
+        self.numbers = numbers and not any(map(_number, self.names))
         self._ids: dict[str, int | None] = {}
         self._canonical_ids = {_canonical(name): i for i, name in enumerate(self.names)}
         if len(self._canonical_ids) < len(self.names):
@@ -81,19 +108,24 @@ class LabelReader:
             return None
         if (found := self._canonical_ids.get(_canonical(text))) is not None:
             return found
-        number = re.fullmatch(r"(\d{1,9})(\.0+)?", text)
-        if number and not self._numbers:
+        number = _number(text)
+        if number and self.numbers and int(number[1]) < len(self.names):
+            return int(number[1])
+        if number and not self.numbers:
             raise ValueError(
                 f"the label {text} is a number, and corpora number their classes differently: say "
-                "what 0, 1, … mean with label_names, which for Hugging Face's corpora is mostly "
-                "('entailment', 'neutral', 'contradiction')"
+                "what 0, 1, … mean with label_names (--label-names). Hugging Face's corpora mostly "
+                "use entailment, neutral, contradiction"
             )
-        if number and int(number[1]) < len(self.names):
-            return int(number[1])
         raise ValueError(
             f"unknown label {text[:80]!r}: use {', '.join(self.names)}, or - for no gold label, or "
-            "name all classes in label_names"
+            "name all classes with label_names (--label-names)"
         )
+
+
+def _number(label: str) -> re.Match[str] | None:
+    """Match a whole number, which pandas may have written as `1.0`."""
+    return re.fullmatch(r"(\d{1,9})(\.0+)?", label.strip())
 
 
 def _canonical(label: str) -> str:
@@ -112,6 +144,8 @@ def checked_label_names(names: Sequence[str], num_classes: int | None = None) ->
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise ValueError(f"label_names={names!r}: give a list with a string for each class")
     names = tuple(names)
+    if not names:
+        raise ValueError("label_names is empty: give a name for each class")
     if not all(isinstance(name, str) and name.strip() for name in names):
         raise ValueError(f"label_names={names!r}: give a string for each class")
     if len(set(names)) != len(names):

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from .bert import BERTClassifier, unwrapped
 from .checkpoints import load_pretrained_model
-from .corpora import read_snli
+from .corpora import open_split, read_snli
 from .dataset import SNLIBERTDataset, shared_loader
 from .devices import (
     autocast,
@@ -388,7 +388,8 @@ def load_or_finetune(
         if why := why_not(folders[0], wanted):
             print(f"{folders[0]} holds another classifier ({why}): fine-tuning a new one")
         with contextlib.redirect_stdout(io.StringIO()):
-            dev_set = SNLIBERTDataset(read_snli(data_dir, "dev"), max_len, vocab)
+            dev_pairs = open_split(data_dir, "dev", classes=names).read()
+            dev_set = SNLIBERTDataset(dev_pairs, max_len, vocab)
             history = finetune(net, train_set, dev_set, **settings)
         history.made_of.update(model=str(model), corpus=str(corpus))
         if ranks.rank == 0:
