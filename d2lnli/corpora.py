@@ -118,7 +118,9 @@ class PairFile:
             self.premise, self.hypothesis, self.label = _roles(self.table.columns, columns)
         except ValueError as error:
             raise ValueError(f"{self.name}, line 1: {error}") from error
-        self.is_parse = _plain(self.premise) in _PARSES["premise"]
+        sides = {"premise": self.premise, "hypothesis": self.hypothesis}
+        self._parses = {role: _is_parse(name) for role, name in sides.items()}
+        self.is_parse = all(self._parses.values())
         if not self.is_parse:  # a parse begins with a bracket, so a quote before it is clear
             self.table.detect_quotes()
         if label_names is not None:
@@ -203,7 +205,8 @@ class PairFile:
         label = self.premise if self.label is None else self.label
         get = self.table.getter([self.premise, self.hypothesis, label])
         num_pairs = self.num_unlabelled = 0
-        text, premise, part = None, "", self.part
+        text: Any = object()  # unlike any premise
+        premise, part = "", self.part
         for number, row in self._rows(whole):
             premise_text, hypothesis, label = get(row)
             try:
@@ -231,7 +234,7 @@ class PairFile:
     def _sentence(self, role: str, text: Any) -> str:
         if not isinstance(text, str):
             raise ValueError(f"the {role} is {str(text)[:80]}, not a sentence: correct that line")
-        sentence = _words(text) if self.is_parse else text
+        sentence = _words(text) if self._parses[role] else text
         if not sentence or sentence.isspace():
             raise ValueError(f"the {role} is empty: correct that line")
         return sentence
@@ -262,7 +265,9 @@ def _roles(names: list[str], columns: Columns) -> tuple[str, str, str | None]:
     )
     if not given.keys() <= _COLUMNS.keys():
         raise ValueError(f"columns={columns!r}: the keys are {', '.join(_COLUMNS)}")
+    sides = [str(given[role]) for role in _PARSES if given.get(role) is not None]
     has_parses = all(any(_plain(name) in known for name in names) for known in _PARSES.values())
+    has_parses &= all(map(_is_parse, sides))  # else one side would be a parse, the other not
     known = {**_COLUMNS, **(_PARSES if has_parses else {})}
 
     def column(role: str) -> str:
@@ -278,6 +283,10 @@ def _roles(names: list[str], columns: Columns) -> tuple[str, str, str | None]:
         "label" in given or any(_plain(name) in known["label"] for name in names)
     )
     return column("premise"), column("hypothesis"), column("label") if is_labelled else None
+
+
+def _is_parse(name: str) -> bool:
+    return any(_plain(name) in known for known in _PARSES.values())
 
 
 def _plain(name: str) -> str:

@@ -2,16 +2,21 @@
 each in CI, ten thousand in the long run."""
 
 import contextlib
+import csv
+import gzip
 import io
+import json
 import os
 import random
 import subprocess
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -123,6 +128,132 @@ def test_read_snli(cases, tmp_path):
             assert set(labels) <= {0, 1, 2}
             assert all(side.split() for side in (*premises, *hypotheses))
             assert len(d2l.read_phenomena(tmp_path, True, most)) == len(labels)
+
+
+NAMES = st.one_of(
+    st.permutations(["premise", "hypothesis", "label"]),
+    st.permutations(["sentence1", "x", "sentence2", "gold_label"]),
+    st.permutations(["gold_label", "sentence1_binary_parse", "sentence2_binary_parse"]),
+    st.lists(
+        st.sampled_from(["premise", "hypothesis", "Sentence2", "gold_label", "", '"x"', "日本"])
+    ),
+)
+SENTENCE = st.one_of(
+    st.lists(st.sampled_from([*WORDS, '"', '""', "'", "(", ":)", ",", ";", "\t", "\n", "\n\n",
+                              "\r\n", "\\", "\u2028", "é", "-", "#", "{", "nan", '"a"']),
+             min_size=1, max_size=6).map(" ".join),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=12),
+    st.sampled_from(['"', '""', '"a', '"a" b', "\ta", "a\n", "\na", " a ", '("a")', "null", "NA"]),
+).filter(lambda text: text.split() and not ("\t" in text and "\n" in text))  # fmt: skip
+LABEL_CELL = st.sampled_from([*d2l.LABELS * 3, "-", "", "E", "not_entailment", "0", 2])
+ANY_CELL = st.one_of(TEXT, st.sampled_from([None, 0, -1, 1.5, float("nan"), True, [], {"a": 1}]))
+
+
+def tables(names: list[str]) -> st.SearchStrategy[tuple[list[str], list[list]]]:
+    """Return rows that mostly fit the names of the columns."""
+    fitting = st.tuples(*(LABEL_CELL if "label" in name else SENTENCE for name in names))
+    rows = st.lists(fitting, max_size=5)
+    odd = st.lists(st.one_of(fitting, st.lists(ANY_CELL, max_size=5)), max_size=5)
+    return st.tuples(st.just(names), st.one_of(rows, rows, odd))
+
+
+def as_table(layout: str, rows: list, end: str, quoting: int) -> str:
+    """Return a table as JSON lines, as fields with tabs and no quotes, or as csv writes it."""
+    if layout == "json":
+        lines = [json.dumps(dict(zip(rows[0], row, strict=False))) for row in rows[1:]]
+    elif layout == "raw":
+        lines = ["\t".join(map(str, row)) for row in rows]
+    else:
+        text = io.StringIO()
+        csv.writer(text, delimiter=layout, quoting=quoting, lineterminator=end).writerows(rows)
+        return text.getvalue()
+    return "".join(line + end for line in lines)
+
+
+LAYOUTS = st.tuples(
+    st.sampled_from(["json", "raw", ",", ";", "\t"]),
+    st.one_of(st.sampled_from(["\n", "\r\n"]), END),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+)
+BYTES = st.tuples(
+    st.one_of(st.just("utf-8"), st.just("utf-8-sig"), ENCODING),
+    st.one_of(st.just(b""), st.just(b""), st.just(b""), JUNK),
+    st.booleans(),
+    st.sampled_from([None] * 6 + [-1, -9, 5, 30]),
+)
+COLUMNS = st.sampled_from(
+    [None] * 6
+    + [("sentence1", "sentence2"), {"label": "gold_label"}, {"label": None}, ["", "日本", '"x"'],
+       ("premise", "premise"), {"premise": "sentence1_binary_parse"}, {"x": "x"}, [None] * 4, 3]
+)  # fmt: skip
+CLASSES = st.sampled_from([None] * 6 + [d2l.LABELS, ("entailment", "other"), ("x", "x"), "x"])
+
+
+@CASES
+def test_read_pairs(cases, tmp_path):
+    path, tally = tmp_path / "pairs.csv", Counter()
+    most_pairs = st.one_of(st.none(), st.none(), st.none(), SIZE)
+
+    @fuzz(cases, NAMES.flatmap(tables), LAYOUTS, BYTES, COLUMNS, CLASSES, most_pairs)
+    def check(table, layouts, in_bytes, columns, classes, most):
+        (names, rows), (layout, end, quoting) = table, layouts
+        encoding, junk, is_zipped, stop = in_bytes
+        text = as_table(layout, [names, *rows], end, quoting)
+        data = text.encode(encoding, "replace") + junk
+        path.write_bytes(gzip.compress(data)[:stop] if is_zipped else data)
+        tally["all"] += 1
+        with only_documented_errors(), contextlib.redirect_stdout(io.StringIO()):
+            try:
+                premises, hypotheses, labels = d2l.read_pairs(path, columns, classes, most)
+            except ValueError as error:
+                known = (str(path), "max_examples=", "columns=", "label_names=")
+                assert any(name in str(error) for name in known)
+                raise
+            tally["read"] += 1
+            assert len(premises) == len(hypotheses) > 0
+            assert most is None or len(premises) <= most
+            assert all(isinstance(side, str) and side.split() for side in (*premises, *hypotheses))
+            if labels is not None:
+                assert len(labels) == len(premises)
+                assert set(labels) <= set(range(len(labels.names)))
+                assert classes is None or labels.names == tuple(classes)
+
+    assert 0.1 < tally["read"] / tally["all"] < 0.9, tally
+
+
+WRITERS = {
+    "json": lambda frame: frame.to_json(orient="records", lines=True, force_ascii=False),
+    "json in ASCII": lambda frame: frame.to_json(orient="records", lines=True),
+    **{
+        f"{delimiter!r} {quoting} {index}": lambda frame, d=delimiter, q=quoting, i=index: (
+            frame.to_csv(sep=d, quoting=q, index=i, lineterminator="\r\n")
+        )
+        for delimiter in ",;\t"
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC)
+        for index in (False, True)
+    },
+}
+
+
+@CASES
+def test_what_others_wrote_read_pairs_reads_as_it_was(cases, tmp_path):
+    labels = st.sampled_from([*d2l.LABELS, "-"])
+    rows = st.lists(st.tuples(SENTENCE, SENTENCE, labels), min_size=1, max_size=6)
+    order = st.permutations(["premise", "hypothesis", "label"])
+
+    @fuzz(cases, rows, order, st.sampled_from(sorted(WRITERS)), st.booleans(), st.booleans())
+    def check(rows, order, writer, is_zipped, has_mark):
+        frame = pandas.DataFrame(rows, columns=["premise", "hypothesis", "label"])[order]
+        data = WRITERS[writer](frame).encode("utf-8-sig" if has_mark else "utf-8")
+        path = tmp_path / "pairs.txt"
+        path.write_bytes(gzip.compress(data) if is_zipped else data)
+        expected = [row for row in rows if row[2] != "-"]
+        if expected:
+            with contextlib.redirect_stdout(io.StringIO()):
+                premises, hypotheses, ids = d2l.read_pairs(path)
+            assert premises == [row[0] for row in expected]
+            assert hypotheses == [row[1] for row in expected]
+            assert [d2l.LABELS[i] for i in ids] == [row[2] for row in expected]
 
 
 @CASES

@@ -71,8 +71,8 @@ def mapped_pairs(
     with writing("the dataset", folder), exclusive_lock(folder):
         if not folder.is_dir():
             parts = _encoded(pairs.pairs(max_examples), max_len, vocab, truncation)
-            pairs.announce()
             _build(folder, parts, vocab, _settings(max_len, pairs.label_id.names, truncation))
+            pairs.announce()
     dataset = SNLIBERTDataset.load(folder, vocab)
     dataset.truncation = truncation  # earlier versions did not write it down
     return dataset

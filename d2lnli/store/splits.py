@@ -23,7 +23,7 @@ def split_file(folder: Path, split: str) -> Path:
     split.
     """
     tables = {path: _words(stem(path)) for path in _tables(folder)}
-    names = [_words(name) for name in (split, *_SUBSTITUTES.get(split, ()))]
+    names = list(filter(None, map(_words, (split, *_SUBSTITUTES.get(split, ())))))
     for begins, ends in ((True, True), (False, True), (False, False)):
         for name in names:
             found = [path for path, words in tables.items() if _has(words, name, begins, ends)]
@@ -39,7 +39,7 @@ def split_file(folder: Path, split: str) -> Path:
             f"{folder / f'snli_1.0_{split}.txt'} is missing, and no other file of the folder is "
             f"named after the split {split!r}: give a folder such as download_extract('SNLI')"
         )
-    columns = zip(*tables.values(), strict=False)
+    columns = zip(*(words[:-1] for words in tables.values()), strict=False)
     shared = len(list(takewhile(lambda words: len(set(words)) == 1 < len(words), columns)))
     known = ", ".join(sorted({repr("_".join(words[shared:])) for words in tables.values()}))
     raise ValueError(f"unknown split {split!r}: {folder} has {known or 'no files with pairs'}")
@@ -68,7 +68,7 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _words(name: str) -> list[str]:
-    return re.findall(r"[a-z0-9]+", name.lower())
+    return re.findall(r"[^\W_]+", name.casefold())
 
 
 def _has(words: list[str], name: list[str], begins: bool, ends: bool) -> bool:

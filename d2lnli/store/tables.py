@@ -10,15 +10,18 @@ import io
 import json
 import re
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
 _SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl")  # of the same name, the first one is read
+_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 _LONGEST_LINE = 10_000_000  # characters; a longer one is no pair, and may be too large for memory
 _ENCLOSED = re.compile(r'"(?:[^"]|"")*"')  # a field as CSV quotes it
+_NOT_UTF8 = "not UTF-8: save the file as UTF-8"
 _DOUBLE = "inside quotation marks, a quotation mark must be doubled, as spreadsheet programs do it"
 
 
@@ -53,6 +56,8 @@ class Table:
         if not path.is_file():
             raise FileNotFoundError(f"{self.name} is missing: give a file with a pair in each row")
         number, first = next(self._lines_with_text(), (1, ""))
+        if "\0" in first:  # UTF-16 without a mark at its beginning
+            raise ValueError(f"{self.name}, line {number}: {_NOT_UTF8}")
         if first.lstrip()[:1] in ("", "["):
             raise ValueError(
                 f"{self.name}, line {number}: "
@@ -60,11 +65,12 @@ class Table:
             )
         self._header_line, self._first_long, self._was_detected = number, 0, False
         self.is_json = first.lstrip().startswith("{")
-        self.is_quoted, self.delimiter = False, ""
+        self.is_quoted, self.delimiter, self._has_spaces = False, "", False
         if self.is_json:  # an object may lack what others have
             self.columns = list(dict.fromkeys(name for _, row in self.rows() for name in row))
             return
         self.delimiter = _delimiter(first)
+        self._has_spaces = f"{self.delimiter} " in first  # as people type a CSV
         header = first.rstrip("\n").split(self.delimiter)
         if self.delimiter != "\t" or any(name.startswith('"') for name in header):
             self.is_quoted = True
@@ -99,23 +105,31 @@ class Table:
     def detect_quotes(self) -> None:
         """Find out whether quotes in a TSV enclose fields, as pandas and spreadsheets write them.
 
-        Otherwise they belong to the sentences, as in SNLI's files. A tab or a line break inside a
-        field needs quotes; a field that only begins with a quote shows that it is text.
+        Otherwise they belong to the sentences, as in SNLI's files. A field that only begins with a
+        quote shows that it is text, or that it has a tab or a line break, which needs quotes.
         """
         if self.is_json or self.is_quoted:
             return
-        enclosed = False
+        has_quotes = has_text = False
         for _, line in self._lines_with_text():
             fields = line.rstrip("\n").split("\t")
             quoted = [field for field in fields if field.startswith('"')]
+            has_quotes |= bool(quoted)
             if len(fields) != len(self.columns):
-                enclosed = bool(quoted)
+                has_text = has_text and not self._is_readable_quoted()
                 break
-            if not all(map(_ENCLOSED.fullmatch, quoted)):
-                enclosed = False
-                break
-            enclosed |= bool(quoted)
-        self.is_quoted = self._was_detected = enclosed
+            has_text |= not all(map(_ENCLOSED.fullmatch, quoted))
+        self.is_quoted = self._was_detected = has_quotes and not has_text
+
+    def _is_readable_quoted(self) -> bool:
+        """Return whether all rows fit the header if quotes enclose fields."""
+        try:
+            deque(self._quoted_rows(), maxlen=0)
+        except ValueError:
+            return False
+        finally:
+            self._first_long = 0
+        return True
 
     def doubts(self) -> list[str]:
         """Return what may have been understood in another way than it was meant."""
@@ -150,7 +164,12 @@ class Table:
     def _quoted_rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the header, then the rows; a field may go over several lines."""
         csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))  # for this whole process
-        reader = csv.reader(self._lines(newline=""), delimiter=self.delimiter, strict=True)
+        reader = csv.reader(
+            self._lines(newline=""),
+            delimiter=self.delimiter,
+            skipinitialspace=self._has_spaces,
+            strict=True,
+        )
         width = 0
         while True:
             number = reader.line_num + 1
@@ -193,20 +212,21 @@ class Table:
                     yield line
         except UnicodeDecodeError as error:
             raise ValueError(self._not_utf8()) from error
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except _DAMAGED as error:
             raise ValueError(
                 f"{self.name}, line {number + 1}: the gzip file is damaged ({error}): get it again"
             ) from error
 
     def _not_utf8(self) -> str:
         """Return a message with the line that is not UTF-8; a decoder reads ahead and lacks it."""
-        with _opened(self.path, errors="surrogateescape") as file:
+        number = 0
+        with suppress(*_DAMAGED), _opened(self.path, errors="surrogateescape") as file:
             for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), ""), 1):
                 try:
                     line.encode("utf-8")
                 except UnicodeEncodeError:
-                    return f"{self.name}, line {number}: not UTF-8: save the file as UTF-8"
-        return f"{self.name}: it changed while it was read: try again"
+                    return f"{self.name}, line {number}: {_NOT_UTF8}"
+        return f"{self.name}, line {number + 1}: damaged, or changed meanwhile: get it again"
 
 
 @contextmanager
