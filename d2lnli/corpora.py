@@ -1,7 +1,9 @@
 """Corpora: from files to (premises, hypotheses, labels)."""
 
+import os
 import re
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from numbers import Integral
@@ -21,7 +23,7 @@ _COLUMNS = {
 """How corpora name these columns, without case and punctuation."""
 
 ROLES = tuple(_COLUMNS)
-_PARSES = {"premise": ("sentence1binaryparse",), "hypothesis": ("sentence2binaryparse",)}
+_PARSES = {"premise": "sentence1binaryparse", "hypothesis": "sentence2binaryparse"}
 
 
 def read_snli(
@@ -48,9 +50,9 @@ def read_pairs(
     """Read a file as (premises, hypotheses, label ids); the ids are None if it has no labels.
 
     The file is CSV, TSV or JSON lines (`.csv`, `.tsv`, `.txt`, `.jsonl`), gzipped or not. A line
-    says which columns were used. `columns` names those that their names do not tell; a label of
-    None ignores the labels. `label_names` names the classes in the order of their ids, for labels
-    that are numbers, and for classes of your own; `SNLIBERTDataset` finds the names in the ids.
+    says which columns were used. `columns` names those that have other names; a label of None
+    ignores the labels. `label_names` names the classes in the order of their ids, for labels that
+    are numbers, and for classes of your own; `SNLIBERTDataset` finds the names in the ids.
     Pairs without a gold label (`-`, -1 or nothing) are left out. Raises OSError if the file cannot
     be read, and ValueError, with the line, if it is not such a file.
     """
@@ -64,12 +66,12 @@ def read_phenomena(
 ) -> list[str]:
     """Return the phenomenon that each pair of `read_snli` tests, such as 'negation'.
 
-    `SNLI-sample` names it at the end of the pairID. Other corpora do not: they have 'not told'.
+    `SNLI-sample` names it at the end of its pairIDs. Pairs of other corpora have 'not told'.
     """
     pairs = open_split(data_dir, is_train)
     column = "pairID" if "pairID" in pairs.table.columns else pairs.premise
     rows = pairs.pairs_with(column, max_examples=max_examples)
-    found = (re.search(r"\.([a-z]+)$", str(pair_id)) for _, (pair_id,) in rows)
+    found = (re.search(r"^[a-z]+\d+r\d+\.([a-z]+)$", str(pair_id)) for _, (pair_id,) in rows)
     return [match[1] if match and column == "pairID" else "not told" for match in found]
 
 
@@ -84,7 +86,7 @@ def open_split(
     from .store.splits import STANDARD, split_file
 
     split = {"True": "train", "False": "test"}.get(str(is_train), is_train)
-    path = Path(data_dir)
+    path = _path(data_dir)
     if not isinstance(split, str) or (path.is_file() and split not in STANDARD):
         raise ValueError(f"unknown split {is_train!r}: use True, False, 'train', 'dev' or 'test'")
     if path.is_file():
@@ -111,13 +113,13 @@ class PairFile:
     ):
         from .store.tables import Table
 
-        self.path, self.part, self.num_unlabelled = Path(file), part, 0
+        self.path, self.part, self.num_unlabelled = _path(file), part, 0
         self.name = name or str(file)
         self.table = Table(self.path, self.name)
         try:
             self.premise, self.hypothesis, self.label = _roles(self.table.columns, columns)
         except ValueError as error:
-            raise ValueError(f"{self.name}, line 1: {error}") from error
+            raise ValueError(f"{self.name}, line {self.table.header_line}: {error}") from error
         sides = {"premise": self.premise, "hypothesis": self.hypothesis}
         self._parses = {role: _is_parse(name) for role, name in sides.items()}
         self.is_parse = all(self._parses.values())
@@ -135,7 +137,8 @@ class PairFile:
     def labelled(self) -> "PairFile":
         """Return this file; ValueError if it has no labels."""
         if self.label is None:
-            raise ValueError(f"{self.name}, line 1: {_not_told('label', [], self.table.columns)}")
+            problem = _unclear("label", [], self.table.columns)
+            raise ValueError(f"{self.name}, line {self.table.header_line}: {problem}")
         return self
 
     def read(self, max_examples: int | None = None) -> tuple[list[str], list[str], LabelIds]:
@@ -179,6 +182,8 @@ class PairFile:
         parts = [f"{role} from {name!r}" for role, name in roles.items() if name is not None]
         if self.label is None:
             parts.append("no labels")
+        elif self.label_id.names != LABELS:
+            parts.append(f"classes {', '.join(self.label_id.names)}")
         if self.part:
             parts.append(f"split {self.part} by premise")
         if self.num_unlabelled:
@@ -189,7 +194,8 @@ class PairFile:
         """Return what distinguishes these pairs from others, for JSON."""
         status = self.path.stat()
         file = [str(self.path.absolute()), status.st_size, status.st_mtime_ns]
-        return [*file, self.premise, self.hypothesis, self.label, self.label_id.names, self.part]
+        labels = [self.label, self.label_id.names, self.label_id.numbers]
+        return [*file, self.premise, self.hypothesis, *labels, self.part]
 
     def _rows(self, whole: bool = False) -> Iterator[tuple[int, Any]]:
         if not self.is_parse:
@@ -214,6 +220,8 @@ class PairFile:
                 if label_id is None:
                     self.num_unlabelled += 1
                     continue
+                if premise_text == self.premise and hypothesis == self.hypothesis:
+                    raise ValueError("the header again: delete that line")
                 if text != premise_text:  # SNLI has a premise three times in a row: keep it once
                     text, premise = premise_text, self._sentence("premise", premise_text)
                     part = part_of(premise) if self.part else None
@@ -235,15 +243,27 @@ class PairFile:
         if not isinstance(text, str):
             raise ValueError(f"the {role} is {str(text)[:80]}, not a sentence: correct that line")
         sentence = _words(text) if self._parses[role] else text
-        if not sentence or sentence.isspace():
+        if not (sentence[:1].isalnum() or any(map(_is_visible, sentence))):
             raise ValueError(f"the {role} is empty: correct that line")
         return sentence
+
+
+def _path(file: str | Path) -> Path:
+    if not isinstance(file, (str, os.PathLike)):
+        raise ValueError(f"{file!r} is not the path of a file or folder: give a string or a Path")
+    return Path(file)
+
+
+def _is_visible(character: str) -> bool:
+    """Return whether a tokenizer keeps a character: not a space, a control or a format code."""
+    return unicodedata.category(character)[0] not in "CZ" and character != "\ufffd"
 
 
 def _first(max_examples: int | None, pairs: Iterator) -> Iterator:
     if max_examples is None:
         return pairs
-    if not (isinstance(max_examples, Integral) and max_examples >= 1):
+    is_number = isinstance(max_examples, Integral) and not isinstance(max_examples, bool)
+    if not (is_number and max_examples >= 1):
         raise ValueError(f"max_examples={max_examples!r}: it must be a whole number, at least 1")
     return islice(pairs, min(int(max_examples), sys.maxsize))
 
@@ -256,48 +276,48 @@ def _words(parse: str) -> str:
 
 
 def _roles(names: list[str], columns: Columns) -> tuple[str, str, str | None]:
-    """Return the columns of premise, hypothesis and label; ValueError if that cannot be told."""
-    is_given = isinstance(columns, (Mapping, Sequence)) and not isinstance(columns, str)
-    if not (columns is None or is_given) or len(columns or ()) > len(_COLUMNS):
+    """Return the columns of premise, hypothesis and label; ValueError if they are unclear."""
+    is_list = isinstance(columns, Sequence) and not isinstance(columns, str)
+    if not (columns is None or is_list or isinstance(columns, Mapping)):
         raise ValueError(f"columns={columns!r}: give (premise, hypothesis, label), or a dict")
-    given = (
-        columns if isinstance(columns, Mapping) else dict(zip(ROLES, columns or (), strict=False))
-    )
-    if not given.keys() <= _COLUMNS.keys():
-        raise ValueError(f"columns={columns!r}: the keys are {', '.join(_COLUMNS)}")
-    sides = [str(given[role]) for role in _PARSES if given.get(role) is not None]
-    has_parses = all(any(_plain(name) in known for name in names) for known in _PARSES.values())
-    has_parses &= all(map(_is_parse, sides))  # else one side would be a parse, the other not
-    known = {**_COLUMNS, **(_PARSES if has_parses else {})}
+    given = columns
+    if not isinstance(given, Mapping):
+        given = dict(zip(ROLES, given or (), strict=False))
+    if not given.keys() <= _COLUMNS.keys() or len(given) < len(columns or ()):
+        raise ValueError(f"columns={columns!r}: there are {', '.join(ROLES)}, and no others")
+    plain = {name: _plain(name) for name in names}
+    sides = [given[role] for role in _PARSES if given.get(role) is not None]
+    uses_parses = set(_PARSES.values()) <= set(plain.values()) and all(map(_is_parse, sides))
+    found: list[Any] = []
+    for role, known in _COLUMNS.items():
+        wanted, parse = given.get(role), _PARSES.get(role)
+        if wanted is not None:
+            fitting = [name for name in names if name == wanted]
+        else:
+            known = (parse,) if uses_parses and parse else known
+            fitting = [name for name in names if plain[name] in known]
+        is_absent = role == "label" and wanted is None and (role in given or not fitting)
+        if len(fitting) != 1 and not is_absent:
+            raise ValueError(_unclear(role, fitting, names))
+        found.append(None if is_absent else fitting[0])
+    if len(set(found)) < len(found):
+        raise ValueError(f"columns={columns!r}: one column cannot have two roles")
+    return found[0], found[1], found[2]
 
-    def column(role: str) -> str:
-        wanted = given.get(role)
-        fitting = [
-            n for n in names if (_plain(n) in known[role] if wanted is None else n == wanted)
-        ]
-        if len(fitting) != 1:
-            raise ValueError(_not_told(role, fitting, names))
-        return fitting[0]
 
-    is_labelled = given.get("label", "") is not None and (
-        "label" in given or any(_plain(name) in known["label"] for name in names)
-    )
-    return column("premise"), column("hypothesis"), column("label") if is_labelled else None
-
-
-def _is_parse(name: str) -> bool:
-    return any(_plain(name) in known for known in _PARSES.values())
+def _is_parse(name: Any) -> bool:
+    return _plain(str(name)) in _PARSES.values()
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
-def _not_told(role: str, fitting: list[str], names: list[str]) -> str:
+def _unclear(role: str, fitting: list[str], names: list[str]) -> str:
     """Return what is wrong with the columns that may have a role, and the way out."""
     problem = f"several columns may be the {role}" if fitting else f"no column for the {role}"
     shown = ", ".join(repr(name[:40]) for name in names[:20]) + (", …" if len(names) > 20 else "")
     return (
         f"{problem}. The header has {shown}: name the columns premise, hypothesis and label in it, "
-        "or say which they are with columns=(premise, hypothesis, label)"
+        "or name them with columns=(premise, hypothesis, label), on the command line --columns"
     )

@@ -67,12 +67,13 @@ def mapped_pairs(
         "max_examples": max_examples,
         "vocab": _checksum(vocab),
     }
-    folder = Path(parent) / f"{pairs.path.stem}-{zlib.crc32(json.dumps(made_of).encode()):08x}"
+    mark = zlib.crc32(json.dumps(made_of, default=int).encode())  # numpy's numbers are no int
+    folder = Path(parent) / f"{pairs.path.stem}-{mark:08x}"
     with writing("the dataset", folder), exclusive_lock(folder):
         if not folder.is_dir():
             parts = _encoded(pairs.pairs(max_examples), max_len, vocab, truncation)
             _build(folder, parts, vocab, _settings(max_len, pairs.label_id.names, truncation))
-            pairs.announce()
+    pairs.announce()
     dataset = SNLIBERTDataset.load(folder, vocab)
     dataset.truncation = truncation  # earlier versions did not write it down
     return dataset
@@ -155,7 +156,7 @@ def _build(folder: Path, parts: Parts, vocab: Vocab, settings: dict[str, Any]) -
     try:
         half.mkdir()
         described = {**_write_arrays(half, parts), **settings, "vocab": _checksum(vocab)}
-        text = json.dumps({"version": _VERSION, **described}, indent=2)
+        text = json.dumps({"version": _VERSION, **described}, indent=2, default=int)
         (half / _DESCRIPTION).write_text(text + "\n", "utf-8")
         if folder.is_dir():
             shutil.rmtree(folder)

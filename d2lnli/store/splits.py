@@ -14,6 +14,8 @@ _SUBSTITUTES = {
 }
 """Splits that serve as another one, best first."""
 
+_SPLIT_NAMES = {*STANDARD, "validation", "valid", "val"}
+
 
 def split_file(folder: Path, split: str) -> Path:
     """Return the file of a split in any layout.
@@ -26,7 +28,12 @@ def split_file(folder: Path, split: str) -> Path:
     names = list(filter(None, map(_words, (split, *_SUBSTITUTES.get(split, ())))))
     for begins, ends in ((True, True), (False, True), (False, False)):
         for name in names:
-            found = [path for path, words in tables.items() if _has(words, name, begins, ends)]
+            others = _SPLIT_NAMES - set(name)  # a file with two names of splits is neither of them
+            found = [
+                path
+                for path, words in tables.items()
+                if _has(words, name, begins, ends) and others.isdisjoint(words)
+            ]
             if len({stem(path) for path in found}) > 1:
                 listed = ", ".join(repr(stem(path)) for path in found)
                 raise ValueError(
@@ -36,8 +43,8 @@ def split_file(folder: Path, split: str) -> Path:
                 return min(found, key=preference)
     if split in STANDARD:
         raise FileNotFoundError(
-            f"{folder / f'snli_1.0_{split}.txt'} is missing, and no other file of the folder is "
-            f"named after the split {split!r}: give a folder such as download_extract('SNLI')"
+            f"{folder / f'snli_1.0_{split}.txt'} is missing, and no other file is named after the "
+            f"split {split!r} (.csv, .tsv, .txt or .jsonl); the folder has {_names(folder)}"
         )
     columns = zip(*(words[:-1] for words in tables.values()), strict=False)
     shared = len(list(takewhile(lambda words: len(set(words)) == 1 < len(words), columns)))
@@ -56,9 +63,15 @@ def only_table(folder: Path) -> Path:
 
 def part_of(premise: str) -> str:
     """Return the split to which a premise belongs in a corpus of one file, wherever it stands."""
-    words = " ".join(premise.casefold().split())
+    words = " ".join(_words(premise))  # so that a full stop more makes no difference
     tenth = zlib.crc32(words.encode("utf-8", "replace")) % 10
     return {0: "test", 1: "dev"}.get(tenth, "train")
+
+
+def _names(folder: Path) -> str:
+    """Return the names of some files of a folder, for a message."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return (", ".join(map(repr, names[:8])) or "no files") + (", …" if len(names) > 8 else "")
 
 
 def _tables(folder: Path) -> list[Path]:

@@ -10,18 +10,23 @@ import io
 import json
 import re
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
-_SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl")  # of the same name, the first one is read
+_SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".json")  # of one name, the first one is read
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 _LONGEST_LINE = 10_000_000  # characters; a longer one is no pair, and may be too large for memory
-_ENCLOSED = re.compile(r'"(?:[^"]|"")*"')  # a field as CSV quotes it
+# A field as a program encloses it, which it does only where that is needed
+_ENCLOSED = re.compile(r'"(?:[^"]|"")*(?:""|[,;])(?:[^"]|"")*"|""')
 _NOT_UTF8 = "not UTF-8: save the file as UTF-8"
+_NO_HEADER = {
+    "": "the file is empty",
+    "[": "a JSON array: write one object per line",
+    "sep=": "delete this line, which is for Excel alone",
+}
 _DOUBLE = "inside quotation marks, a quotation mark must be doubled, as spreadsheet programs do it"
 
 
@@ -29,7 +34,7 @@ def stem(path: Path) -> str:
     """Return the name of a table without `.csv`, `.csv.gz`, …; an empty string for other files."""
     suffix = _suffix(path)
     name = path.name[: -len(suffix)]
-    return name if suffix.removesuffix(".gz") in _SUFFIXES and name[:1] != "." else ""
+    return name if suffix.removesuffix(".gz") in _SUFFIXES and name[:1] not in (".", "~") else ""
 
 
 def preference(path: Path) -> int:
@@ -51,19 +56,12 @@ class Table:
 
     def __init__(self, path: Path, name: str | None = None):
         self.path, self.name = path, name or str(path)
-        if path.is_dir():
-            raise IsADirectoryError(f"{self.name} is a folder: give one of its files")
-        if not path.is_file():
-            raise FileNotFoundError(f"{self.name} is missing: give a file with a pair in each row")
+        self._check_file()
         number, first = next(self._lines_with_text(), (1, ""))
-        if "\0" in first:  # UTF-16 without a mark at its beginning
-            raise ValueError(f"{self.name}, line {number}: {_NOT_UTF8}")
-        if first.lstrip()[:1] in ("", "["):
-            raise ValueError(
-                f"{self.name}, line {number}: "
-                + ("a JSON array: write one object per line" if first else "the file is empty")
-            )
-        self._header_line, self._first_long, self._was_detected = number, 0, False
+        for start, problem in _NO_HEADER.items():
+            if first.lstrip().startswith(start) if start else not first:
+                raise ValueError(f"{self.name}, line {number}: {problem}")
+        self.header_line, self._first_long, self._was_detected = number, 0, False
         self.is_json = first.lstrip().startswith("{")
         self.is_quoted, self.delimiter, self._has_spaces = False, "", False
         if self.is_json:  # an object may lack what others have
@@ -77,11 +75,27 @@ class Table:
             _, header = next(self._quoted_rows(), (number, header))
         self.columns = [name.strip() for name in header]
 
+    def _check_file(self) -> None:
+        """Raise an error that says what this is if it is no text file."""
+        if self.path.is_dir():
+            raise IsADirectoryError(f"{self.name} is a folder: give one of its files")
+        if not self.path.is_file():
+            what = "is a pipe: save it as a file" if self.path.exists() else "is missing"
+            raise FileNotFoundError(f"{self.name} {what}: give a file with a pair in each row")
+        with self.path.open("rb") as file:
+            if file.read(4) == b"PK\3\4":
+                raise ValueError(
+                    f"{self.name}, line 1: an Excel file or another archive: save the table as CSV "
+                    "in UTF-8"
+                )
+
     def getter(self, names: Iterable[str]) -> Callable[[Any], tuple]:
         """Return a function that takes these columns out of a row, as a tuple."""
         names = list(names)
         if self.is_json:
             return lambda row: tuple(row.get(name) for name in names)
+        if names == self.columns:  # several may have no name
+            return tuple
         indices = [self.columns.index(name) for name in names]
         if len(indices) == 1:
             return lambda row: (row[indices[0]],)
@@ -105,26 +119,30 @@ class Table:
     def detect_quotes(self) -> None:
         """Find out whether quotes in a TSV enclose fields, as pandas and spreadsheets write them.
 
-        Otherwise they belong to the sentences, as in SNLI's files. A field that only begins with a
-        quote shows that it is text, or that it has a tab or a line break, which needs quotes.
+        Otherwise they belong to the sentences, as in SNLI's files. If every line has all columns,
+        each field with a quote must look as such a program writes it. If not, a tab or a line break
+        in quotes may be the reason: then all rows must be right when they are read in this way.
         """
         if self.is_json or self.is_quoted:
             return
-        has_quotes = has_text = False
+        looks_quoted: set[bool] = set()
         for _, line in self._lines_with_text():
             fields = line.rstrip("\n").split("\t")
-            quoted = [field for field in fields if field.startswith('"')]
-            has_quotes |= bool(quoted)
             if len(fields) != len(self.columns):
-                has_text = has_text and not self._is_readable_quoted()
+                looks_quoted = {self._is_readable_quoted()}
                 break
-            has_text |= not all(map(_ENCLOSED.fullmatch, quoted))
-        self.is_quoted = self._was_detected = has_quotes and not has_text
+            looks_quoted |= {bool(_ENCLOSED.fullmatch(field)) for field in fields if '"' in field}
+        self.is_quoted = self._was_detected = looks_quoted == {True}
 
     def _is_readable_quoted(self) -> bool:
-        """Return whether all rows fit the header if quotes enclose fields."""
+        """Return whether all rows fit the header if quotes enclose fields.
+
+        A field with tabs and line breaks is probably several rows, and a quote that is not closed.
+        """
         try:
-            deque(self._quoted_rows(), maxlen=0)
+            for _, row in self._quoted_rows():
+                if any("\t" in field and "\n" in field for field in row):
+                    return False
         except ValueError:
             return False
         finally:
@@ -141,7 +159,7 @@ class Table:
     def _objects(self) -> Iterator[tuple[int, dict]]:
         for number, line in self._lines_with_text():
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=_object)
             except (ValueError, RecursionError) as error:
                 raise ValueError(f"{self.name}, line {number}: not JSON ({error})") from error
             if not isinstance(row, dict):
@@ -154,7 +172,7 @@ class Table:
     def _split_rows(self, most: int | None, whole: bool) -> Iterator[tuple[int, list[str]]]:
         width, splits = len(self.columns), -1 if most is None or whole else most
         for number, line in enumerate(self._lines(), 1):
-            if number <= self._header_line or line.isspace():
+            if number <= self.header_line or line.isspace():
                 continue
             row = line.rstrip("\n").split("\t", splits)
             if len(row) < most if most else len(row) != width:
@@ -190,7 +208,7 @@ class Table:
 
     def _ragged(self, number: int, found: int) -> ValueError:
         return ValueError(
-            f"{self.name}, line {number}: there are {found} column(s), but the header has "
+            f"{self.name}, line {number}: there are {found} columns, but the header has "
             f"{len(self.columns)}: correct that line"
         )
 
@@ -209,6 +227,8 @@ class Table:
                             f"{self.name}, line {number} has {_LONGEST_LINE:,} characters or more, "
                             "so it is not a pair: check that it is the right file"
                         )
+                    if "\0" in line:  # UTF-16 without a mark at its beginning
+                        raise ValueError(f"{self.name}, line {number}: {_NOT_UTF8}")
                     yield line
         except UnicodeDecodeError as error:
             raise ValueError(self._not_utf8()) from error
@@ -227,6 +247,13 @@ class Table:
                 except UnicodeEncodeError:
                     return f"{self.name}, line {number}: {_NOT_UTF8}"
         return f"{self.name}, line {number + 1}: damaged, or changed meanwhile: get it again"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
 
 
 @contextmanager
