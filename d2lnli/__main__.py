@@ -126,6 +126,14 @@ def _open_splits(arguments: argparse.Namespace) -> dict[str, PairFile]:
             splits[name] = PairFile(files[name], *how).labelled()
         if name not in splits:
             print(f"there is no {name} split, so nothing is measured on it")
+    train = splits["train"]
+    for pairs in splits.values():
+        theirs, ours = (", ".join(each.label_id.names) for each in (pairs, train))
+        if theirs != ours:
+            raise ValueError(
+                f"{pairs.name} has the classes {theirs}, but {train.name} has {ours}: train "
+                "without it, and then measure with evaluate"
+            )
     return splits
 
 
@@ -157,10 +165,15 @@ def _do_job(folder: Path, ranks: Ranks) -> int:
 def predict_command(arguments: argparse.Namespace) -> int:
     """Print the predicted class of one pair and all probabilities, or write those of a file."""
     texts = [text for text in (arguments.premise, arguments.hypothesis) if text is not None]
+    if arguments.output and not arguments.input:
+        raise ValueError("--output goes with --input: give the file of pairs, too")
     if len(texts) != (0 if arguments.input else 2):
         raise ValueError("give a premise and a hypothesis, or a file of pairs with --input")
     if arguments.input:
-        columns = {**dict(zip(ROLES, arguments.columns or (), strict=False)), "label": None}
+        given = arguments.columns or ()
+        if len(given) > len(ROLES):
+            raise ValueError(f"--columns has {len(given)} names: give those of {', '.join(ROLES)}")
+        columns = {**dict(zip(ROLES, given, strict=False)), "label": None}
         with opened_pairs(arguments.input, columns=columns) as pairs:
             net, vocab = _load_classifier(arguments)
             print(pairs.description(), file=sys.stderr)
@@ -239,6 +252,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     for name, value in vars(arguments).items():
         if isinstance(value, str):
             setattr(arguments, name, value.removeprefix(mark))
+        elif isinstance(value, list):
+            setattr(arguments, name, [each.removeprefix(mark) for each in value])
     return arguments
 
 

@@ -21,7 +21,7 @@ from .bert import label_names_of
 from .corpora import PairFile
 from .dataset import SNLIBERTDataset
 from .evaluation import Evaluation, evaluate
-from .labels import TWO_LABELS, LabelReader
+from .labels import LABELS, TWO_LABELS, LabelReader
 from .prediction import predict_proba
 from .runs.checks import max_positions
 from .store.files import replace_file, writing
@@ -74,7 +74,8 @@ def predict_file(net: nn.Module, vocab: Vocab, pairs: PairFile, output: str) -> 
     def write(file: TextIO, suffix: str) -> None:
         write_row = _row_writer(file, suffix, names)
         rows = pairs.pairs_with(*columns)
-        with tqdm(total=num_pairs, unit=" pairs", disable=None) as bar:  # on a terminal, on stderr
+        hidden = file.isatty() or None  # None: hidden unless stderr is a terminal
+        with tqdm(total=num_pairs, unit=" pairs", disable=hidden) as bar:
             while some := list(islice(rows, _PAIRS_AT_ONCE)):
                 premises, hypotheses, _ = zip(*(pair for pair, _ in some), strict=True)
                 probs = predict_proba(net, vocab, premises, hypotheses)
@@ -88,11 +89,12 @@ def predict_file(net: nn.Module, vocab: Vocab, pairs: PairFile, output: str) -> 
             sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
         write(sys.stdout, ".jsonl" if pairs.table.is_json else ".csv")
     else:
-        _write_file(Path(output).resolve(), write)
+        _write_file(Path(output), write)
 
 
 def _write_file(path: Path, write: Callable[[TextIO, str], None]) -> None:
     is_special = path.exists() and not path.is_file()  # such as /dev/null, which nothing replaces
+    path = path if is_special else path.resolve()  # a link to a file stays; a pipe has no name
     suffix = ".csv" if is_special else path.suffix.lower()
     if suffix not in (".csv", ".tsv", ".jsonl"):
         raise ValueError(f"--output {path}: give it a name that ends in .csv, .tsv or .jsonl")
@@ -114,9 +116,19 @@ def _row_writer(file: TextIO, suffix: str, names: list[str]) -> Callable[[list],
         return lambda row: file.write(
             json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n"
         )
-    writer = csv.writer(file, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
-    writer.writerow(names)
-    return lambda row: writer.writerow(map(_cell, row))
+    how: dict[str, Any] = dict(delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
+    write, write_quoted = (
+        csv.writer(file, quoting=quoting, **how).writerow
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+    )
+    write(names)
+
+    def write_row(row: list) -> None:
+        cells = [_cell(value) for value in row]
+        has_return = any("\r" in cell for cell in cells if isinstance(cell, str))
+        (write_quoted if has_return else write)(cells)  # csv quotes only its own end of a line
+
+    return write_row
 
 
 def _cell(value: Any) -> Any:
@@ -138,10 +150,13 @@ def evaluate_file(
     yield pairs.description()
     premises, hypotheses, labels = zip(*(pair for pair, _ in rows), strict=True)
     names, in_file = label_names_of(net), pairs.label_id.names
-    merges, id_of = in_file == TWO_LABELS and len(names) > 2, LabelReader(names)
+    merges, id_of = len(names) > 2 and _are_two_labels(in_file), LabelReader(names)
     try:
-        kept = id_of(in_file[0]) or 0
-        ids = [kept, (kept + 1) % len(names)] if merges else [id_of(name) or 0 for name in in_file]
+        if merges:
+            kept, is_other = id_of(LABELS[0]) or 0, LabelReader(TWO_LABELS)
+            ids = [(kept + 1) % len(names) if is_other(name) else kept for name in in_file]
+        else:
+            ids = [id_of(name) or 0 for name in in_file]
     except ValueError as error:
         raise ValueError(f"{pairs.name} and the classifier differ in classes: {error}") from error
     gold = [ids[label] for label in labels]
@@ -157,6 +172,14 @@ def evaluate_file(
         width = max(map(len, (by, *groups)))
         yield by
         yield from (f"{name:<{width}}  {_accuracy(group)}" for name, group in groups.items())
+
+
+def _are_two_labels(names: tuple[str, ...]) -> bool:
+    """Return whether these are `TWO_LABELS`, in any spelling and order."""
+    try:
+        return set(map(LabelReader(TWO_LABELS), names)) == {0, 1}
+    except ValueError:
+        return False
 
 
 def _one_against_rest(result: Evaluation, label: int) -> Evaluation:
@@ -178,8 +201,8 @@ def _accuracy(result: Evaluation) -> str:
 def _confusion(counts: np.ndarray, names: tuple[str, ...]) -> Iterator[str]:
     """Yield a table with a row for each gold label and a column for each predicted one."""
     corner = "gold label, predicted:"
-    width = max(map(len, (corner, *names)))
-    yield "  ".join([corner.ljust(width), *names])
+    width, digits = max(map(len, (corner, *names))), len(str(counts.max()))
+    yield "  ".join([corner.ljust(width), *(f"{name:>{digits}}" for name in names)])
     for name, row in zip(names, counts.tolist(), strict=True):
-        cells = (f"{count:>{len(head)}}" for count, head in zip(row, names, strict=True))
+        cells = (f"{n:>{max(digits, len(head))}}" for n, head in zip(row, names, strict=True))
         yield "  ".join([name.ljust(width), *cells])

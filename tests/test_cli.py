@@ -265,9 +265,9 @@ def test_download_fills_the_data_folder(capsys):
 
 def test_help_reads_well(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")
-    for command in ([], ["finetune"], ["predict"], ["download"], ["cache"], ["check"]):
+    for command in ("", "finetune", "predict", "evaluate", "download", "cache", "check"):
         with pytest.raises(SystemExit, match="0"):
-            main([*command, "--help"])
+            main([*command.split(), "--help"])
         said = capsys.readouterr().out
         assert said.startswith("usage: python -m d2lnli")
         assert "None" not in said

@@ -371,6 +371,7 @@ def folders(tmp_path_factory) -> dict[str, str]:
     (folder / "broken" / "snli_1.0_train.txt").write_bytes(b"\xff\xfe broken")
     (folder / "broken" / "vocab.json").write_text("{", encoding="utf-8")
     names = {name: str(folder / name) for name in ("bert", "corpus", "broken", "out")}
+    names |= {f"{name} file": f"{names[name]}/snli_1.0_train.txt" for name in ("corpus", "broken")}
     with contextlib.redirect_stdout(io.StringIO()):
         assert main(["finetune", "--model", names["bert"], "--data", names["corpus"], "--max-len",
                      "16", "--epochs", "1", "--output", names["out"]]) == 0  # fmt: skip
@@ -401,6 +402,12 @@ def finetune_arguments(folders, model, data, epochs, options, run):
             *(["--run-dir", folders["out"] + "-run"] if run else [])]  # fmt: skip
 
 
+def bulk_arguments(folders, command, classifier, file, options):
+    flat = [part for option in options for part in option]
+    return [command, "--classifier", folders.get(classifier, classifier),
+            "--input", folders.get(file, file), *flat]  # fmt: skip
+
+
 def arguments(folders) -> st.SearchStrategy[list[str]]:
     mostly = st.sampled_from(["bert"] * 4 + ["broken", "nowhere"])
     corpus = st.sampled_from(["corpus"] * 4 + ["broken", "nowhere"])
@@ -414,9 +421,32 @@ def arguments(folders) -> st.SearchStrategy[list[str]]:
         ],
         TEXT, TEXT, st.sampled_from(["out"] * 5 + ["broken", "nowhere"]),
     )  # fmt: skip
-    anything = st.lists(st.one_of(st.sampled_from(["predict", "download", *NUMBERS]), TEXT),
-                        max_size=5)  # fmt: skip
-    return st.one_of(finetune, finetune, predict, anything)
+    column = st.one_of(st.sampled_from(["gold_label", "sentence1_binary_parse", "x"]), TEXT)
+    bulk_option = st.one_of(
+        st.builds(lambda *names: ["--columns", *names], *[column.filter(_is_value)] * 2),
+        st.builds(lambda *names: ["--label-names", *names], *[column.filter(_is_value)] * 3),
+        st.just(["--label-names", *reversed(d2l.LABELS)]),
+        st.builds(lambda name: [f"--by={name}"], column),
+        st.sampled_from(["-", "", "x.txt", folders["out"], f"{folders['out']}/no/x.csv"]).map(
+            lambda output: [f"--output={output}"]
+        ),
+    )
+    bulk = st.builds(
+        lambda *given: bulk_arguments(folders, *given),
+        st.sampled_from(["predict", "evaluate"]),
+        st.sampled_from(["out"] * 5 + ["broken"]),
+        st.sampled_from(["corpus file"] * 5 + ["broken file", "corpus", "nowhere"]),
+        st.lists(bulk_option, max_size=2),
+    )
+    anything = st.lists(
+        st.one_of(st.sampled_from(["predict", "evaluate", "download", *NUMBERS]), TEXT), max_size=5
+    )
+    return st.one_of(finetune, finetune, predict, bulk, anything)
+
+
+def _is_value(text: str) -> bool:
+    """Return whether argparse takes a text for a value, not for an option."""
+    return not text.startswith("-")
 
 
 def run_main(argv: list[str]) -> tuple[int, str, str]:
