@@ -176,7 +176,6 @@ def predict_command(arguments: argparse.Namespace) -> int:
         columns = {**dict(zip(ROLES, given, strict=False)), "label": None}
         with opened_pairs(arguments.input, columns=columns) as pairs:
             net, vocab = _load_classifier(arguments)
-            print(pairs.description(), file=sys.stderr)
             predict_file(net, vocab, pairs, arguments.output or "-")
         return 0
     net, vocab = _load_classifier(arguments)
@@ -276,11 +275,12 @@ def _parser() -> argparse.ArgumentParser:
     option = files.add_argument_group("files of pairs (CSV, TSV or JSON lines)").add_argument
     option("--columns", nargs="+", metavar="NAME",
            help="columns of premise, hypothesis and label (found by their names)")  # fmt: skip
-    option("--label-names", nargs="+", metavar="NAME",
+    labels = argparse.ArgumentParser(add_help=False)
+    labels.add_argument("--label-names", nargs="+", metavar="NAME",
            help="classes in the order of their numbers in the file, or other classes")  # fmt: skip
-    _add_finetune(commands, [names, files])
+    _add_finetune(commands, [names, files, labels])
     _add_predict(commands, [names, files])
-    _add_evaluate(commands, [names, files])
+    _add_evaluate(commands, [names, files, labels])
     add = commands.add_parser("download", help="download models and corpora to the data folder")
     add.add_argument(
         "names", nargs="+", metavar="NAME", help="bert.small, bert.base, SNLI, hf:ORG/NAME, …"

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -48,6 +49,8 @@ def opened_pairs(source: str, **how: Any) -> Iterator[PairFile]:
         copy = Path(folder, "pairs")
         with writing("a copy of the pairs", copy), copy.open("wb") as file:
             if source == "-":
+                if sys.stdin is None:
+                    raise OSError("there is no standard input: give a file")
                 shutil.copyfileobj(sys.stdin.buffer, file)
             else:
                 with path.open("rb") as pipe:
@@ -64,12 +67,13 @@ def predict_file(net: nn.Module, vocab: Vocab, pairs: PairFile, output: str) -> 
     """
     columns = pairs.table.columns
     names = [*columns, "prediction", *label_names_of(net)]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    if repeated := sorted({name for name in names if name and names.count(name) > 1}):
         raise ValueError(
             f"{pairs.name}: the output would have several columns {', '.join(map(repr, repeated))}:"
             " rename those of the input"
         )
     num_pairs = sum(1 for _ in pairs.pairs())
+    print(pairs.description(), file=sys.stderr)
 
     def write(file: TextIO, suffix: str) -> None:
         write_row = _row_writer(file, suffix, names)
@@ -93,15 +97,20 @@ def predict_file(net: nn.Module, vocab: Vocab, pairs: PairFile, output: str) -> 
 
 
 def _write_file(path: Path, write: Callable[[TextIO, str], None]) -> None:
+    if path.is_dir():
+        raise ValueError(f"--output {path} is a folder: give the name of a file")
     is_special = path.exists() and not path.is_file()  # such as /dev/null, which nothing replaces
-    path = path if is_special else path.resolve()  # a link to a file stays; a pipe has no name
+    if not is_special:
+        path = Path(os.path.realpath(path))  # so that a link stays
     suffix = ".csv" if is_special else path.suffix.lower()
     if suffix not in (".csv", ".tsv", ".jsonl"):
         raise ValueError(f"--output {path}: give it a name that ends in .csv, .tsv or .jsonl")
 
-    def write_to(path: Path) -> None:
-        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    def write_to(new: Path) -> None:
+        with new.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             write(file, suffix)
+        if path.is_file():
+            shutil.copymode(path, new)
 
     with writing("the predictions", path.parent):
         if is_special:
@@ -143,9 +152,10 @@ def evaluate_file(
     A file whose labels are entailment and non-entailment suits a network with more classes, too:
     as in McCoy, Pavlick and Linzen (2019), all its other classes then mean non-entailment.
     """
-    if by is not None and by not in pairs.table.columns:
+    if by is not None and (count := pairs.table.columns.count(by)) != 1:
         columns = ", ".join(map(repr, pairs.table.columns))
-        raise ValueError(f"{pairs.name} has no column {by!r}: choose one of {columns}")
+        found = "several columns" if count else "no column"
+        raise ValueError(f"{pairs.name} has {found} {by!r}: choose one of {columns}")
     rows = list(pairs.labelled().pairs_with(*([] if by is None else [by])))
     yield pairs.description()
     premises, hypotheses, labels = zip(*(pair for pair, _ in rows), strict=True)
@@ -164,11 +174,13 @@ def evaluate_file(
     dataset = SNLIBERTDataset((premises, hypotheses, gold), max_len, vocab, label_names=names)
     result = evaluate(net, dataset)
     if merges:
+        others = " and ".join(name for name in names if id_of(name) != kept)
+        yield f"{others} count as {TWO_LABELS[1]}"
         result, names = _one_against_rest(result, kept), TWO_LABELS
     yield _accuracy(result)
     yield from _confusion(result.confusion, names)
     if by is not None:
-        groups = result.by([str(row[0]) for _, row in rows])
+        groups = result.by(["" if row[0] is None else str(row[0]) for _, row in rows])
         width = max(map(len, (by, *groups)))
         yield by
         yield from (f"{name:<{width}}  {_accuracy(group)}" for name, group in groups.items())
