@@ -78,7 +78,8 @@ class LabelReader:
         self.names = checked_label_names(names)
         if unusable := [name for name in self.names if name.strip().lower() in _NO_LABEL]:
             raise ValueError(f"label_names={self.names}: {unusable} mean that there is no label")
-        self.numbers = numbers and not any(map(_number, self.names))
+        self.numbers = numbers
+        self._is_named_by_numbers = any(map(_number, self.names))
         self._ids: dict[str, int | None] = {}
         self._canonical_ids = {_canonical(name): i for i, name in enumerate(self.names)}
         if len(self._canonical_ids) < len(self.names):
@@ -108,7 +109,7 @@ class LabelReader:
             return None
         if (found := self._canonical_ids.get(_canonical(text))) is not None:
             return found
-        number = _number(text)
+        number = None if self._is_named_by_numbers else _number(text)
         if number and self.numbers and int(number[1]) < len(self.names):
             return int(number[1])
         if number and not self.numbers:

@@ -661,6 +661,15 @@ def test_mapped_files_train_the_same_weights(finetune, tmp_path):
         assert [name.rpartition("-")[0] for name in contents(kept)] == ["dev", "train"]
 
 
+def test_a_mapped_file_whose_numbers_are_no_longer_explained_is_refused(finetune, tmp_path, capsys):
+    rows = [{**row, "label": d2l.LABELS.index(row["label"])} for row in some_pairs(30)]
+    file = ["--train", write(tmp_path / "numbers.csv", rows)]
+    file += ["--dataset-dir", str(tmp_path / "kept")]
+    assert finetune(*file, "--label-names", *d2l.LABELS) == 0
+    assert finetune(*file) == 1
+    assert "numbers.csv, line 2: the label 0 is a number" in capsys.readouterr().err
+
+
 def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])

@@ -4,11 +4,13 @@ import csv
 import gzip
 import io
 import json
+import os
 import random
 import re
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pandas
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -489,7 +491,7 @@ def test_quotes_that_are_not_closed_are_named(delimiter, line, tmp_path):
     refused(put(tmp_path / "x.csv", text), r"line 3\b", "must be doubled")
 
 
-@pytest.mark.parametrize("most", [0, -1, 2.5, "3"])
+@pytest.mark.parametrize("most", [0, -1, 2.5, "3", True])
 def test_a_number_of_pairs_that_is_none_is_refused(most, tmp_path):
     with pytest.raises(ValueError, match=f"max_examples={most!r}"):
         d2l.read_pairs(write(tmp_path, ".csv"), max_examples=most)
@@ -680,6 +682,106 @@ def test_breaking_nli_is_read_from_the_folder_that_its_archive_has(
     assert folder == d2l.download_extract("Breaking_NLI") == str(data_dir / Path(name).stem)
     assert server.requests == [f"/{name}"]
     assert d2l.read_snli(folder, "dataset") == (["A dog runs."], ["A cat runs."], [1])
+
+
+HEADER = "premise\thypothesis\tlabel\n"
+ODD_FILES = {
+    "nul.tsv": (HEADER + "a\tb\te\nc\0\td\te\n", "line 3: not UTF-8"),
+    "table.csv": (b"PK\x03\x04 and more", "line 1: an Excel file"),
+    "excel.csv": ("sep=;\npremise;hypothesis\na;b\n", "line 1: delete this line"),
+    "twice.jsonl": ('{"premise": "a", "premise": "b", "hypothesis": "c"}\n', "line 1.*twice"),
+    "joined.csv": ("premise,hypothesis\na,b\npremise,hypothesis\n", "line 3: the header again"),
+    "control.csv": ("premise,hypothesis\na,b\n\u200b\x01,c\n", "line 3: the premise is empty"),
+    "ragged.tsv": (HEADER + 'a\tb\te\n"Hi," he said\tc\n', "line 3: there are 2 columns"),
+    "open.tsv": (HEADER + '"Hi he said\ta\nb\tc"\td\te\n', "line 2: there are 2 columns"),
+    "blank.csv": ("\n\na,b\nc,d\n", "line 3: no column for the premise"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_what_cannot_be_meant_is_refused_with_its_line(name, tmp_path):
+    content, message = ODD_FILES[name]
+    refused(put(tmp_path / name, content), message)
+
+
+def test_a_pipe_is_named(tmp_path):
+    os.mkfifo(tmp_path / "pairs.csv")
+    refused(tmp_path / "pairs.csv", "is a pipe: save it as a file", error=OSError)
+
+
+@pytest.mark.parametrize("file", [None, 3, ["a.csv"]])
+@pytest.mark.parametrize("call", [d2l.read_pairs, lambda file: d2l.read_snli(file, True)])
+def test_what_is_no_path_is_refused(call, file):
+    with pytest.raises(ValueError, match="not the path of a file"):
+        call(file)
+
+
+@pytest.mark.parametrize("columns", [("premise", "premise"), {"label": "hypothesis"}])
+def test_a_column_has_one_role(columns, tmp_path):
+    refused(write(tmp_path, ".csv"), "one column cannot have two roles", columns=columns)
+
+
+@pytest.mark.parametrize("names", [["-", "+"], ["nan", "yes"], ["-1", "0", "1"], []])
+def test_a_class_needs_a_name_that_means_a_label(names, tmp_path):
+    with pytest.raises(ValueError, match="label_names"):
+        d2l.read_pairs(write(tmp_path, ".csv"), label_names=names)
+
+
+def test_classes_with_numbers_for_names_are_not_ids(tmp_path):
+    rows = [["a", "b", "3"], ["c", "d", "1"]]
+    assert read(tmp_path, ".csv", NAMES, *rows, label_names=["1", "2", "3"])[2] == [2, 0]
+    refused(write(tmp_path, ".csv", rows=[["a", "b", "0"]]), "'0'", label_names=["1", "2", "3"])
+
+
+def test_ids_of_other_classes_do_not_go_together(tmp_path, words):
+    two = read(tmp_path, ".csv", NAMES, ["a", "b", "e"], ["c", "d", "not_entailment"])[2]
+    three = d2l.read_pairs(write(tmp_path, ".csv"))[2]
+    for ids in (two + two, two.copy(), two[:1], two + list(two)):
+        assert ids.names == ("entailment", "non-entailment")
+    for join in (lambda: two + three, lambda: two.extend(three), lambda: two.__iadd__(three)):
+        with pytest.raises(ValueError, match="do not go together"):
+            join()
+
+
+def test_the_line_names_classes_that_are_not_the_usual_ones(tmp_path, capsys):
+    read(tmp_path, ".csv", NAMES, ["a", "b", "e"], ["c", "d", "not_entailment"])
+    assert "classes entailment, non-entailment" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["Yes.", "A dog", '"', 'He said "no"'])
+def test_a_quotation_that_no_program_would_enclose_keeps_its_quotes(text, tmp_path):
+    sentence = f'"{text}"'
+    assert read(tmp_path, ".tsv", NAMES, [sentence, "b", "e"])[0] == [sentence]
+
+
+def test_a_file_with_the_names_of_two_splits_is_neither(tmp_path):
+    write(tmp_path, ".csv", name="train_dev_test")
+    for split in ("train", "dev", "test"):
+        with pytest.raises(FileNotFoundError, match=r"named after.*'train_dev_test\.csv'"):
+            d2l.read_snli(tmp_path, split)
+    assert d2l.read_snli(tmp_path, "train_dev_test") == PAIRS
+
+
+def test_punctuation_and_case_move_no_premise_to_another_split(tmp_path):
+    rows = [[f"A dog has {i} bones", "b", "e"] for i in range(200)]
+    rows += [[f"a dog has {i}  bones .", "b", "e"] for i in range(200)]
+    for premises in splits_of(write(tmp_path, ".csv", rows=rows)).values():
+        told = {re.sub(r" +", " ", premise.lower().strip(" .")) for premise, *_ in premises}
+        assert 2 * len(told) == len(premises)
+
+
+def test_a_name_of_the_hub_comes_before_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "SNLI-sample", "")
+    assert Path(d2l.download_extract("SNLI-sample")).is_dir()
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path, words):
+    write(tmp_path, ".csv", name="train")
+    found = d2l.mapped_dataset(
+        tmp_path, tmp_path, "train", np.int64(16), words, max_examples=np.int64(2)
+    )
+    assert len(found) == 2
 
 
 @pytest.mark.skipif(not BREAKING_NLI.is_file(), reason="needs ../shared/breaking_nli")
