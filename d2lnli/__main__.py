@@ -58,14 +58,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # so that a full disk is noticed here
             return status
     except BrokenPipeError:  # its reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _flush_or_drop()
         return 1
     except (ValueError, OSError, MemoryError) as error:
         print(f"error: {str(error) or 'out of memory'}", file=sys.stderr)
+        _flush_or_drop()
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _flush_or_drop() -> None:
+    """Write the rest of the output, or drop it, because Python would fail with it at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def finetune_command(arguments: argparse.Namespace) -> int:

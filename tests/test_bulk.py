@@ -9,6 +9,7 @@ import math
 import os
 import random
 import re
+import select
 import shlex
 import subprocess
 import sys
@@ -281,6 +282,14 @@ def test_a_device_stays_a_device(saved, tmp_path, capsys):
     assert Path(os.devnull).is_char_device() and Path("/dev/full").is_char_device()
 
 
+def seen_on(terminal: int) -> str:
+    """Return what was written to a terminal, up to the word `end`, which may come in parts."""
+    shown = b""
+    while not shown.endswith(b"end") and select.select([terminal], [], [], 10)[0]:
+        shown += os.read(terminal, 10_000)
+    return shown.decode().replace("\r\n", "\n")
+
+
 def test_only_a_terminal_sees_a_bar(saved, tmp_path, capsys):
     file = write(tmp_path / "pairs.csv", some_pairs(3))
     assert main(["predict", *saved, "--input", file]) == 0
@@ -290,13 +299,16 @@ def test_only_a_terminal_sees_a_bar(saved, tmp_path, capsys):
     termios.tcsetwinsize(inner, (24, 80))
     with os.fdopen(inner, "w") as screen, contextlib.redirect_stderr(screen):
         assert main(["predict", *saved, "--input", file]) == 0
+        screen.write("end")
         screen.flush()
-        assert re.search(r"100%.* 3/3 .*pairs", os.read(terminal, 10_000).decode())
+        assert re.search(r"100%.* 3/3 .*pairs", seen_on(terminal))
         assert capsys.readouterr().out == quiet.out
         with contextlib.redirect_stdout(screen):  # it shows the answers, and no bar among them
             assert main(["predict", *saved, "--input", file]) == 0
-        shown = os.read(terminal, 10_000).decode().replace("\r\n", "\n")
-        assert shown.endswith(quiet.out) and "%" not in shown
+        screen.write("end")
+        screen.flush()
+        shown = seen_on(terminal)
+        assert shown.endswith(f"{quiet.out}end") and "%" not in shown
     os.close(terminal)
 
 
@@ -323,27 +335,31 @@ def test_columns_may_begin_with_a_dash(saved, tmp_path, capsys):
 
 def shell(command: str, **files) -> subprocess.CompletedProcess:
     """Run a line of bash in which `nli` is the command line of the package."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    env.pop("PYTHONUNBUFFERED", None)  # with it, nothing is left to be written at exit
     names = " ".join(f"{name}={shlex.quote(str(file))}" for name, file in files.items())
     return subprocess.run(
         ["bash", "-c", f'{names}\nnli() {{ "{sys.executable}" -m d2lnli "$@"; }}\n{command}'],
-        capture_output=True, text=True, timeout=60, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=60, env=env,
     )  # fmt: skip
 
 
-def test_head_has_seen_enough(saved, tmp_path):
+@pytest.mark.parametrize(("number", "reader", "lines"), [(9_000, "head -1", 1), (3, "true", 0)])
+def test_a_reader_may_have_seen_enough(number, reader, lines, saved, tmp_path):
     file = tmp_path / "pairs.csv.gz"
-    file.write_bytes(gzip.compress(as_text(some_pairs(9_000)).encode()))
+    file.write_bytes(gzip.compress(as_text(some_pairs(number)).encode()))
     run = shell(
-        'nli predict --classifier "$net" --input - < "$file" | head -1; exit ${PIPESTATUS[0]}',
+        f'nli predict --classifier "$net" --input - < "$file" | {reader}; exit ${{PIPESTATUS[0]}}',
         file=file, net=saved[1],
     )  # fmt: skip
     assert run.returncode == 1
-    assert run.stdout == "premise,hypothesis,label,prediction,entailment,contradiction,neutral\n"
+    header = "premise,hypothesis,label,prediction,entailment,contradiction,neutral\n"
+    assert run.stdout == header * lines
     assert len(run.stderr.splitlines()) == 2, run.stderr  # which classifier, and which columns
 
 
 def test_a_full_disk_is_one_line(saved, tmp_path):
-    file = write(tmp_path / "pairs.csv", some_pairs(3))  # few: only the last flush can fail
+    file = write(tmp_path / "pairs.csv", some_pairs(3))  # few: the first write is at the end
     run = shell('nli predict --classifier "$net" --input "$f" > /dev/full', f=file, net=saved[1])
     assert run.returncode == 1
     assert len(run.stderr.splitlines()) == 3, run.stderr
