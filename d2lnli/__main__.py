@@ -6,6 +6,7 @@ import math
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -53,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with only_rank_0_speaks():
         arguments = _parse(sys.argv[1:] if argv is None else argv)
     try:
-        with process_group():
+        with process_group(), warnings.catch_warnings():
+            warnings.showwarning = _show_warning
             status = arguments.command(arguments)
             sys.stdout.flush()  # so that a full disk is noticed here
             return status
@@ -67,6 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _flush_or_drop() -> None:

@@ -20,10 +20,9 @@ from tqdm import tqdm
 
 from .bert import label_names_of
 from .corpora import PairFile
-from .dataset import SNLIBERTDataset
-from .evaluation import Evaluation, evaluate
+from .dataset import SNLIBERTDataset, TokenPairs, warn_of_unknown_words
+from .evaluation import Evaluation, evaluate, logits_of
 from .labels import LABELS, TWO_LABELS, LabelReader
-from .prediction import predict_proba
 from .runs.checks import max_positions
 from .store.files import replace_file, writing
 from .store.hub import DATA_HUB, find_folder
@@ -31,6 +30,7 @@ from .store.splits import only_table
 from .vocab import Vocab
 
 _PAIRS_AT_ONCE = 8_192  # enough for minibatches of similar length, and little memory
+_BATCH_SIZE = 128
 
 
 @contextmanager
@@ -65,53 +65,66 @@ def predict_file(net: nn.Module, vocab: Vocab, pairs: PairFile, output: str) -> 
     standard output, with JSON lines if the input has them, else CSV. Raises ValueError for a bad
     row before the first answer is computed. Memory does not grow with the file.
     """
-    columns = pairs.table.columns
-    names = [*columns, "prediction", *label_names_of(net)]
+    columns, classes = pairs.table.columns, label_names_of(net)
+    names = [*columns, "prediction", *classes]
     if repeated := sorted({name for name in names if name and names.count(name) > 1}):
         raise ValueError(
             f"{pairs.name}: the output would have several columns {', '.join(map(repr, repeated))}:"
             " rename those of the input"
         )
+    path, suffix = _destination(output, ".jsonl" if pairs.table.is_json else ".csv")
     num_pairs = sum(1 for _ in pairs.pairs())
     print(pairs.description(), file=sys.stderr)
 
-    def write(file: TextIO, suffix: str) -> None:
-        write_row = _row_writer(file, suffix, names)
+    def write(file: TextIO) -> None:
+        write_row, num_unknown = _row_writer(file, suffix, names), 0.0
         rows = pairs.pairs_with(*columns)
         hidden = file.isatty() or None  # None: hidden unless stderr is a terminal
         with tqdm(total=num_pairs, unit=" pairs", disable=hidden) as bar:
             while some := list(islice(rows, _PAIRS_AT_ONCE)):
                 premises, hypotheses, _ = zip(*(pair for pair, _ in some), strict=True)
-                probs = predict_proba(net, vocab, premises, hypotheses)
-                labels = np.array(label_names_of(net))[probs.argmax(axis=1)].tolist()
-                for (_, row), label, proba in zip(some, labels, probs.tolist(), strict=True):
-                    write_row([*row, label, *(round(p, 6) for p in proba)])
+                encoded = TokenPairs(premises, hypotheses, max_positions(net), vocab)
+                probs = logits_of(net, encoded, _BATCH_SIZE).softmax(dim=1)
+                predictions = zip(probs.argmax(dim=1).tolist(), probs.tolist(), strict=True)
+                for (_, row), (label, proba) in zip(some, predictions, strict=True):
+                    write_row([*row, classes[label], *(round(p, 6) for p in proba)])
+                num_unknown += encoded.unknown_share() * len(encoded)
                 bar.update(len(some))
+        warn_of_unknown_words(num_unknown / num_pairs, vocab)
 
-    if output == "-":
+    if path is None:
         if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
             sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-        write(sys.stdout, ".jsonl" if pairs.table.is_json else ".csv")
+        write(sys.stdout)
     else:
-        _write_file(Path(output), write)
+        _write_file(path, write)
+        print(f"the predictions are in {output}", file=sys.stderr)
 
 
-def _write_file(path: Path, write: Callable[[TextIO, str], None]) -> None:
+def _destination(output: str, default: str) -> tuple[Path | None, str]:
+    """Return the path of an output, None for the standard output, and its layout."""
+    if output == "-":
+        return None, default
+    path = Path(output)
     if path.is_dir():
-        raise ValueError(f"--output {path} is a folder: give the name of a file")
-    is_special = path.exists() and not path.is_file()  # such as /dev/null, which nothing replaces
-    if not is_special:
-        path = Path(os.path.realpath(path))  # so that a link stays
-    suffix = ".csv" if is_special else path.suffix.lower()
-    if suffix not in (".csv", ".tsv", ".jsonl"):
-        raise ValueError(f"--output {path}: give it a name that ends in .csv, .tsv or .jsonl")
+        raise ValueError(f"--output {output} is a folder: give the name of a file")
+    if path.exists() and not path.is_file():
+        return path, default  # a device or a pipe
+    if path.suffix.lower() not in (".csv", ".tsv", ".jsonl"):
+        raise ValueError(f"--output {output}: give it a name that ends in .csv, .tsv or .jsonl")
+    return Path(os.path.realpath(path)), path.suffix.lower()  # so that a link stays
+
+
+def _write_file(path: Path, write: Callable[[TextIO], None]) -> None:
+    """Write a file whole or not at all; a device or a pipe is written to as it is."""
 
     def write_to(new: Path) -> None:
         with new.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            write(file, suffix)
+            write(file)
         if path.is_file():
             shutil.copymode(path, new)
 
+    is_special = path.exists() and not path.is_file()
     with writing("the predictions", path.parent):
         if is_special:
             write_to(path)

@@ -181,7 +181,7 @@ class PairFile:
         roles = {"premise": self.premise, "hypothesis": self.hypothesis, "label": self.label}
         parts = [f"{role} from {name!r}" for role, name in roles.items() if name is not None]
         if self.label is None:
-            parts.append("no labels")
+            parts.append("no labels used")
         elif self.label_id.names != LABELS:
             parts.append(f"classes {', '.join(self.label_id.names)}")
         if self.part:

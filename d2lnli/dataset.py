@@ -43,6 +43,16 @@ def encode_pair(
     return vocab[tokens], segments
 
 
+def warn_of_unknown_words(share: float, vocab: Vocab) -> None:
+    """Warn if so many of some pairs' tokens are unknown that something is probably wrong."""
+    if share > _MOST_UNKNOWN:
+        warnings.warn(
+            f"{share:.0%} of the tokens are not in the vocabulary and are read as "
+            f"{vocab.to_tokens(vocab.unk)}: check that texts and vocabulary match",
+            stacklevel=4,
+        )
+
+
 class TokenPairs:
     """Many pairs as BERT's input, each encoded as by `encode_pair`, stored without padding.
 
@@ -76,6 +86,11 @@ class TokenPairs:
 
     def __len__(self) -> int:
         return len(self.encoded.valid_lens)
+
+    def unknown_share(self) -> float:
+        """Return the share of unknown tokens among all tokens but `<cls>` and `<sep>`."""
+        num_tokens = int(self.encoded.valid_lens.sum()) - 3 * len(self)
+        return self.encoded.count(self.vocab.unk) / num_tokens
 
     def inputs(self, indices: Indices, length: int | None = None) -> list[Tensor]:
         """Return `[token_ids, segments, valid_lens]` of some pairs, int64.
@@ -147,12 +162,7 @@ class SNLIBERTDataset(TokenPairs, Dataset):
     def _set_labels(self, labels: Tensor, label_names: tuple[str, ...] | None) -> None:
         self.labels, self.label_names = labels, label_names
         print(f"read {len(self)} examples")
-        if (share := self.unknown_share()) > _MOST_UNKNOWN:
-            warnings.warn(
-                f"{share:.0%} of the tokens are not in the vocabulary and are read as "
-                f"{self.vocab.to_tokens(self.vocab.unk)}: check that texts and vocabulary match",
-                stacklevel=3,
-            )
+        warn_of_unknown_words(self.unknown_share(), self.vocab)
 
     def save(self, folder: str | Path) -> None:
         """Write the dataset to a folder, for `load`; this replaces a dataset that is there."""
@@ -175,11 +185,6 @@ class SNLIBERTDataset(TokenPairs, Dataset):
         dataset._set_labels(labels, settings["label_names"])
         dataset.folder = Path(folder).absolute()
         return dataset
-
-    def unknown_share(self) -> float:
-        """Return the share of unknown tokens among all tokens but `<cls>` and `<sep>`."""
-        num_tokens = int(self.encoded.valid_lens.sum()) - 3 * len(self)
-        return self.encoded.count(self.vocab.unk) / num_tokens
 
     def fingerprint(self) -> int:
         """Return a checksum of pairs and labels, which tells this dataset from others."""

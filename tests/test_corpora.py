@@ -166,7 +166,7 @@ def test_the_line_says_which_column_was_used_for_what(suffix, tmp_path, capsys):
 def test_a_file_without_labels_gives_none(suffix, tmp_path, capsys):
     rows = [["a", "b"], ["", "c"]]
     assert read(tmp_path, suffix, NAMES[:2], rows[0]) == (["a"], ["b"], None)
-    assert "no labels" in capsys.readouterr().out
+    assert "no labels used" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"pairs.*line [23]\b.*the premise is empty"):
         read(tmp_path, suffix, NAMES[:2], *rows)
     with pytest.raises(ValueError, match=r"pairs.*no column for the label"):
