@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -258,9 +258,16 @@ def _seed(text: str) -> int:
     return seed
 
 
+class _Parser(argparse.ArgumentParser):
+    mark = "\0"  # argparse takes what begins with it for a text, and no argument contains it
+
+    def error(self, message: str) -> NoReturn:
+        super().error(message.replace(self.mark, ""))
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse arguments; one with white space is a text, even if it begins with a dash."""
-    mark = "\0"  # argparse takes what begins with it for a text, and no argument contains it
+    mark = _Parser.mark
     marked = [mark + each if re.match(r"-(?!-[a-z-]+=).*\s", each, re.S) else each for each in argv]
     arguments = _parser().parse_args(marked)
     for name, value in vars(arguments).items():
@@ -272,7 +279,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m d2lnli",
         description="Natural language inference by fine-tuning BERT.",
         epilog="Data and models are saved in $D2LNLI_DATA_DIR, or in the user's cache folder.",

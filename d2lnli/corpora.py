@@ -244,7 +244,8 @@ class PairFile:
             raise ValueError(f"the {role} is {str(text)[:80]}, not a sentence: correct that line")
         sentence = _words(text) if self._parses[role] else text
         if not (sentence[:1].isalnum() or any(map(_is_visible, sentence))):
-            raise ValueError(f"the {role} is empty: correct that line")
+            instead = ", or use other columns than the parses" if self._parses[role] else ""
+            raise ValueError(f"the {role} is empty: correct that line{instead}")
         return sentence
 
 

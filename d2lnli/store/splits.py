@@ -41,15 +41,21 @@ def split_file(folder: Path, split: str) -> Path:
                 )
             if found:  # perhaps in several layouts, as SNLI comes
                 return min(found, key=preference)
+    raise _missing(folder, split, list(tables.values()))
+
+
+def _missing(folder: Path, split: str, names: list[list[str]]) -> Exception:
+    """Return an error that lists what a folder has instead of a split."""
     if split in STANDARD:
-        raise FileNotFoundError(
-            f"{folder / f'snli_1.0_{split}.txt'} is missing, and no other file is named after the "
-            f"split {split!r} (.csv, .tsv, .txt or .jsonl); the folder has {_names(folder)}"
+        files = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        return FileNotFoundError(
+            f"{folder / f'snli_1.0_{split}.txt'} is missing, and no other table is named after the "
+            f"split {split!r}; the folder has {', '.join(map(repr, files[:8])) or 'no files'}"
         )
-    columns = zip(*(words[:-1] for words in tables.values()), strict=False)
+    columns = zip(*(words[:-1] for words in names), strict=False)
     shared = len(list(takewhile(lambda words: len(set(words)) == 1 < len(words), columns)))
-    known = ", ".join(sorted({repr("_".join(words[shared:])) for words in tables.values()}))
-    raise ValueError(f"unknown split {split!r}: {folder} has {known or 'no files with pairs'}")
+    known = ", ".join(sorted({repr("_".join(words[shared:])) for words in names}))
+    return ValueError(f"unknown split {split!r}: {folder} has {known or 'no files with pairs'}")
 
 
 def only_table(folder: Path) -> Path:
@@ -66,12 +72,6 @@ def part_of(premise: str) -> str:
     words = " ".join(_words(premise))  # so that a full stop more makes no difference
     tenth = zlib.crc32(words.encode("utf-8", "replace")) % 10
     return {0: "test", 1: "dev"}.get(tenth, "train")
-
-
-def _names(folder: Path) -> str:
-    """Return the names of some files of a folder, for a message."""
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return (", ".join(map(repr, names[:8])) or "no files") + (", …" if len(names) > 8 else "")
 
 
 def _tables(folder: Path) -> list[Path]:
