@@ -171,6 +171,8 @@ def test_a_file_without_labels_gives_none(suffix, tmp_path, capsys):
         read(tmp_path, suffix, NAMES[:2], *rows)
     with pytest.raises(ValueError, match=r"pairs.*no column for the label"):
         d2l.read_snli(write(tmp_path, suffix, NAMES[:2], rows[:1]), True)
+    with pytest.raises(ValueError, match=r"line 2: no column for the label"):
+        d2l.read_snli(put(tmp_path / "x.csv", "\npremise,hypothesis\na,b\n"), True)
 
 
 @pytest.fixture
@@ -802,7 +804,9 @@ def test_a_column_has_one_role(columns, tmp_path):
     refused(write(tmp_path, ".csv"), "one column cannot have two roles", columns=columns)
 
 
-@pytest.mark.parametrize("names", [["-", "+"], ["nan", "yes"], ["-1", "0", "1"], []])
+@pytest.mark.parametrize(
+    "names", [["-", "+"], ["nan", "yes"], [" NaN", "yes"], ["-1", "0", "1"], []]
+)
 def test_a_class_needs_a_name_that_means_a_label(names, tmp_path):
     with pytest.raises(ValueError, match="label_names"):
         d2l.read_pairs(write(tmp_path, ".csv"), label_names=names)

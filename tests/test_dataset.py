@@ -288,6 +288,7 @@ def test_texts_may_come_as_a_filtered_and_shuffled_series():
     ("labels", "message"),
     [
         ([1, -1], "pair 1.*-1.*out"),
+        ([1, -2], "pair 1.*-2.*out"),
         ([1, None], "pair 1.*None"),
         ([1.0, float("nan")], "pair 1.*nan"),
         (
