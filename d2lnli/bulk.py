@@ -194,7 +194,7 @@ def evaluate_file(
     yield from _confusion(result.confusion, names)
     if by is not None:
         groups = result.by(["" if row[0] is None else str(row[0]) for _, row in rows])
-        width = max(map(len, (by, *groups)))
+        width = max(map(len, groups))
         yield by
         yield from (f"{name:<{width}}  {_accuracy(group)}" for name, group in groups.items())
 

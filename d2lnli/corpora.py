@@ -72,7 +72,7 @@ def read_phenomena(
     column = "pairID" if "pairID" in pairs.table.columns else pairs.premise
     rows = pairs.pairs_with(column, max_examples=max_examples)
     found = (re.search(r"^[a-z]+\d+r\d+\.([a-z]+)$", str(pair_id)) for _, (pair_id,) in rows)
-    return [match[1] if match and column == "pairID" else "not told" for match in found]
+    return [match[1] if match else "not told" for match in found]
 
 
 def open_split(

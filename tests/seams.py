@@ -46,7 +46,7 @@ from d2lnli.show.widgets import EXAMPLES
 from d2lnli.show.widgets import _table as table
 from d2lnli.store import archives, classifiers, datasets, downloads, hub
 from d2lnli.store.archives import extract_folder
-from d2lnli.store.classifiers import find_classifier
+from d2lnli.store.classifiers import find_classifier, read_made_of
 from d2lnli.store.downloads import _ATTEMPTS as ATTEMPTS
 from d2lnli.store.hub import ARCHITECTURES, how_to_get, is_present, is_writable
 from d2lnli.training import Training, run

@@ -25,7 +25,7 @@ import torch
 
 import d2lnli as d2l
 from conftest import SIZES, SPECIALS, contents, weights_of, write_checkpoint
-from seams import main
+from seams import main, read_made_of
 
 WORDS = "a b c d e f g h".split()
 HUB_ORDER = ("entailment", "neutral", "contradiction")
@@ -138,7 +138,8 @@ def test_a_file_comes_back_with_the_answers(source, suffix, saved, tmp_path, cap
     given = some_pairs(30, id=["1", 'two "2"', "tab\there", "é, ü"])
     file, output = write(tmp_path / f"pairs{source}", given), tmp_path / f"out{suffix}"
     assert main(["predict", *saved, "--input", file, "--output", str(output)]) == 0
-    assert not capsys.readouterr().out
+    said = capsys.readouterr()
+    assert not said.out and said.err.endswith(f"\nthe predictions are in {output}\n")
     check_answers(as_rows(output.read_text("utf-8"), suffix.lower()), given, d2l.LABELS)
 
 
@@ -175,13 +176,19 @@ def test_standard_input_is_read(suffix, is_gzipped, saved, capsys, monkeypatch):
     assert "standard input: premise" in said.err
 
 
-def test_pipes_are_read_and_written(saved, tmp_path):
+def test_a_process_without_a_standard_input_is_named(saved, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "no standard input: give a file" in fails(capsys, ["predict", *saved, "--input", "-"])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_pipes_are_read_and_written(suffix, saved, tmp_path):
     given, received = some_pairs(5), []
     pipes = [tmp_path / "in", tmp_path / "out"]
     for pipe in pipes:
         os.mkfifo(pipe)
     for ends in (
-        lambda: pipes[0].write_text(as_text(given)),
+        lambda: pipes[0].write_text(as_text(given, suffix)),
         lambda: received.append(pipes[1].read_text()),
     ):
         threading.Thread(target=ends, daemon=True).start()
@@ -190,7 +197,7 @@ def test_pipes_are_read_and_written(saved, tmp_path):
     until = time.monotonic() + 10
     while not received and time.monotonic() < until:
         time.sleep(0.001)
-    check_answers(as_rows(received[0], ".csv"), given, d2l.LABELS)
+    check_answers(as_rows(received[0], suffix), given, d2l.LABELS)
     assert all(pipe.is_fifo() for pipe in pipes)
 
 
@@ -213,7 +220,7 @@ def test_columns_are_named_and_the_classes_are_those_of_the_classifier(tmp_path,
 
 
 def test_values_of_json_lines_stay_what_they_are(saved, tmp_path, capsys):
-    values = [{"n": 1.5, "ok": True}, {"n": None, "tags": ["x", {"y": "é\ud800"}]}, {"n": "a\rb\n"}]
+    values = [{"n": 1.5, "ok": True}, {"n": None, "tags": ["x", {"y": "é\ud800"}]}, {"n": "a\rb"}]
     pair = {"premise": "a b", "hypothesis": "c"}
     file = write(tmp_path / "pairs.jsonl", [{**pair, **value} for value in values])
     assert main(["predict", *saved, "--input", file]) == 0
@@ -224,7 +231,7 @@ def test_values_of_json_lines_stay_what_they_are(saved, tmp_path, capsys):
     assert main(["predict", *saved, "--input", file, "--output", str(output)]) == 0
     rows = as_rows(output.read_bytes().decode(), ".csv")
     assert [(row["n"], row["ok"], row["tags"]) for row in rows] == [
-        ("1.5", "True", ""), ("", "", '["x", {"y": "é\\ud800"}]'), ("a\rb\n", "", "")
+        ("1.5", "True", ""), ("", "", '["x", {"y": "é\\ud800"}]'), ("a\rb", "", "")
     ]  # fmt: skip
 
 
@@ -272,6 +279,31 @@ def test_an_output_may_be_the_input_or_a_link_to_it(saved, tmp_path):
     assert main(["predict", *saved, "--input", file, "--output", str(link)]) == 0
     assert link.is_symlink()
     check_answers(as_rows(Path(file).read_text(), ".csv"), given, d2l.LABELS)
+
+
+def test_several_columns_may_have_no_name(saved, tmp_path, capsys):
+    file = tmp_path / "pairs.csv"
+    file.write_text(",premise,hypothesis,\n1,a,b,2\n")
+    assert main(["predict", *saved, "--input", str(file)]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("1,a,b,2,")
+
+
+def test_an_output_keeps_its_mode(saved, tmp_path):
+    file = write(tmp_path / "pairs.csv", some_pairs(3))
+    for mode in (0o600, 0o664):
+        Path(file).chmod(mode)
+        assert main(["predict", *saved, "--input", file, "--output", file]) == 0
+        assert Path(file).stat().st_mode & 0o777 == mode
+        write(Path(file), some_pairs(3))
+
+
+@pytest.mark.parametrize(("words", "share"), [("a zz", "50%"), ("a zz zz", "67%"), ("a b", "")])
+def test_many_unknown_words_are_said_once(words, share, saved, tmp_path, capsys):
+    rows = [{"premise": words, "hypothesis": words}] * 3
+    assert main(["predict", *saved, "--input", write(tmp_path / "pairs.csv", rows)]) == 0
+    warned = [x for x in capsys.readouterr().err.splitlines() if x.startswith("warning: ")]
+    assert len(warned) == bool(share)
+    assert all(line.startswith(f"warning: {share} of the tokens are not") for line in warned)
 
 
 def test_a_device_stays_a_device(saved, tmp_path, capsys):
@@ -427,6 +459,22 @@ def test_a_report_is_what_predict_proba_gives(names, suffix, tmp_path, capsys):
     assert len({line.index("accuracy") for line in groups}) == 1
 
 
+def test_pairs_may_lack_a_group(saved, tmp_path, capsys):
+    rows = [{**row, "topic": None} for row in some_pairs(6)]
+    assert (
+        main(["evaluate", *saved, "--input", write(tmp_path / "x.jsonl", rows), "--by", "topic"])
+        == 0
+    )
+    assert re.fullmatch(" +accuracy .* 6 pairs", capsys.readouterr().out.splitlines()[-1])
+
+
+def test_groups_of_two_columns_are_refused(saved, tmp_path, capsys):
+    file = tmp_path / "pairs.csv"
+    file.write_text("premise,hypothesis,label,x,x\na,b,e,1,2\n")
+    message = fails(capsys, ["evaluate", *saved, "--input", str(file), "--by", "x"])
+    assert f"{file} has several columns 'x': choose one of" in message
+
+
 def test_pairs_without_a_gold_label_are_left_out(saved, tmp_path, capsys):
     rows = some_pairs(40)
     unlabelled = [
@@ -457,9 +505,10 @@ def test_two_labels_suit_a_network_with_three_classes(names, spellings, option, 
     assert main(["evaluate", *saved, "--input", file, *option]) == 0
     gold = [TWO[i % 3 > 0] for i in range(90)]
     predicted = [TWO[name != "entailment"] for name in answers(*classifier(names), rows)]
-    assert not check_report(
-        capsys.readouterr().out, gold, predicted, TWO if len(names) == 3 else names
-    )
+    printed, merges = capsys.readouterr().out, len(names) == 3
+    assert not check_report(printed, gold, predicted, TWO if merges else names)
+    others = " and ".join(name for name in names if name != "entailment")
+    assert (f"{others} count as non-entailment\n" in printed) == merges
 
 
 @pytest.mark.parametrize("names", [CUSTOM, ("1a", "1b", "1c")])
@@ -568,6 +617,7 @@ def test_a_classifier_is_made_of_files(names, suffix, finetune, tmp_path, capsys
     assert re.fullmatch(r"loss \d\.\d+, train acc \d\.\d+, test acc \d\.\d+", closing)
     place = d2l.classifier_dir(tmp_path / "bert", train)
     assert folder == f"the classifier is in {place}" and f"mine{suffix}" in place.name
+    assert read_made_of(place)["corpus"] == train
     net, vocab = d2l.load_classifier(place)
     assert net.label_names == names
     assert main(["predict", "a b", "c", "--model", str(tmp_path / "bert"), "--data", train]) == 0
@@ -631,6 +681,16 @@ def test_a_folder_of_tables_is_a_corpus(finetune, tmp_path, capsys):
     assert finetune("--data", str(folder)) == 0
     printed = capsys.readouterr().out
     assert "test acc" not in printed and "dev acc" not in printed
+    (folder / "train.csv").rename(folder / "dev.csv")
+    assert finetune("--data", str(folder)) == 1
+    assert "no other file is named after the split 'train'" in capsys.readouterr().err
+
+
+def test_a_dev_split_with_one_class_has_the_classes_of_its_train_split(finetune, tmp_path):
+    rows = [{**row, "label": TWO[i % 2]} for i, row in enumerate(some_pairs(40))]
+    write(tmp_path / "corpus" / "train.csv", rows)
+    write(tmp_path / "corpus" / "dev.csv", rows[::2])
+    assert finetune("--data", str(tmp_path / "corpus")) == 0
 
 
 def test_a_single_file_is_split_by_its_premises(finetune, tmp_path, capsys):
@@ -675,6 +735,13 @@ def test_mapped_files_train_the_same_weights(finetune, tmp_path):
         assert finetune(*files, "--output", str(output), "--dataset-dir", str(kept)) == 0
         assert weights_of(output) == weights_of(tmp_path / "in memory")
         assert [name.rpartition("-")[0] for name in contents(kept)] == ["dev", "train"]
+
+
+def test_other_columns_of_a_file_are_mapped_apart(finetune, tmp_path):
+    file = ["--train", write(tmp_path / "train.csv", some_pairs(30))]
+    for columns in (ROLES, ("hypothesis", "premise", "label")):
+        assert finetune(*file, "--dataset-dir", str(tmp_path / "kept"), "--columns", *columns) == 0
+    assert len(contents(tmp_path / "kept")) == 2
 
 
 def test_a_mapped_file_whose_numbers_are_no_longer_explained_is_refused(finetune, tmp_path, capsys):

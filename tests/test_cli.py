@@ -108,6 +108,14 @@ def test_a_dataset_dir_that_is_a_file_is_one_line(folders, capsys):
     assert line.startswith(f"error: cannot write the dataset to {taken}")
 
 
+@pytest.mark.parametrize("option", ["--output", "--run-dir"])
+def test_a_folder_that_cannot_be_written_is_named_before_the_training(option, folders, capsys):
+    place = Path(folders[3]) / "snli_1.0_dev.txt" / "x"
+    assert main(["finetune", *folders, option, str(place)]) == 1
+    said = capsys.readouterr()
+    assert not said.out and said.err.startswith(f"error: cannot write to {place}: pass")
+
+
 def test_ctrl_c_outside_of_a_training_is_one_line(folders, capsys):
     def press(*_):
         raise KeyboardInterrupt
@@ -253,6 +261,13 @@ def test_an_unknown_choice_lists_the_choices(capsys, option):
     assert re.search(
         rf"argument {option}: invalid choice.*longest|linear|bf16", capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**53), "1.5"])
+def test_a_seed_that_cannot_be_kept_is_refused(seed, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["finetune", "--seed", seed])
+    assert "argument --seed" in capsys.readouterr().err
 
 
 def test_download_fills_the_data_folder(capsys):

@@ -171,6 +171,8 @@ def test_a_file_without_labels_gives_none(suffix, tmp_path, capsys):
         read(tmp_path, suffix, NAMES[:2], *rows)
     with pytest.raises(ValueError, match=r"pairs.*no column for the label"):
         d2l.read_snli(write(tmp_path, suffix, NAMES[:2], rows[:1]), True)
+    with pytest.raises(ValueError, match=r"line 2: no column for the label"):
+        d2l.read_snli(put(tmp_path / "x.csv", "\npremise,hypothesis\na,b\n"), True)
 
 
 @pytest.fixture
@@ -241,9 +243,15 @@ def test_a_tsv_whose_quotes_are_taken_off_says_so(tmp_path, capsys):
 
 
 def test_a_field_of_several_lines_is_announced(tmp_path, capsys):
-    path = put(tmp_path / "x.csv", 'premise,hypothesis\na,b\n"c\nd",e\n')
-    assert d2l.read_pairs(path) == (["a", "c\nd"], ["b", "e"], None)
+    path = put(tmp_path / "x.csv", 'premise,hypothesis\na,b\n"c\nd",e\nf,"g\nh"\n')
+    assert d2l.read_pairs(path) == (["a", "c\nd", "f"], ["b", "e", "g\nh"], None)
     assert "several lines, first at line 3" in capsys.readouterr().out
+
+
+def test_a_field_of_several_lines_that_was_not_read_is_not_announced(tmp_path, capsys):
+    path = put(tmp_path / "x.tsv", 'premise\thypothesis\na\tb\n"c\nd"\te\n')
+    assert d2l.read_pairs(path, max_examples=1) == (["a"], ["b"], None)
+    assert "several lines" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])
@@ -259,6 +267,31 @@ def test_spaces_after_the_delimiters_that_people_type_are_no_part_of_the_fields(
 
 def test_spaces_at_the_ends_of_sentences_stay_where_the_header_has_none(tmp_path):
     assert read(tmp_path, ".csv", NAMES, [" a ", "  b", "e"]) == ([" a "], ["  b"], [0])
+
+
+@every_separated_layout
+def test_spaces_are_no_part_of_a_columns_name(suffix, tmp_path, capsys):
+    assert read(tmp_path, suffix, ["premise ", "hypothesis"], ["a", "b"]) == (["a"], ["b"], None)
+    assert "premise from 'premise'," in capsys.readouterr().out
+
+
+def test_a_header_with_one_semicolon_among_its_commas_is_split_at_the_commas(tmp_path):
+    assert read(tmp_path, ".csv", [*NAMES, "a; b"], ["a", "b", "e", "c; d"]) == (["a"], ["b"], [0])
+
+
+def test_one_quoted_name_in_the_header_of_a_tsv_is_enough(tmp_path):
+    names = [*NAMES[:2], 'the "gold" label']
+    path = write(tmp_path, ".tsv", names, [["a", "b", "e"]], delimiter="\t")
+    assert d2l.read_pairs(path, {"label": names[2]}) == (["a"], ["b"], [0])
+
+
+def test_a_larger_limit_of_the_csv_module_stays(tmp_path):
+    limit = csv.field_size_limit(2**30)
+    try:
+        read(tmp_path, ".csv", NAMES, ROWS[0])
+        assert csv.field_size_limit() == 2**30
+    finally:
+        csv.field_size_limit(limit)
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]], ids=["label last", "label first"])
@@ -331,6 +364,12 @@ def test_a_byte_order_mark_and_blank_lines_do_no_harm(suffix, tmp_path):
     text = text_of(suffix, NAMES, ROWS).replace("\r\n", "\n").replace("\n", "\r\n\r\n")
     path = put(tmp_path / f"x{suffix}", text.encode("utf-8-sig"))
     assert d2l.read_pairs(path) == PAIRS
+
+
+@every_separated_layout
+@pytest.mark.parametrize("row", [["", ""], [" ", "  "]])
+def test_rows_without_any_text_do_no_harm(suffix, row, tmp_path):
+    assert read(tmp_path, suffix, NAMES[:2], row, ["a", "b"], row) == (["a"], ["b"], None)
 
 
 @every_layout
@@ -414,6 +453,12 @@ def test_a_damaged_gzip_file_is_named(suffix, damage, tmp_path):
     path = write(tmp_path, suffix, rows=sentences)
     path.write_bytes(damage(path.read_bytes()))
     refused(path, r"line \d+\b", "get it again|not UTF-8")
+
+
+def test_the_line_where_a_gzip_file_ends_too_early_is_named(tmp_path):
+    path = write(tmp_path, ".csv.gz")
+    path.write_bytes(path.read_bytes()[:-9])
+    refused(path, "line 5: the gzip file is damaged")
 
 
 def test_a_gzip_file_that_is_cut_in_a_line_of_another_encoding_is_named(tmp_path):
@@ -503,6 +548,7 @@ SPLIT_FILES = [
     ("snli_1.0_dev.txt", "dev"), ("multinli_1.0_dev_matched.jsonl", "dev"), ("dev.csv", "dev"),
     ("multinli_1.0_dev_mismatched.txt", "test"), ("multinli_1.0_dev_matched.txt", "dev_matched"),
     ("validation.jsonl", "dev"), ("validation_mismatched.jsonl.gz", "test"), ("val.tsv", "dev"),
+    ("validation_matched.csv", "dev"), ("mine_valid.csv", "dev"),
     ("SICK_test_annotated.txt", "test"), ("SICK_trial.txt", "dev"), ("SICK_train.txt", "train"),
     ("heuristics_evaluation_set.txt", "evaluation_set"), ("evaluation.csv.gz", "evaluation"),
     ("Train.CSV", "train"), ("dataset.jsonl", "dataset"), ("Prüfung.csv", "prüfung"),
@@ -515,6 +561,8 @@ def test_a_split_is_found_in_any_layout(name, split, tmp_path):
     put(tmp_path / name, text_of(suffix.lower(), NAMES, ROWS))
     put(tmp_path / "README.md", "Not a table.")
     put(tmp_path / f"._{name}", b"\0\5\x16\7")  # as macOS leaves it
+    put(tmp_path / f"~${name}", b"\5Name")  # as Excel locks it
+    (tmp_path / f"a_{split}.csv").mkdir()
     assert d2l.read_snli(tmp_path, split) == PAIRS
     assert d2l.read_snli(str(tmp_path), split, max_examples=1)[2] == [0]
 
@@ -532,6 +580,12 @@ def test_a_round_of_anli_is_read(tmp_path):
     write(tmp_path / "R1", ".jsonl", names, [["1", "a", "b", "e", "c"]], name="test")
     found = [d2l.read_snli(tmp_path / "R1", split)[2] for split in (True, "dev", False)]
     assert found == [[1], [2], [0]]
+
+
+def test_the_matched_validation_split_is_the_dev_split(tmp_path):
+    for name in ("validation_matched", "validation_mismatched"):
+        write(tmp_path, ".jsonl", rows=[[name, "b", "e"]], name=name)
+    assert d2l.read_snli(tmp_path, "dev")[0] == ["validation_matched"]
 
 
 def test_a_mismatched_dev_split_stands_in_for_a_test_split_only_where_there_is_none(tmp_path):
@@ -559,6 +613,8 @@ def test_two_files_for_a_split_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"several files.*'train'.*'a_train', 'b_train'"):
         d2l.read_snli(tmp_path, True)
     assert d2l.read_snli(tmp_path, "b_train") == PAIRS
+    write(tmp_path, ".csv", name="train")
+    assert d2l.read_snli(tmp_path, True) == PAIRS
 
 
 @pytest.mark.parametrize("split", ["other", "", "...", "日本", 1, None, 2.5, ["train"]])
@@ -576,6 +632,9 @@ def test_the_splits_that_a_folder_has_are_listed(tmp_path):
         write(tmp_path, ".csv", name=name)
     with pytest.raises(ValueError, match=r"has 'dev', 'dev_hard'$"):
         d2l.read_snli(tmp_path, "easy")
+    write(tmp_path / "one", ".csv", name="my_dev")
+    with pytest.raises(ValueError, match=r"has 'my_dev'$"):
+        d2l.read_snli(tmp_path / "one", "easy")
     with pytest.raises(FileNotFoundError, match=r"train.*missing"):
         d2l.read_snli(tmp_path, True)
 
@@ -587,6 +646,22 @@ def test_only_snlis_own_files_are_read_without_a_line(tmp_path, capsys):
     write(tmp_path, ".csv", name="dev")
     d2l.read_snli(tmp_path, "dev")
     assert capsys.readouterr().out.startswith("dev.csv: premise from 'premise'")
+    write(tmp_path, ".jsonl", SNLI_HEADER, [SNLI_ROW], name="multinli_1.0_test")
+    d2l.read_snli(tmp_path, False)
+    assert capsys.readouterr().out.startswith("multinli_1.0_test.jsonl: premise from")
+
+
+def test_pairs_that_are_read_twice_are_counted_once(tmp_path, capsys):
+    write(tmp_path, ".csv", rows=[*ROWS, ["a", "b", "-"]], name="train")
+    pairs = d2l.open_split(tmp_path, "train")
+    assert pairs.read() == pairs.read() == PAIRS
+    assert capsys.readouterr().out.count(": 1 without") == 0
+    assert pairs.description().endswith("1 without a gold label left out")
+
+
+def test_a_sentence_may_be_the_name_of_its_column(tmp_path):
+    rows = [["premise", "b", "e"], ["a", "hypothesis", "n"]]
+    assert read(tmp_path, ".csv", NAMES, *rows)[:2] == (["premise", "a"], ["b", "hypothesis"])
 
 
 SENTENCES = [f"w{i} is {i % 7} ." for i in range(300)]
@@ -656,6 +731,13 @@ def test_a_mapped_dataset_is_that_of_memory_for_any_layout(name, tmp_path, words
     assert capsys.readouterr().out.count(line) == 1
 
 
+def test_the_splits_of_a_single_file_are_mapped_apart(tmp_path, words):
+    path = write(tmp_path, ".csv", rows=[[f"a {i}", "b", "enc"[i % 3]] for i in range(200)])
+    for split in ("train", "dev", "test"):
+        mapped = d2l.mapped_dataset(tmp_path / "mapped", path, split, 12, words)
+        assert mapped.labels.tolist() == d2l.read_snli(path, split)[2]
+
+
 def test_download_extract_returns_an_existing_file_as_it_is(tmp_path):
     path = write(tmp_path, ".csv")
     assert d2l.download_extract(path) == d2l.download_extract(str(path)) == str(path)
@@ -692,6 +774,7 @@ ODD_FILES = {
     "twice.jsonl": ('{"premise": "a", "premise": "b", "hypothesis": "c"}\n', "line 1.*twice"),
     "joined.csv": ("premise,hypothesis\na,b\npremise,hypothesis\n", "line 3: the header again"),
     "control.csv": ("premise,hypothesis\na,b\n\u200b\x01,c\n", "line 3: the premise is empty"),
+    "replacement.csv": ("premise,hypothesis\na,b\n\ufffd,c\n", "line 3: the premise is empty"),
     "ragged.tsv": (HEADER + 'a\tb\te\n"Hi," he said\tc\n', "line 3: there are 2 columns"),
     "open.tsv": (HEADER + '"Hi he said\ta\nb\tc"\td\te\n', "line 2: there are 2 columns"),
     "blank.csv": ("\n\na,b\nc,d\n", "line 3: no column for the premise"),
@@ -721,7 +804,9 @@ def test_a_column_has_one_role(columns, tmp_path):
     refused(write(tmp_path, ".csv"), "one column cannot have two roles", columns=columns)
 
 
-@pytest.mark.parametrize("names", [["-", "+"], ["nan", "yes"], ["-1", "0", "1"], []])
+@pytest.mark.parametrize(
+    "names", [["-", "+"], ["nan", "yes"], [" NaN", "yes"], ["-1", "0", "1"], []]
+)
 def test_a_class_needs_a_name_that_means_a_label(names, tmp_path):
     with pytest.raises(ValueError, match="label_names"):
         d2l.read_pairs(write(tmp_path, ".csv"), label_names=names)
@@ -754,12 +839,28 @@ def test_a_quotation_that_no_program_would_enclose_keeps_its_quotes(text, tmp_pa
     assert read(tmp_path, ".tsv", NAMES, [sentence, "b", "e"])[0] == [sentence]
 
 
-def test_a_file_with_the_names_of_two_splits_is_neither(tmp_path):
-    write(tmp_path, ".csv", name="train_dev_test")
+@pytest.mark.parametrize("name", ["train_dev_test", "train_validation", "val_train", "valid-test"])
+def test_a_file_with_the_names_of_two_splits_is_neither(name, tmp_path):
+    write(tmp_path, ".csv", name=name)
     for split in ("train", "dev", "test"):
-        with pytest.raises(FileNotFoundError, match=r"named after.*'train_dev_test\.csv'"):
+        with pytest.raises(FileNotFoundError, match=rf"named after.*'{name}\.csv'"):
             d2l.read_snli(tmp_path, split)
-    assert d2l.read_snli(tmp_path, "train_dev_test") == PAIRS
+    assert d2l.read_snli(tmp_path, name) == PAIRS
+
+
+@pytest.mark.parametrize(
+    ("number", "end"), [(0, "no files"), (8, r"'h\.csv'"), (9, r"'h\.csv', …")]
+)
+def test_some_files_of_a_folder_without_a_split_are_listed(number, end, tmp_path):
+    for name in "abcdefghi"[:number]:
+        write(tmp_path, ".csv", name=name)
+    with pytest.raises(FileNotFoundError, match=f"the folder has .*{end}$"):
+        d2l.read_snli(tmp_path, True)
+
+
+def test_a_premise_that_no_encoding_has_belongs_to_a_split(tmp_path):
+    path = write(tmp_path, ".jsonl", rows=[["a \ud800", "b", "e"]])
+    assert sum(map(len, splits_of(path).values())) == 1
 
 
 def test_punctuation_and_case_move_no_premise_to_another_split(tmp_path):

@@ -288,6 +288,7 @@ def test_texts_may_come_as_a_filtered_and_shuffled_series():
     ("labels", "message"),
     [
         ([1, -1], "pair 1.*-1.*out"),
+        ([1, -2], "pair 1.*-2.*out"),
         ([1, None], "pair 1.*None"),
         ([1.0, float("nan")], "pair 1.*nan"),
         (
@@ -337,6 +338,8 @@ def test_many_unknown_words_are_said_once_with_their_share(tmp_path):
         assert d2l.SNLIBERTDataset(many, 32, WORDS).unknown_share() == 1 / 2
     assert len(w) == 1
     assert w[0].filename == __file__
+    with pytest.warns(UserWarning, match="11%"):
+        d2l.SNLIBERTDataset(([f"{'a ' * 7}{unknown}"], ["a"], [0]), 32, WORDS)
 
 
 @pytest.mark.parametrize("text", [None, float("nan"), 3])
@@ -409,6 +412,19 @@ def test_a_split_is_used_as_a_dataset_of_its_own_would_be(net, vocab, toy_pairs,
         assert all(map(torch.equal, (*X, y), (*their_X, their_y)))
     as_pairs(dev_set).save(tmp_path / "dev")
     assert contents_of(d2l.SNLIBERTDataset.load(tmp_path / "dev", vocab)) == contents_of(alone[1])
+
+
+def test_joined_datasets_keep_only_the_settings_that_they_share(tmp_path):
+    plain, named, cut = (
+        d2l.SNLIBERTDataset(PAIRS, 16, WORDS, **how)
+        for how in ({}, {"label_names": d2l.LABELS}, {"truncation": "head_tail"})
+    )
+    assert as_pairs(ConcatDataset([plain, named])).truncation == "longest_first"
+    assert as_pairs(ConcatDataset([plain, cut])).truncation is None
+    plain.save(tmp_path / "data")
+    mapped = d2l.SNLIBERTDataset.load(tmp_path / "data", WORDS)
+    assert mapped.folder == tmp_path / "data"
+    assert as_pairs(Subset(mapped, [0])).folder is None
 
 
 def test_what_cannot_be_one_dataset_is_named(net, vocab, toy_pairs):

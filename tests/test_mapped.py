@@ -1,6 +1,7 @@
 """Datasets on disk: those of memory, built once, by one process, and whole or refused."""
 
 import json
+import os
 import shutil
 import time
 import warnings
@@ -36,7 +37,8 @@ def same(a: d2l.SNLIBERTDataset, b: d2l.SNLIBERTDataset) -> bool:
     return (
         all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in arrays)
         and torch.equal(a.labels, b.labels)
-        and (a.max_len, a.fingerprint()) == (b.max_len, b.fingerprint())
+        and (a.max_len, a.truncation) == (b.max_len, b.truncation)
+        and a.fingerprint() == b.fingerprint()
     )
 
 
@@ -105,7 +107,9 @@ def test_what_it_is_made_of_tells_datasets_apart(corpus, words, tmp_path):
     ]
     write(corpus, [(["w1"], ["w2"])] * 8)
     found.append(d2l.mapped_dataset(tmp_path, corpus, "train", 32, words).folder)
-    assert len(set(found)) == len(found) == 6
+    os.utime(corpus / "snli_1.0_train.txt", (0, 0))  # written anew, with as many characters
+    found.append(d2l.mapped_dataset(tmp_path, corpus, "train", 32, words).folder)
+    assert len(set(found)) == len(found) == 7
     with pytest.raises(FileNotFoundError, match=r"snli_1\.0_test\.txt"):
         d2l.mapped_dataset(tmp_path, corpus, "test", 32, words)
 
@@ -149,6 +153,17 @@ def test_a_description_that_cannot_be_used_is_named(corpus, words, tmp_path, des
         d2l.SNLIBERTDataset.load(folder, words)
     with pytest.raises(FileNotFoundError, match=r"dataset.json"):
         d2l.SNLIBERTDataset.load(tmp_path / "nowhere", words)
+
+
+def test_the_strategy_is_known_where_an_earlier_version_did_not_write_it_down(
+    corpus, words, tmp_path
+):
+    arguments = tmp_path, corpus, "train", 32, words, "head_tail"
+    path = d2l.mapped_dataset(*arguments).folder / "dataset.json"
+    described = json.loads(path.read_text())
+    assert described.pop("truncation") == "head_tail"
+    path.write_text(json.dumps(described))
+    assert d2l.mapped_dataset(*arguments).truncation == "head_tail"
 
 
 def test_another_vocabulary_is_refused(corpus, words, tmp_path):

@@ -22,11 +22,12 @@ def test_brackets_and_repeated_spaces_go_and_disagreements_are_dropped(tmp_path)
         "neutral\t( ( Two dogs ) ( run . ) )\t( They  ( race . ) )\tx",
         "-\t( a b )\t( c d )\tx",
         "entailment\t( Un ( café ) )\t( ( Le ) café )\tx",
+        'entailment\t"( a ) b\tc\tx',
     )
     assert d2l.read_snli(tmp_path, True) == (
-        ["Two dogs run .", "Un café"],
-        ["They race .", "Le café"],
-        [2, 0],
+        ["Two dogs run .", "Un café", '" a b'],
+        ["They race .", "Le café", "c"],
+        [2, 0, 0],
     )
 
 

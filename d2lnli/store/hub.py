@@ -92,7 +92,7 @@ def find_folder(name_or_dir: str | os.PathLike) -> Path:
 
 def find_corpus(name_or_path: str | os.PathLike) -> Path:
     """Return the folder that `find_folder` finds, or an existing file."""
-    with suppress(OSError, ValueError):  # no file can have this name
+    with suppress(OSError):  # the name may be too long for a file
         if str(name_or_path) not in DATA_HUB and Path(name_or_path).is_file():
             return Path(name_or_path)
     return find_folder(name_or_path)

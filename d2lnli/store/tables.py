@@ -39,7 +39,7 @@ def stem(path: Path) -> str:
 
 def preference(path: Path) -> int:
     """Return a number that is smaller for the layouts that are read first."""
-    return 2 * _SUFFIXES.index(_suffix(path).removesuffix(".gz")) + _suffix(path).endswith(".gz")
+    return _SUFFIXES.index(_suffix(path).removesuffix(".gz"))
 
 
 def _suffix(path: Path) -> str:
