@@ -47,10 +47,11 @@ def split_file(folder: Path, split: str) -> Path:
 def _missing(folder: Path, split: str, names: list[list[str]]) -> Exception:
     """Return an error that lists what a folder has instead of a split."""
     if split in STANDARD:
-        files = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        files = sorted(repr(path.name) for path in folder.iterdir()) if folder.is_dir() else []
+        shown = ", ".join([*files[:8], *(["…"] if len(files) > 8 else [])]) or "no files"
         return FileNotFoundError(
-            f"{folder / f'snli_1.0_{split}.txt'} is missing, and no other table is named after the "
-            f"split {split!r}; the folder has {', '.join(map(repr, files[:8])) or 'no files'}"
+            f"{folder / f'snli_1.0_{split}.txt'} is missing, and no other file is named after the "
+            f"split {split!r}; the folder has {shown}"
         )
     columns = zip(*(words[:-1] for words in names), strict=False)
     shared = len(list(takewhile(lambda words: len(set(words)) == 1 < len(words), columns)))
