@@ -144,7 +144,7 @@ class PairFile:
     def read(self, max_examples: int | None = None) -> tuple[list[str], list[str], LabelIds]:
         """Return (premises, hypotheses, label ids), and print which columns were used."""
         premises, hypotheses, labels = [], [], LabelIds([], self.label_id.names)
-        for premise, hypothesis, label in self.pairs(max_examples):
+        for (premise, hypothesis, label), _ in _first(max_examples, self._pairs(whole=False)):
             premises.append(premise)
             hypotheses.append(hypothesis)
             labels.append(label)
@@ -212,7 +212,7 @@ class PairFile:
         get = self.table.getter([self.premise, self.hypothesis, label])
         num_pairs = self.num_unlabelled = 0
         text: Any = object()  # unlike any premise
-        premise, part = "", self.part
+        premise, part, parses = "", self.part, self._parses
         for number, row in self._rows(whole):
             premise_text, hypothesis, label = get(row)
             try:
@@ -220,12 +220,12 @@ class PairFile:
                 if label_id is None:
                     self.num_unlabelled += 1
                     continue
-                if premise_text == self.premise and hypothesis == self.hypothesis:
-                    raise ValueError("the header again: delete that line")
                 if text != premise_text:  # SNLI has a premise three times in a row: keep it once
-                    text, premise = premise_text, self._sentence("premise", premise_text)
-                    part = part_of(premise) if self.part else None
-                hypothesis = self._sentence("hypothesis", hypothesis)
+                    if (premise_text, hypothesis) == (self.premise, self.hypothesis):
+                        raise ValueError("the header again: delete that line")
+                    premise = _sentence("premise", premise_text, parses["premise"])
+                    text, part = premise_text, part_of(premise) if self.part else None
+                hypothesis = _sentence("hypothesis", hypothesis, parses["hypothesis"])
             except ValueError as error:
                 raise ValueError(f"{self.name}, line {number}: {error}") from error
             if part == self.part:
@@ -239,14 +239,19 @@ class PairFile:
                 way_out = "give a file with more pairs, or a file for each split"
             raise ValueError(f"{self.name} {problem}: {way_out}")
 
-    def _sentence(self, role: str, text: Any) -> str:
-        if not isinstance(text, str):
-            raise ValueError(f"the {role} is {str(text)[:80]}, not a sentence: correct that line")
-        sentence = _words(text) if self._parses[role] else text
-        if not (sentence[:1].isalnum() or any(map(_is_visible, sentence))):
-            instead = ", or use other columns than the parses" if self._parses[role] else ""
-            raise ValueError(f"the {role} is empty: correct that line{instead}")
-        return sentence
+
+def _sentence(role: str, text: Any, is_parse: bool) -> str:
+    """Return what stands in a column as a sentence; ValueError if it is none."""
+    if not isinstance(text, str):
+        raise ValueError(f"the {role} is {str(text)[:80]}, not a sentence: correct that line")
+    if is_parse:
+        if text[:2] == '"(' and text[-2:] == ')"':  # a spreadsheet program wrote the file
+            text = text[1:-1].replace('""', '"')
+        text = " ".join(text.replace("(", "").replace(")", "").split())
+    if not (text[:1].isalnum() or any(map(_is_visible, text))):
+        instead = ", or use other columns than the parses" if is_parse else ""
+        raise ValueError(f"the {role} is empty: correct that line{instead}")
+    return text
 
 
 def _path(file: str | Path) -> Path:
@@ -267,13 +272,6 @@ def _first(max_examples: int | None, pairs: Iterator) -> Iterator:
     if not (is_number and max_examples >= 1):
         raise ValueError(f"max_examples={max_examples!r}: it must be a whole number, at least 1")
     return islice(pairs, min(int(max_examples), sys.maxsize))
-
-
-def _words(parse: str) -> str:
-    """Return the words of a parse without its brackets."""
-    if parse.startswith('"(') and parse.endswith(')"'):  # a spreadsheet program wrote the file
-        parse = parse[1:-1].replace('""', '"')
-    return " ".join(parse.replace("(", "").replace(")", "").split())
 
 
 def _roles(names: list[str], columns: Columns) -> tuple[str, str, str | None]:

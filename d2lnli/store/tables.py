@@ -12,6 +12,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
@@ -171,7 +172,7 @@ class Table:
 
     def _split_rows(self, most: int | None, whole: bool) -> Iterator[tuple[int, list[str]]]:
         width, splits = len(self.columns), -1 if most is None or whole else most
-        for number, line in enumerate(self._lines(), 1):
+        for number, line in self._lines():
             if number <= self.header_line or line.isspace():
                 continue
             row = line.rstrip("\n").split("\t", splits)
@@ -183,7 +184,7 @@ class Table:
         """Yield the header, then the rows; a field may go over several lines."""
         csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))  # for this whole process
         reader = csv.reader(
-            self._lines(newline=""),
+            (line for _, line in self._lines(newline="")),
             delimiter=self.delimiter,
             skipinitialspace=self._has_spaces,
             strict=True,
@@ -213,15 +214,14 @@ class Table:
         )
 
     def _lines_with_text(self) -> Iterator[tuple[int, str]]:
-        return ((i, line) for i, line in enumerate(self._lines(), 1) if not line.isspace())
+        return (numbered for numbered in self._lines() if not numbered[1].isspace())
 
-    def _lines(self, newline: str | None = None) -> Iterator[str]:
-        """Yield the lines with their ends, and name the line where reading fails."""
+    def _lines(self, newline: str | None = None) -> Iterator[tuple[int, str]]:
+        """Yield (number, line with its end), and name the line where reading fails."""
         number = 0
         try:
             with _opened(self.path, newline=newline) as file:
-                while line := file.readline(_LONGEST_LINE):
-                    number += 1
+                for number, line in enumerate(iter(partial(file.readline, _LONGEST_LINE), ""), 1):
                     if len(line) == _LONGEST_LINE:
                         raise ValueError(
                             f"{self.name}, line {number} has {_LONGEST_LINE:,} characters or more, "
@@ -229,7 +229,7 @@ class Table:
                         )
                     if "\0" in line:  # UTF-16 without a mark at its beginning
                         raise ValueError(f"{self.name}, line {number}: {_NOT_UTF8}")
-                    yield line
+                    yield number, line
         except UnicodeDecodeError as error:
             raise ValueError(self._not_utf8()) from error
         except _DAMAGED as error:
