@@ -46,6 +46,7 @@ from .training import finetune
 from .truncation import TRUNCATIONS
 from .vocab import Vocab
 
+BUNDLED_CORPUS = "SNLI-sample"
 CLASSIFIER_HELP = "classifier folder (from --model and --data)"
 
 
@@ -91,7 +92,7 @@ def finetune_command(arguments: argparse.Namespace) -> int:
     ranks = current_ranks()
     if arguments.job:
         return _do_job(arguments.job, ranks)
-    corpus = arguments.train or arguments.data
+    corpus = arguments.train or arguments.data or BUNDLED_CORPUS
     output = Path(arguments.output or classifier_dir(arguments.model, corpus))
     if ranks.rank == 0 and not is_writable(output):  # check before the training, not after it
         raise OSError(f"cannot write to {output}: pass --output, or set D2LNLI_DATA_DIR")
@@ -129,7 +130,9 @@ def _open_splits(arguments: argparse.Namespace) -> dict[str, PairFile]:
     files = {name: file for name in STANDARD if (file := getattr(arguments, name))}
     if files and "train" not in files:
         raise ValueError(f"--{next(iter(files))} goes with --train: pass the file to train on, too")
-    corpus = None if files else find_corpus(arguments.data)
+    if files and arguments.data:
+        raise ValueError("--train and --data both name the pairs to train on: pass one of them")
+    corpus = None if files else find_corpus(arguments.data or BUNDLED_CORPUS)
     splits: dict[str, PairFile] = {}
     for name in STANDARD:
         classes = splits["train"].label_id.names if splits else LABELS
@@ -219,7 +222,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
 
 
 def _load_classifier(arguments: argparse.Namespace) -> tuple[BERTClassifier, Vocab]:
-    names = arguments.model, arguments.data
+    names = arguments.model, arguments.data or BUNDLED_CORPUS
     folder = arguments.classifier or find_classifier(*names) or classifier_dir(*names)
     loaded = load_classifier(folder)
     print(describe(folder), file=sys.stderr)
@@ -291,7 +294,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--model", default="bert.tiny", metavar="NAME",
            help="bert.tiny (bundled, the default), bert.small, bert.base, minilm, hf:ORG/NAME, "
                 "or a folder")  # fmt: skip
-    option("--data", default="SNLI-sample", metavar="NAME",
+    option("--data", metavar="NAME",
            help="SNLI-sample (bundled, the default), SNLI, a folder, or a file")  # fmt: skip
     files = argparse.ArgumentParser(add_help=False)
     option = files.add_argument_group("files of pairs (CSV, TSV or JSON lines)").add_argument

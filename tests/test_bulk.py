@@ -647,6 +647,7 @@ def test_what_is_not_given_is_not_measured(finetune, tmp_path, capsys):
         (["--dev", "FILE"], "--dev goes with --train"),
         (["--test", "FILE"], "--test goes with --train"),
         (["--train", "nowhere.csv"], "nowhere.csv is missing"),
+        (["--train", "FILE", "--data", "SNLI"], "pass one of them"),
         (
             ["--train", "FILE", "--dev", "TWO"],
             r"TWO\.csv has .*non-entailment, but .*FILE\.csv has .*neutral",
