@@ -29,7 +29,7 @@ from .store.hub import DATA_HUB, find_folder
 from .store.splits import only_table
 from .vocab import Vocab
 
-_PAIRS_AT_ONCE = 8_192  # enough for minibatches of similar length, and little memory
+_PAIRS_AT_ONCE = 16_384  # enough for minibatches of similar length, and little memory
 _BATCH_SIZE = 128
 
 
@@ -84,10 +84,11 @@ def predict_file(net: nn.Module, vocab: Vocab, pairs: PairFile, output: str) -> 
             while some := list(islice(rows, _PAIRS_AT_ONCE)):
                 premises, hypotheses, _ = zip(*(pair for pair, _ in some), strict=True)
                 encoded = TokenPairs(premises, hypotheses, max_positions(net), vocab)
-                probs = logits_of(net, encoded, _BATCH_SIZE).softmax(dim=1)
-                predictions = zip(probs.argmax(dim=1).tolist(), probs.tolist(), strict=True)
-                for (_, row), (label, proba) in zip(some, predictions, strict=True):
-                    write_row([*row, classes[label], *(round(p, 6) for p in proba)])
+                logits = logits_of(net, encoded, _BATCH_SIZE)
+                labels = logits.argmax(dim=1).tolist()
+                probs = logits.softmax(dim=1).double().numpy().round(6).tolist()
+                for (_, row), label, proba in zip(some, labels, probs, strict=True):
+                    write_row([*row, classes[label], *proba])
                 num_unknown += encoded.unknown_share() * len(encoded)
                 bar.update(len(some))
         warn_of_unknown_words(num_unknown / num_pairs, vocab)
@@ -138,19 +139,20 @@ def _row_writer(file: TextIO, suffix: str, names: list[str]) -> Callable[[list],
         return lambda row: file.write(
             json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n"
         )
-    how: dict[str, Any] = dict(delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
-    write, write_quoted = (
-        csv.writer(file, quoting=quoting, **how).writerow
-        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
-    )
-    write(names)
+    # csv encloses a cell with a line break only if it is a part of the end of its own lines
+    writer = csv.writer(_Lines(file), delimiter="\t" if suffix == ".tsv" else ",")
+    writer.writerow(names)
+    return lambda row: writer.writerow(map(_cell, row))
 
-    def write_row(row: list) -> None:
-        cells = [_cell(value) for value in row]
-        has_return = any("\r" in cell for cell in cells if isinstance(cell, str))
-        (write_quoted if has_return else write)(cells)  # csv quotes only its own end of a line
 
-    return write_row
+class _Lines:
+    """A file for csv, whose lines end in `\\r\\n`, that gets lines which end in `\\n`."""
+
+    def __init__(self, file: TextIO):
+        self.file = file
+
+    def write(self, line: str) -> None:
+        self.file.write(line[:-2] + "\n")
 
 
 def _cell(value: Any) -> Any:

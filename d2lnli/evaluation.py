@@ -186,7 +186,8 @@ def logits_of(
     Only every `step`-th minibatch is computed, beginning with the `first`. The others get zeros.
     """
     device = next(net.parameters()).device
-    batches = list(LengthBuckets(pairs.valid_lens, batch_size))[first::step]
+    # the longest first: if memory is short, this fails at once, and what is freed fits the rest
+    batches = list(LengthBuckets(pairs.valid_lens, batch_size))[::-1][first::step]
     in_order = torch.zeros(len(pairs), len(label_names_of(net)))
     if not batches:
         return in_order
