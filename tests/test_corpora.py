@@ -877,6 +877,13 @@ def test_a_name_of_the_hub_comes_before_a_file(tmp_path, monkeypatch):
     assert Path(d2l.download_extract("SNLI-sample")).is_dir()
 
 
+def test_what_stands_behind_the_parses_is_not_read(tmp_path):
+    names = ["sentence1_binary_parse", "sentence2_binary_parse", "gold_label"]
+    row = ["( A dog )", "( It runs )", "e", "more"]
+    path = put(tmp_path / "pairs.tsv", text_of(".tsv", names, [row]))
+    assert d2l.read_pairs(path) == (["A dog"], ["It runs"], [0])
+
+
 def test_numbers_of_numpy_are_numbers(tmp_path, words):
     write(tmp_path, ".csv", name="train")
     found = d2l.mapped_dataset(

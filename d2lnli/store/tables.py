@@ -95,8 +95,8 @@ class Table:
         names = list(names)
         if self.is_json:
             return lambda row: tuple(row.get(name) for name in names)
-        if names == self.columns:  # several may have no name
-            return tuple
+        if names == self.columns:  # several may have no name, and a row may have more
+            return lambda row: tuple(row[: len(names)])
         indices = [self.columns.index(name) for name in names]
         if len(indices) == 1:
             return lambda row: (row[indices[0]],)
