@@ -139,7 +139,7 @@ def _row_writer(file: TextIO, suffix: str, names: list[str]) -> Callable[[list],
         return lambda row: file.write(
             json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n"
         )
-    # csv encloses a cell with a line break only if it is a part of the end of its own lines
+    # csv quotes a cell with `\r` only if its own lines end in one
     writer = csv.writer(_Lines(file), delimiter="\t" if suffix == ".tsv" else ",")
     writer.writerow(names)
     return lambda row: writer.writerow(map(_cell, row))
@@ -174,14 +174,10 @@ def evaluate_file(
     rows = list(pairs.labelled().pairs_with(*([] if by is None else [by])))
     yield pairs.description()
     premises, hypotheses, labels = zip(*(pair for pair, _ in rows), strict=True)
-    names, in_file = label_names_of(net), pairs.label_id.names
-    merges, id_of = len(names) > 2 and _are_two_labels(in_file), LabelReader(names)
+    names = label_names_of(net)
+    merges = len(names) > 2 and _are_two_labels(pairs.label_id.names)
     try:
-        if merges:
-            kept, is_other = id_of(LABELS[0]) or 0, LabelReader(TWO_LABELS)
-            ids = [(kept + 1) % len(names) if is_other(name) else kept for name in in_file]
-        else:
-            ids = [id_of(name) or 0 for name in in_file]
+        ids = _ids_in(names, pairs.label_id.names, merges)
     except ValueError as error:
         raise ValueError(f"{pairs.name} and the classifier differ in classes: {error}") from error
     gold = [ids[label] for label in labels]
@@ -189,7 +185,8 @@ def evaluate_file(
     dataset = SNLIBERTDataset((premises, hypotheses, gold), max_len, vocab, label_names=names)
     result = evaluate(net, dataset)
     if merges:
-        others = " and ".join(name for name in names if id_of(name) != kept)
+        kept = LabelReader(names)(LABELS[0]) or 0
+        others = " and ".join(name for i, name in enumerate(names) if i != kept)
         yield f"{others} count as {TWO_LABELS[1]}"
         result, names = _one_against_rest(result, kept), TWO_LABELS
     yield _accuracy(result)
@@ -199,6 +196,18 @@ def evaluate_file(
         width = max(map(len, groups))
         yield by
         yield from (f"{name:<{width}}  {_accuracy(group)}" for name, group in groups.items())
+
+
+def _ids_in(names: tuple[str, ...], in_file: tuple[str, ...], merges: bool) -> list[int]:
+    """Return the id in a network's `names` of each class of a file; ValueError if it has none.
+
+    If `merges`, non-entailment gets the id of any class but entailment.
+    """
+    id_of = LabelReader(names)
+    if not merges:
+        return [id_of(name) or 0 for name in in_file]
+    kept, is_other = id_of(LABELS[0]) or 0, LabelReader(TWO_LABELS)
+    return [(kept + 1) % len(names) if is_other(name) else kept for name in in_file]
 
 
 def _are_two_labels(names: tuple[str, ...]) -> bool:

@@ -1,6 +1,6 @@
-"""Files with a row per pair, as people have them: CSV, TSV and JSON lines, gzipped or not.
+"""Files with a row for each pair: CSV, TSV and JSON lines, gzipped or not.
 
-The content decides, not the name: many a `.txt` holds JSON lines, and many a `.csv` semicolons.
+The content decides, not the name: a `.txt` may hold JSON lines, and a `.csv` may have semicolons.
 Rows are read one at a time, so memory does not grow with the file.
 """
 
