@@ -25,15 +25,21 @@ SETTINGS = {
 }
 
 
-def train_and_test(corpus: Path, settings: dict, seed: int) -> np.ndarray:
-    """Return which test pairs were right."""
+def fine_tuned(
+    corpus: Path, settings: dict, seed: int
+) -> tuple[d2l.BERTClassifier, d2l.Vocab, d2l.History]:
+    """Fine-tune `minilm` on a corpus; return the classifier, its vocabulary and the history."""
     torch.manual_seed(seed)
     bert, vocab = d2l.load_pretrained_model("minilm")
     net = d2l.BERTClassifier(bert)
-    train_set, test_set = (
-        d2l.SNLIBERTDataset(d2l.read_snli(corpus, split), 128, vocab) for split in ("train", "test")
-    )
-    d2l.finetune(net, train_set, None, **settings, seed=seed)
+    train_set = d2l.SNLIBERTDataset(d2l.read_snli(corpus, "train"), 128, vocab)
+    return net, vocab, d2l.finetune(net, train_set, None, **settings, seed=seed)
+
+
+def train_and_test(corpus: Path, settings: dict, seed: int) -> np.ndarray:
+    """Return which test pairs were right."""
+    net, vocab, _ = fine_tuned(corpus, settings, seed)
+    test_set = d2l.SNLIBERTDataset(d2l.read_snli(corpus, "test"), 128, vocab)
     return d2l.evaluate(net, test_set).correct
 
 

@@ -1,7 +1,7 @@
 """d2lnli: natural language inference by fine-tuning BERT, as a course and as a thin package."""
 
 from .bert import BERTClassifier, BERTConfig, BERTEncoder, BERTModel
-from .checkpoints import load_pretrained_model
+from .checkpoints import load_classifier, load_pretrained_model
 from .corpora import open_split, read_pairs, read_phenomena, read_snli
 from .dataset import SNLIBERTDataset, bucketed_loader
 from .devices import get_dataloader_workers, try_all_gpus
@@ -9,6 +9,7 @@ from .evaluation import Evaluation, evaluate, paired_difference
 from .exercises import check
 from .history import History
 from .labels import LABELS
+from .layouts.export import export_classifier
 from .prediction import (
     attention,
     fill_mask,
@@ -21,7 +22,7 @@ from .recipes import Recipe, recipe
 from .runs.ranks import process_group
 from .show.charts import bar_chart, heat_map, line_chart, padding_chart, show_source
 from .show.strips import PairStrip, TruncationStrips
-from .store.classifiers import classifier_dir, load_classifier, save_classifier
+from .store.classifiers import classifier_dir, save_classifier
 from .store.datasets import mapped_dataset
 from .store.hub import DATA_HUB, DATA_URL, data_dir, download, download_extract
 from .training import finetune, load_or_finetune, train, train_ch13
@@ -59,6 +60,7 @@ __all__ = [
     "download",
     "download_extract",
     "evaluate",
+    "export_classifier",
     "fill_mask",
     "finetune",
     "get_dataloader_workers",

@@ -17,7 +17,7 @@ import torch
 from . import __version__
 from .bert import BERTClassifier
 from .bulk import evaluate_file, opened_pairs, predict_file
-from .checkpoints import load_pretrained_model
+from .checkpoints import load_classifier, load_pretrained_model
 from .checkup import checkup
 from .corpora import ROLES, PairFile, open_split
 from .dataset import SNLIBERTDataset
@@ -36,7 +36,6 @@ from .store.classifiers import (
     classifier_dir,
     describe,
     find_classifier,
-    load_classifier,
     save_classifier,
 )
 from .store.datasets import mapped_pairs

@@ -9,15 +9,26 @@ import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from .labels import checked_label_names, default_label_names
 
-ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
-"""The book uses the first one, and the original BERT the second."""
+if TYPE_CHECKING:
+    from .history import History
+
+
+class TanhGELU(nn.GELU):
+    """GELU, approximated with a hyperbolic tangent."""
+
+    def __init__(self) -> None:
+        super().__init__(approximate="tanh")
+
+
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "gelu_tanh": TanhGELU}
+"""The book uses the first one, the original BERT the second, and some later BERTs the third."""
 
 HEADS = {
     "hidden": "the pooler",
@@ -308,6 +319,7 @@ class BERTClassifier(nn.Module):
     """A linear layer on BERT's pooled `<cls>`; it shares the encoder with `bert`.
 
     `label_names` gives the names of its classes, which are `LABELS` if there are three.
+    `history` is the record of the training that its weights come from, if it is known.
     """
 
     def __init__(
@@ -316,6 +328,7 @@ class BERTClassifier(nn.Module):
         super().__init__()
         names = default_label_names(num_classes) if label_names is None else label_names
         self.label_names = checked_label_names(names, num_classes)
+        self.history: History | None = None
         self.encoder = bert.encoder
         self.hidden = bert.hidden
         pooler = bert.hidden[0].weight

@@ -1,12 +1,17 @@
-"""Pretrained checkpoints: from a name or a folder to a BERTModel and its vocabulary."""
+"""Checkpoints: from a name or a folder to a BERTModel, or a classifier, and its vocabulary."""
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
-from .bert import HEADS, BERTModel
+from .bert import HEADS, BERTClassifier, BERTModel
 from .layouts import open_checkpoint
-from .layouts.building import build
+from .layouts.building import YOURS, build
+from .layouts.classifier import read_hugging_face_classifier
+from .layouts.huggingface import is_hugging_face
+from .store.classifiers import holds_classifier, read_classifier
 from .store.hub import ARCHITECTURES, find_folder
 from .vocab import Vocab
 
@@ -25,9 +30,10 @@ def load_pretrained_model(
 
     A folder has the book's layout (`vocab.json` and `pretrained.params`, PyTorch's or MXNet's,
     and perhaps `config.json`) or Hugging Face's (`config.json`, `model.safetensors` or
-    `pytorch_model.bin`, `vocab.txt`). Sizes that you leave out are read from the checkpoint.
-    ValueError names a size that contradicts it. A line names the heads that the checkpoint lacks
-    and that are new. The model is in evaluation mode, on the first of `devices` (None: the CPU).
+    `pytorch_model.bin`, `vocab.txt`), or it holds a fine-tuned classifier, of which the encoder and
+    the pooler are taken. Sizes that you leave out are read from the checkpoint. ValueError names a
+    size that contradicts it. Lines say what is new, left out or odd. The model is in evaluation
+    mode, on the first of `devices` (None: the CPU).
     """
     checkpoint = open_checkpoint(find_folder(name_or_dir))
     given = {
@@ -38,15 +44,45 @@ def load_pretrained_model(
         "max_len": max_len,
     }
     known = {
-        "config.json": checkpoint.sizes,
+        checkpoint.sizes_in: checkpoint.sizes,
         "DATA_HUB": ARCHITECTURES.get(str(name_or_dir), {}),
-        "your argument": {key: value for key, value in given.items() if value is not None},
+        YOURS: {key: value for key, value in given.items() if value is not None},
     }
     bert = build(checkpoint, known, dropout)
+    heads = dict.fromkeys(name.partition(".")[0] for name in checkpoint.left_out)
     for fact, names in (
         ("new, to be trained", [HEADS[head] for head in bert.new_heads]),
-        ("left out", [f"{head} (another task's)" for head in checkpoint.left_out]),
+        ("left out", [f"{head} (another task's)" for head in heads]),
     ):
         if names:
             print(f"{name_or_dir}: {fact}: {', '.join(names)}")
+    for note in checkpoint.notes:
+        print(f"{name_or_dir}: {note}")
     return (bert.to(devices[0]) if devices else bert), checkpoint.vocab
+
+
+def load_classifier(
+    name_or_dir: str | os.PathLike, *, label_names: Sequence[str] | None = None
+) -> tuple[BERTClassifier, Vocab]:
+    """Load a fine-tuned classifier, in evaluation mode, and its vocabulary.
+
+    It is a folder that `save_classifier` or `export_classifier` wrote, or a
+    BertForSequenceClassification of Hugging Face's: a folder or `hf:ORG/NAME`. The latter names its
+    classes (`id2label`); give `label_names`, in the order of its outputs, if the names mean nothing
+    (`LABEL_0`). If the classes are `LABELS` in another order, they are put in this one, and a line
+    says so.
+    """
+    is_name = str(name_or_dir).startswith("hf:")
+    folder = find_folder(name_or_dir) if is_name else Path(name_or_dir)
+    if folder.is_dir() and not holds_classifier(folder) and is_hugging_face(folder):
+        net, vocab, notes = read_hugging_face_classifier(folder, label_names)
+        for note in notes:
+            print(f"{name_or_dir}: {note}")
+        return net, vocab
+    path, net, vocab = read_classifier(folder)
+    if label_names is not None and tuple(label_names) != net.label_names:
+        raise ValueError(
+            f"{path}: the classes are {', '.join(net.label_names)}, not {', '.join(label_names)}: "
+            "leave label_names out"
+        )
+    return net, vocab

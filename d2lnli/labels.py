@@ -135,6 +135,12 @@ def _canonical(label: str) -> str:
     return _SPELLINGS.get(name, name)
 
 
+def usual_name(name: str) -> str:
+    """Return a class's name as the package writes it: `ENTAILMENT` becomes `entailment`."""
+    canonical = _canonical(name)
+    return canonical if canonical in (*LABELS, *TWO_LABELS) else name
+
+
 def default_label_names(num_classes: int) -> tuple[str, ...]:
     """Return `LABELS` for three classes, and `class 0`, `class 1`, … for another number."""
     return LABELS if num_classes == len(LABELS) else tuple(f"class {i}" for i in range(num_classes))

@@ -50,8 +50,8 @@ from .store.classifiers import (
     classifier_dirs,
     describe,
     find_made_of,
-    load_classifier,
     place_for,
+    read_classifier,
     read_history,
     save_classifier,
     why_not,
@@ -243,6 +243,8 @@ def train_ch13(
             return accuracy_on(net, test_iter)
 
     history = History(device=str([device]))
+    plain: Any = state.net
+    plain.history = history
     training = Training(net, train_iter, loss, score, state, updater)
     run(training, num_epochs, [Recorder.of(state, num_epochs, history, "test"), button])
     print(history.closing_lines("test"))
@@ -336,6 +338,7 @@ def _finetune(
         recorder = Recorder.of(state, num_epochs, history, "dev" if dev_set else None, folder)
         run(training, num_epochs, [recorder, best, *checkpoints, button])
     best.restore(history)
+    plain.history = history
     return history
 
 
@@ -411,4 +414,5 @@ def _load(folder: Path) -> tuple[BERTClassifier, Vocab]:
             from IPython.display import display
 
             display(history.plot())
-    return load_classifier(folder)
+    _, net, vocab = read_classifier(folder)
+    return net, vocab

@@ -214,7 +214,8 @@ class WordPieceVocab(Vocab):
     WordPiece splits off the longest piece with which a word begins, again and again; `##` marks a
     piece that continues a word. Special tokens have the book's names and their own, such as
     `[CLS]`. The settings are the checkpoint's: `lowercase`; `strip_accents` (None: only if
-    `lowercase`); `split_chinese`, which makes every Chinese character a word.
+    `lowercase`); `split_chinese`, which makes every Chinese character a word; `added_tokens`,
+    arguments of `tokenizers.AddedToken` for the pieces that are found before a sentence is cut.
     """
 
     def __init__(
@@ -223,6 +224,7 @@ class WordPieceVocab(Vocab):
         lowercase: bool = True,
         strip_accents: bool | None = None,
         split_chinese: bool = True,
+        added_tokens: Sequence[dict[str, Any]] = (),
     ):
         super().__init__()
         self.idx_to_token = list(pieces)
@@ -232,12 +234,15 @@ class WordPieceVocab(Vocab):
         missing = [own for own in SPECIAL_TOKENS.values() if own not in self.token_to_idx]
         if missing:
             raise ValueError(f"the pieces lack the special token(s) {', '.join(missing)}: add them")
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "lowercase": lowercase,
             "strip_accents": strip_accents,
             "split_chinese": split_chinese,
         }
         self.tokenizer = _tokenizer(self.token_to_idx, lowercase, strip_accents, split_chinese)
+        if added_tokens:
+            self.settings["added_tokens"] = list(added_tokens)
+            _add_tokens(self.tokenizer, added_tokens)
         self.token_to_idx |= {book: self.token_to_idx[own] for book, own in SPECIAL_TOKENS.items()}
 
     def tokenize(self, sentence: str) -> list[str]:
@@ -251,7 +256,8 @@ class WordPieceVocab(Vocab):
     def _pieces(self, sentence: str) -> list[str]:
         sentence = sentence.encode("utf-8", "replace").decode("utf-8")  # no half surrogate pairs
         masked = sentence.replace("<mask>", "[MASK]")
-        return self.tokenizer.encode(masked, add_special_tokens=False).tokens
+        ids = self.tokenizer.encode(masked, add_special_tokens=False).ids
+        return [self.idx_to_token[i] for i in ids]
 
     def split(self, words: list[str]) -> list[str]:
         """Return the pieces of some words; a word that is a piece stays whole."""
@@ -276,3 +282,9 @@ def _tokenizer(ids: dict[str, int], lowercase: bool, strip_accents: bool | None,
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.add_special_tokens(["[MASK]"])
     return tokenizer
+
+
+def _add_tokens(tokenizer: Any, added_tokens: Sequence[dict[str, Any]]) -> None:
+    from tokenizers import AddedToken
+
+    tokenizer.add_tokens([AddedToken(**token) for token in added_tokens])

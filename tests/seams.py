@@ -27,8 +27,8 @@ from d2lnli.fast.parts import micro_batches
 from d2lnli.fast.row_adam import RowAdam
 from d2lnli.history import Record
 from d2lnli.layouts.book import MXNET_NAMES
-from d2lnli.layouts.checkpoint import read_torch_tensors
 from d2lnli.layouts.mxnet import is_mxnet, read_mxnet
+from d2lnli.layouts.weights import read_torch_tensors
 from d2lnli.runs import folder as run_folder
 from d2lnli.runs import launched, ranks
 from d2lnli.runs.folder import CHECKPOINT, RunFolder, open_run

@@ -1,16 +1,23 @@
-"""Layouts of pretrained BERTs: the book's for PyTorch and MXNet, and Hugging Face's.
+"""Layouts of BERTs: the book's for PyTorch and MXNet, Hugging Face's, and fine-tuned classifiers.
 
-Each module reads a folder and returns a `Checkpoint` (`checkpoint`) with tensors, names, sizes and
-vocabulary. This folder may import `store` and nouns.
+`book`, `huggingface` and `classifier` read a folder and return a `Checkpoint` (`checkpoint`) with
+tensors, names, sizes and vocabulary, of which `building` makes a model. `export` writes Hugging
+Face's layout. This folder may import `store` and nouns.
 """
 
 from pathlib import Path
 
+from ..store.classifiers import holds_classifier
 from .book import read_book
 from .checkpoint import Checkpoint
+from .classifier import read_encoder
 from .huggingface import is_hugging_face, read_hugging_face
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint's folder, in any layout."""
-    return read_hugging_face(folder) if is_hugging_face(folder) else read_book(folder)
+    if is_hugging_face(folder):
+        return read_hugging_face(folder)
+    if holds_classifier(folder) and not (folder / "pretrained.params").is_file():
+        return read_encoder(folder)
+    return read_book(folder)

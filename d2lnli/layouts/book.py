@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ..store.files import existing, read_json
 from ..vocab import Vocab
-from .checkpoint import Checkpoint, check_sizes, read_torch_tensors, warn_of_capitals
+from .checkpoint import Checkpoint, check_sizes, warn_of_capitals
 from .mxnet import is_mxnet, read_mxnet
+from .weights import read_torch_tensors
 
 _SIZES = ("vocab_size", "num_hiddens", "ffn_num_hiddens", "num_heads", "num_blks", "max_len")
 MXNET_NAMES = (

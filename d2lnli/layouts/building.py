@@ -5,6 +5,10 @@ from torch import nn
 
 from ..bert import HEADS, BERTModel
 from .checkpoint import Checkpoint
+from .weights import fault_of
+
+YOURS = "your argument"
+"""The source of the sizes that somebody gives."""
 
 
 def build(checkpoint: Checkpoint, known: dict[str, dict], dropout: float) -> BERTModel:
@@ -41,9 +45,10 @@ def _sizes(checkpoint: Checkpoint, known: dict[str, dict]) -> dict:
     for where, sizes in known.items():
         for key, value in sizes.items():
             if found.setdefault(key, value) != value:
+                yours = "leave it out to take the checkpoint's"
                 raise ValueError(
                     f"{key}={value} ({where}) contradicts {key}={found[key]} ({source[key]}): "
-                    "leave it out to take the checkpoint's"
+                    + (yours if where == YOURS else "fetch both files again")
                 )
             source.setdefault(key, where)
     if "num_heads" not in found:
@@ -113,16 +118,7 @@ def _check(checkpoint: Checkpoint, shapes: dict[str, torch.Size]) -> None:
     faults = [
         *(f"{name} is missing" for name in sorted(shapes.keys() - tensors.keys())),
         *(f"{name} is unexpected" for name in sorted(tensors.keys() - shapes.keys())),
-        *(
-            f"{name} is {tuple(tensors[name].shape)}, not {tuple(shapes[name])}"
-            for name in both
-            if tensors[name].shape != shapes[name]
-        ),
-        *(
-            f"{name} holds {tensors[name].dtype}, not floating-point numbers"
-            for name in both
-            if not tensors[name].is_floating_point()
-        ),
+        *(fault for name in both if (fault := fault_of(name, tensors[name], shapes[name]))),
     ]
     if faults:
         more = f" and {len(faults) - 5} more faults" if len(faults) > 5 else ""

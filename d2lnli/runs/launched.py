@@ -31,8 +31,7 @@ from ..store.classifiers import (
     CLASSIFIER,
     built,
     classifier_config,
-    load_classifier,
-    read_history,
+    read_classifier,
     write_classifier,
 )
 from ..store.files import exclusive_lock, is_locked, read_json
@@ -168,7 +167,7 @@ def open_job(folder: Path, ranks: Ranks) -> Iterator[tuple[dict, Callable[[Histo
             stack.enter_context(exclusive_lock(folder / _JOB))
             (folder.parent / _STARTING).unlink(missing_ok=True)
         job = read_json(folder / _JOB, dict)
-        net, vocab = load_classifier(folder / _BEFORE)
+        _, net, vocab = read_classifier(folder / _BEFORE)
         for name in job["frozen"]:
             attrgetter(name)(net).requires_grad_(False)
         data = {name: SNLIBERTDataset.load(path, vocab) for name, path in job["datasets"].items()}
@@ -261,9 +260,9 @@ class LaunchedRun:
         while self.hooks:
             self.hooks.pop().remove()
         try:
-            trained, _ = load_classifier(self.folder / _AFTER)
+            _, trained, _ = read_classifier(self.folder / _AFTER)
             self.net.load_state_dict(trained.state_dict())
-            self.history = read_history(self.folder / _AFTER) or self.history
+            self.net.history = self.history = trained.history or self.history
         except FileNotFoundError:
             failed = OSError(self.why_it_failed())
             self.error = MemoryError(*failed.args) if is_out_of_memory(failed) else failed

@@ -5,10 +5,10 @@ vocabulary (`vocab`, and `wordpiece` for its settings), the training data and se
 and the `history` of the training.
 """
 
+import contextlib
 import json
 import os
 import shutil
-import tempfile
 import time
 import zlib
 from collections.abc import Iterable
@@ -24,11 +24,12 @@ from torch import Tensor, nn
 from ..bert import BERTClassifier, BERTModel, label_names_of, unwrapped
 from ..history import History, differences
 from ..vocab import Vocab, WordPieceVocab
-from .files import exclusive_lock, read_json, replace_file, writing
+from .files import exclusive_lock, read_json, write_safetensors, writing
 from .hub import DATA_HUB, data_dir, is_writable, user_cache_dir
 
 CLASSIFIER = "classifier.safetensors"
 _FORMER_FILES = ("config.json", "vocab.json", "model.safetensors")  # files of earlier versions
+_UNMOVED = ".whole"  # has the new files, if a crash came before all were moved
 _CHECKSUMS = {
     "checksum of the pairs": "other pairs",
     "checksum of the pretrained encoder": "other pretrained weights",
@@ -79,7 +80,7 @@ def save_classifier(
             f"history is a {type(history).__name__}, not a History: for a launched run pass wait()"
         )
     folder, net = Path(folder).resolve(), unwrapped(net)
-    _check_reads_back(net)
+    check_reads_back(net)
     if history is not None and history.interrupted:
         folder = _interrupted(folder)
         print(f"the training was interrupted: the classifier so far is in {folder}")
@@ -93,7 +94,7 @@ def save_classifier(
         if "num_classes" in _former_config(folder):
             for name in (*_FORMER_FILES, "history.csv"):
                 (folder / name).unlink(missing_ok=True)
-            shutil.rmtree(folder / ".whole", ignore_errors=True)
+            shutil.rmtree(folder / _UNMOVED, ignore_errors=True)
     return folder
 
 
@@ -111,19 +112,11 @@ def write_classifier(
         name: json.dumps(value, default=lambda number: number.item())
         for name, value in content.items()
     }
-    tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    # safetensors writes a temporary file with its own name; in a folder of ours we can delete it
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
-        new = Path(temporary, path.name)
-        new.touch()
-        mode = new.stat().st_mode
-        safetensors.torch.save_file(tensors, new, metadata)
-        new.chmod(mode)  # safetensors lets only the owner read it, but a class shares it
-        replace_file(path, new.replace)
+    write_safetensors(path, net.state_dict(), metadata)
 
 
-def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
-    """Read a classifier, in evaluation mode, and its vocabulary, which `save_classifier` wrote."""
+def read_classifier(folder: str | os.PathLike) -> tuple[Path, BERTClassifier, Vocab]:
+    """Read what `save_classifier` wrote: the file, the classifier (eval mode), the vocabulary."""
     path, content, tensors = _read(Path(folder), with_tensors=True)
     try:
         config, pieces = content["config"], content.get("wordpiece")
@@ -140,7 +133,9 @@ def load_classifier(folder: str | os.PathLike) -> tuple[BERTClassifier, Vocab]:
             f"{path}: the vocabulary has {len(vocab)} words, but the model has "
             f"{config['vocab_size']}: they belong to different classifiers"
         )
-    return net.eval(), vocab
+    with contextlib.suppress(ValueError):  # an unreadable history does not spoil the weights
+        net.history = _history(path, content)
+    return path, net.eval(), vocab
 
 
 def _read(folder: Path, with_tensors: bool = False) -> tuple[Path, dict, dict[str, Tensor]]:
@@ -165,7 +160,7 @@ def _read(folder: Path, with_tensors: bool = False) -> tuple[Path, dict, dict[st
 
 def _read_former(folder: Path, with_tensors: bool) -> tuple[Path, dict, dict[str, Tensor]]:
     """Read the files of earlier versions."""
-    unmoved = folder / ".whole"  # has the new files, if a crash came before all were moved
+    unmoved = folder / _UNMOVED
     config_path, vocab_path, path = (
         unmoved / name if (unmoved / name).is_file() else folder / name for name in _FORMER_FILES
     )
@@ -199,8 +194,9 @@ def _interrupted(folder: Path) -> Path:
 
 
 def holds_classifier(folder: Path) -> bool:
-    """Return whether a folder has a classifier, of this version or an earlier one."""
-    return any((folder / name).is_file() for name in (CLASSIFIER, _FORMER_FILES[-1]))
+    """Return whether a folder has a classifier of ours, of this version or an earlier one."""
+    former = (_former_config(path) for path in (folder, folder / _UNMOVED))
+    return (folder / CLASSIFIER).is_file() or any("num_classes" in config for config in former)
 
 
 def read_made_of(folder: str | os.PathLike) -> dict:
@@ -215,7 +211,10 @@ def read_history(folder: str | os.PathLike) -> History | None:
     """Return the history of a classifier's training, if it was saved."""
     if not holds_classifier(Path(folder)):
         return None
-    path, content, _ = _read(Path(folder))
+    return _history(*_read(Path(folder))[:2])
+
+
+def _history(path: Path, content: dict) -> History | None:
     try:
         return History.of_dict(content["history"]) if "history" in content else None
     except (KeyError, TypeError) as error:
@@ -224,6 +223,8 @@ def read_history(folder: str | os.PathLike) -> History | None:
 
 def describe(folder: str | os.PathLike) -> str:
     """Return a line that says which classifier a folder has, and when it was made."""
+    if not holds_classifier(Path(folder)):
+        return f"the classifier {folder}, which was fine-tuned elsewhere"
     saved = read_made_of(folder)
     name = Path(folder).resolve().name
     if "pairs" not in saved:
@@ -284,7 +285,7 @@ def built(config: dict) -> BERTClassifier:
     return BERTClassifier(BERTModel(**sizes), *labels)
 
 
-def _check_reads_back(net: nn.Module) -> None:
+def check_reads_back(net: nn.Module) -> None:
     """Raise ValueError if a network differs from the one that is built from its sizes."""
     config = classifier_config(net)
     with torch.device("meta"):

@@ -3,21 +3,26 @@
 import errno
 import json
 import os
+import re
 import stat
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import safetensors.torch
 import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
+from torch import Tensor
 
 Kind = TypeVar("Kind", list, dict)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The `errno` of an OSError when the disk is full."""
 
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # torch colours its messages
 _REPLACE_WAITS = (0.01, 0.1, 1.0)  # seconds, so that a reader can close the file that is replaced
 
 
@@ -51,6 +56,19 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors from any device to a file, completely or not at all."""
+    plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    # safetensors writes a temporary file with its own name; in a folder of ours we can delete it
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
+        new = Path(temporary, path.name)
+        new.touch()
+        mode = new.stat().st_mode
+        safetensors.torch.save_file(plain, new, metadata)
+        new.chmod(mode)  # safetensors lets only the owner read it, but a class shares it
+        replace_file(path, new.replace)
 
 
 def is_locked(path: Path) -> bool:
@@ -117,7 +135,13 @@ def read_torch(path: Path, advice: str) -> Any:
         except MemoryError:
             raise
         except Exception as error:  # a damaged file makes torch raise almost any error
-            reason = str(error).partition("\n")[0] or type(error).__name__
+            if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
+                raise ValueError(
+                    f"{path} is a PyTorch file with Python objects in it ({found[1]}), and loading "
+                    "them could run their code: load it where you trust it, and save the tensors "
+                    "alone, torch.save(net.state_dict(), file)"
+                ) from error
+            reason = _ESCAPES.sub("", str(error)).partition("\n")[0] or type(error).__name__
             raise ValueError(
                 f"{path} is not a complete PyTorch file ({reason}): {advice}"
             ) from error

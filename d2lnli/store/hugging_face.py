@@ -5,14 +5,18 @@ that were downloaded once are used without the network.
 """
 
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .files import exclusive_lock, writing
+from .weights import ADAPTER, WEIGHTS, missing_shards, unreadable
 
-_TEXT_FILES = ["config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json"]
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_TEXT_FILES = [
+    *("config.json", "bert_config.json", ADAPTER),
+    *("vocab.txt", "tokenizer.json", "tokenizer_config.json", "added_tokens.json"),
+]
 _NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 
 
@@ -20,49 +24,63 @@ def hugging_face_folder(name: str, data_dir: Path) -> Path:
     """Return the folder of a checkpoint; it is downloaded below `data_dir` the first time."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"hf:{name} is not a name: write hf:ORG/NAME or hf:ORG/NAME@REVISION")
-    repository, _, revision = name.partition("@")
     cache = data_dir / "huggingface"
     with writing(f"hf:{name}", cache, in_data_folder=True):
-        try:
-            folder = _fetch(repository, revision or None, cache)
-        except Exception as error:  # huggingface_hub raises many kinds of errors
-            if isinstance(error, OSError) and error.errno is not None:  # an error of the disk
-                raise
-            cause = error.__cause__ or error if isinstance(error, FileNotFoundError) else error
-            reason = str(cause).strip().partition("\n")[0]
-            raise OSError(
-                f"hf:{name}: cannot be downloaded ({type(cause).__name__}: {reason}). Check the "
-                "name and the network, or put its files into a folder and give the folder"
-            ) from error
-    if not _has_weights(folder):
-        raise ValueError(
-            f"hf:{name} has neither {' nor '.join(_WEIGHTS)}: choose another checkpoint"
-        )
-    return folder
+        return _find(name, cache) or _fetch(name, cache)
 
 
-def _fetch(repository: str, revision: str | None, cache: Path) -> Path:
+def _find(name: str, cache: Path) -> Path | None:
+    """Return the folder of a checkpoint that was downloaded completely, or None."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    repository, _, revision = name.partition("@")
+    options: dict[str, Any] = dict(allow_patterns=_TEXT_FILES, local_files_only=True)
+    try:
+        with _download_errors(name, but=LocalEntryNotFoundError):
+            folder = Path(
+                snapshot_download(repository, revision=revision or None, cache_dir=cache, **options)
+            )
+    except LocalEntryNotFoundError:
+        return None
+    weights = next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
+    return folder if weights and not missing_shards(weights) else None
+
+
+def _fetch(name: str, cache: Path) -> Path:
     """Download the text files, then the weights; a folder with weights is therefore complete."""
-    from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
-    options: dict[str, Any] = dict(revision=revision, cache_dir=cache, allow_patterns=_TEXT_FILES)
-    with suppress(LocalEntryNotFoundError):
-        folder = Path(snapshot_download(repository, local_files_only=True, **options))
-        if _has_weights(folder):
-            return folder
+    repository, _, revision = name.partition("@")
+    options: dict[str, Any] = dict(cache_dir=cache, revision=revision or None)
     with exclusive_lock(cache / f"models--{repository.replace('/', '--')}"):
-        folder = Path(snapshot_download(repository, **options))
-        for file in _WEIGHTS:
-            try:
-                hf_hub_download(repository, file, revision=folder.name, cache_dir=cache)
-                break
-            except LocalEntryNotFoundError:  # the network failed; the hub may have the file
-                raise
-            except EntryNotFoundError:
-                continue
+        with _download_errors(name):
+            folder = Path(snapshot_download(repository, allow_patterns=_TEXT_FILES, **options))
+            options["revision"] = folder.name  # the commit, should the hub change meanwhile
+            files = sorted(HfApi().list_repo_files(repository, revision=folder.name))
+        if not (weights := next(filter(files.__contains__, WEIGHTS), None)):
+            raise unreadable(f"hf:{name}", files)
+        with _download_errors(name):
+            hf_hub_download(repository, weights, **options)
+        for shard in missing_shards(folder / weights):
+            with _download_errors(name):
+                hf_hub_download(repository, shard, **options)
     return folder
 
 
-def _has_weights(folder: Path) -> bool:
-    return any((folder / file).is_file() for file in _WEIGHTS)
+@contextmanager
+def _download_errors(name: str, but: type[Exception] | None = None) -> Iterator[None]:
+    """Turn the many errors of huggingface_hub, `but` one, into an OSError that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # an error of the disk
+            raise
+        if but and isinstance(error, but):
+            raise
+        cause = error.__cause__ or error if isinstance(error, FileNotFoundError) else error
+        reason = str(cause).strip().partition("\n")[0]
+        raise OSError(
+            f"hf:{name}: cannot be downloaded ({type(cause).__name__}: {reason}). Check the "
+            "name and the network, or put its files into a folder and give the folder"
+        ) from error

@@ -1,0 +1,99 @@
+"""Tensors from files of weights; no code from them is run, and all of them are read or none."""
+
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ..store.files import existing, read_torch
+from ..store.weights import INDEX, missing_shards, shards_of
+
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_WRAPPERS = ("state_dict", "model_state_dict", "model")  # under which trainers keep a state dict
+_OF_QUANTIZED = ("_packed_params", "qweight", "qzeros", "scales", "SCB", "absmax", "weight_scale")
+_WHERE_TO_FETCH = "take the model's weights from before it was quantized"
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a file, or of all shards of an index.
+
+    Raises ValueError for a damaged file and for tensors that are not plain, such as quantized ones.
+    """
+    if path.name.endswith(INDEX):
+        tensors = _read_shards(path)
+    elif path.suffix == ".safetensors":
+        tensors = _read_safetensors(path)
+    else:
+        tensors = read_torch_tensors(path)
+    for name in tensors:
+        if name.rpartition(".")[2] in _OF_QUANTIZED or ".quant_state." in name:
+            raise ValueError(f"{path}: {name} belongs to quantized weights: {_WHERE_TO_FETCH}")
+        if ".lora_" in name or ".base_layer." in name:
+            raise ValueError(
+                f"{path}: {name} belongs to an adapter: merge it into its model with peft "
+                "(merge_and_unload), and save that (save_pretrained)"
+            )
+    return tensors
+
+
+def fault_of(name: str, tensor: Tensor, shape: torch.Size) -> str:
+    """Return why a tensor cannot be a parameter of this shape, or an empty string."""
+    if tensor.shape != shape:
+        return f"{name} is {tuple(tensor.shape)}, not {tuple(shape)}"
+    if tensor.dtype not in _FLOATS:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        return f"{name} holds {kind}, not floating-point numbers of 16 bits or more"
+    return ""
+
+
+def read_torch_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a state dict that torch saved."""
+    tensors: Any = read_torch(existing(path), "fetch it again")
+    for wrapper in _WRAPPERS:
+        if isinstance(tensors, dict) and isinstance(tensors.get(wrapper), dict):
+            tensors = tensors[wrapper]
+    if not isinstance(tensors, dict) or not all(isinstance(name, str) for name in tensors):
+        raise ValueError(f"{path} is not a state dict (names and tensors): save net.state_dict()")
+    for name, tensor in tensors.items():
+        if "_packed_params" in name:
+            raise ValueError(f"{path}: {name} belongs to quantized weights: {_WHERE_TO_FETCH}")
+        if not isinstance(tensor, Tensor):
+            raise ValueError(
+                f"{path} is not a state dict (names and tensors), because {name!r} is a "
+                f"{type(tensor).__name__}: save net.state_dict()"
+            )
+        dense = tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized
+        if not dense or not tensor.is_cpu:
+            raise ValueError(f"{path}: {name} is not a plain dense tensor: save it as one")
+    return dict(tensors)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file into memory, so that the file may change later."""
+    try:
+        mapped = safetensors.torch.load_file(existing(path))
+        return {name: tensor.clone() for name, tensor in mapped.items()}
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is damaged or incomplete ({error}): fetch it again") from error
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    if missing := missing_shards(index):
+        raise FileNotFoundError(
+            f"{index.parent} lacks {', '.join(missing)}, which {index.name} names: fetch them, too"
+        )
+    tensors: dict[str, Tensor] = {}
+    for file, names in shards_of(index).items():
+        shard = read_weights(index.parent / file)
+        if absent := [name for name in names if name not in shard]:
+            raise ValueError(
+                f"{index.parent / file} lacks {absent[0]}, which {index.name} says it has: fetch "
+                "both again"
+            )
+        if twice := sorted(shard.keys() & tensors.keys()):
+            raise ValueError(f"{index.parent / file}: another shard has {twice[0]}, too: fetch all")
+        tensors |= shard
+    return tensors

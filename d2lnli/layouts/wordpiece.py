@@ -1,0 +1,164 @@
+"""The vocabulary in Hugging Face's layout: `vocab.txt` or `tokenizer.json`, and added tokens."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..store.files import read_json
+from ..vocab import SPECIAL_TOKENS, WordPieceVocab
+from .checkpoint import warn_of_capitals
+
+ADDED_TOKENS = "added_tokens.json"
+_TOKENIZERS = ("Bert", "DistilBert", "PreTrained", "Tokenizers")
+_ADDED = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True}
+_WORDPIECE = {
+    "type": "WordPiece",
+    "unk_token": "[UNK]",
+    "continuing_subword_prefix": "##",
+    "max_input_chars_per_word": 100,
+}
+_MANY = 128  # rows that are added so that their number is a multiple of something are fewer
+
+
+def read_vocab(folder: Path, num_rows: int) -> tuple[WordPieceVocab, Path, list[str]]:
+    """Return the vocabulary for an embedding with so many rows, its path, and what is odd about it.
+
+    The pieces come from `vocab.txt`, else from `tokenizer.json`; the settings from
+    `tokenizer_config.json`, else from `tokenizer.json`, else from bert-base-uncased. A row that has
+    no piece is named `[spare…]`. Raises ValueError if a piece has no row.
+    """
+    vocab_txt, tokenizer_json, config_path = (
+        folder / name for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
+    )
+    config = read_json(config_path, dict) if config_path.is_file() else {}
+    kind = config.get("tokenizer_class") or "BertTokenizer"
+    if not str(kind).startswith(_TOKENIZERS) or "Japanese" in str(kind):
+        raise ValueError(f"{config_path}: tokenizer_class {kind!r} is not BERT's WordPiece")
+    tokenizer = read_json(tokenizer_json, dict) if tokenizer_json.is_file() else {}
+    normalizer = _checked_normalizer(tokenizer, tokenizer_json) if tokenizer else {}
+    path = vocab_txt if vocab_txt.is_file() or not tokenizer else tokenizer_json
+    ids, notes = _read_lines(path) if path == vocab_txt else ({}, [])
+    if tokenizer:
+        _add_model(ids, tokenizer, tokenizer_json)
+    added = _add_tokens(ids, folder, tokenizer, config)
+    if (most := max(ids.values(), default=-1)) >= num_rows:
+        raise ValueError(
+            f"{path}: its pieces have ids up to {most}, but the word embedding has {num_rows} "
+            "rows: the two files belong to different checkpoints"
+        )
+    pieces = [f"[spare{i}]" for i in range(num_rows)]
+    for piece, i in ids.items():
+        pieces[i] = piece
+    try:
+        vocab = WordPieceVocab(
+            pieces,
+            config.get("do_lower_case", normalizer.get("lowercase", True)),
+            config.get("strip_accents", normalizer.get("strip_accents")),
+            config.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)),
+            added,
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if "do_lower_case" not in config and "lowercase" not in normalizer:
+        advice = f"if the model is cased, write a {config_path.name} with "
+        warn_of_capitals(ids, path, advice + '{"do_lower_case": false}')
+    return vocab, path, [*notes, *_spare_rows(pieces, ids, path)]
+
+
+def _spare_rows(pieces: list[str], ids: dict[str, int], path: Path) -> Iterator[str]:
+    """Yield a line if some rows of the embedding have no piece."""
+    if spare := [piece for piece in pieces if piece not in ids]:
+        names = f"{spare[0]} to {spare[-1]}" if len(spare) > 1 else spare[0]
+        doubt = f". Check that {path.name} belongs to these weights" if len(spare) > _MANY else ""
+        yield f"{len(spare)} spare rows of the word embedding, here called {names}{doubt}"
+
+
+def _read_lines(path: Path) -> tuple[dict[str, int], list[str]]:
+    """Return the ids of the pieces in a text file, and a line about those that are repeated."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} and tokenizer.json are missing: a checkpoint's folder must contain one of them"
+        )
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}): fetch it again") from error
+    lines = text.rstrip("\n").split("\n")  # splitlines would also split inside some pieces
+    ids = {piece: i for i, piece in enumerate(lines)}  # the last place counts, as in transformers
+    repeated = [piece for i, piece in enumerate(lines) if ids[piece] != i]
+    note = f"{path.name} repeats {', '.join(map(repr, repeated[:5]))}: the last place counts"
+    return ids, [note] if repeated else []
+
+
+def _checked_normalizer(tokenizer: dict, path: Path) -> dict:
+    """Return the normalizer of a `tokenizer.json`; ValueError if it is not BERT's WordPiece."""
+    model, normalizer = tokenizer.get("model"), tokenizer.get("normalizer") or {}
+    for part, required in (
+        (model, _WORDPIECE),
+        (normalizer, {"type": "BertNormalizer", "clean_text": True}),
+        (tokenizer.get("pre_tokenizer") or {}, {"type": "BertPreTokenizer"}),
+    ):
+        for name, value in required.items():
+            found = part.get(name, value) if isinstance(part, dict) else part
+            if found != value:
+                raise ValueError(f"{path}: {name} is {found!r}, but a BERT has {value!r}")
+    return normalizer
+
+
+def _add_model(ids: dict[str, int], tokenizer: dict, path: Path) -> None:
+    """Add the pieces of a `tokenizer.json`, which must not contradict those of `vocab.txt`."""
+    pieces = tokenizer["model"].get("vocab")
+    if not isinstance(pieces, dict):
+        raise ValueError(f"{path}: its vocabulary is a {type(pieces).__name__}: fetch it again")
+    _add(ids, pieces.items(), path)
+
+
+def _add_tokens(
+    ids: dict[str, int], folder: Path, tokenizer: dict, config: dict
+) -> list[dict[str, Any]]:
+    """Add to the ids those of the added tokens; return these tokens.
+
+    The special tokens, which every tokenizer adds, are left out: no sentence contains them.
+    """
+    in_file = read_json(path, dict) if (path := folder / ADDED_TOKENS).is_file() else {}
+    sources: tuple[tuple[str, Any], ...] = (
+        ("tokenizer.json", tokenizer.get("added_tokens")),
+        ("tokenizer_config.json", config.get("added_tokens_decoder")),
+        (ADDED_TOKENS, [{"content": text, "id": i} for text, i in in_file.items()]),
+    )
+    added: dict[str, dict[str, Any]] = {}
+    for name, tokens in sources:
+        for token in _listed(tokens, folder / name):
+            options = {option: token.get(option, _ADDED[option]) for option in _ADDED}
+            if any(type(value) is not bool for value in options.values()):
+                raise ValueError(f"{folder / name}: the added token {token} is not valid")
+            _add(ids, [(token.get("content"), token.get("id"))], folder / name)
+            added.setdefault(token["content"], {"content": token["content"], **options})
+    return [token for text, token in added.items() if text not in SPECIAL_TOKENS.values()]
+
+
+def _listed(tokens: Any, path: Path) -> list[dict]:
+    """Return added tokens as a list; `tokenizer_config.json` has them by their ids."""
+    listed = list(tokens.values()) if isinstance(tokens, dict) else tokens or []
+    if not isinstance(listed, list) or not all(isinstance(token, dict) for token in listed):
+        raise ValueError(f"{path}: its added tokens are not valid: fetch it again")
+    if isinstance(tokens, dict):
+        ids = [int(i) if i.isdecimal() and len(i) < 10 else i for i in tokens]
+        return [{**token, "id": i} for i, token in zip(ids, listed, strict=True)]
+    return listed
+
+
+def _add(ids: dict[str, int], more: Any, path: Path) -> None:
+    """Add pieces with their ids; ValueError if that gives a piece two ids, or an id two pieces."""
+    taken = {i: piece for piece, i in ids.items()}
+    for piece, i in more:
+        if piece == "":  # of an empty line
+            continue
+        if not isinstance(piece, str) or type(i) is not int or i < 0:
+            raise ValueError(f"{path}: the piece {piece!r} has the id {i!r}: fetch it again")
+        if ids.setdefault(piece, i) != i or taken.setdefault(i, piece) != piece:
+            other = f"{ids[piece]} elsewhere" if ids[piece] != i else f"that is {taken[i]!r}"
+            raise ValueError(
+                f"{path}: the piece {piece!r} has the id {i}, but {other}: fetch all files of the "
+                "tokenizer again"
+            )
