@@ -1,4 +1,4 @@
-"""The command line: `python -m d2lnli finetune | predict | evaluate | download | …`."""
+"""The command line: `python -m d2lnli finetune | predict | evaluate | export | …`."""
 
 import argparse
 import contextlib
@@ -25,6 +25,7 @@ from .devices import PRECISIONS
 from .evaluation import evaluate
 from .history import History
 from .labels import LABELS
+from .layouts.export import export_classifier
 from .prediction import predict_proba
 from .recipes import KEEP, SCHEDULES, Recipe, recipe
 from .runs.checks import max_positions
@@ -46,7 +47,7 @@ from .truncation import TRUNCATIONS
 from .vocab import Vocab
 
 BUNDLED_CORPUS = "SNLI-sample"
-CLASSIFIER_HELP = "classifier folder (from --model and --data)"
+CLASSIFIER_HELP = "classifier folder, or hf:ORG/NAME (from --model and --data)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -209,15 +210,34 @@ def predict_command(arguments: argparse.Namespace) -> int:
 def evaluate_command(arguments: argparse.Namespace) -> int:
     """Print how often a classifier is right about the pairs of a file, and where it is wrong."""
     net, vocab = _load_classifier(arguments)
-    with opened_pairs(
-        arguments.input,
-        columns=arguments.columns,
-        label_names=arguments.label_names,
-        classes=net.label_names,
-    ) as pairs:
+    with _labelled_pairs(arguments, net.label_names) as pairs:
         for line in evaluate_file(net, vocab, pairs, arguments.by):
             print(line)
     return 0
+
+
+def export_command(arguments: argparse.Namespace) -> int:
+    """Write a classifier for transformers; its model card says how accurate it is on a file."""
+    net, vocab = _load_classifier(arguments)
+    evaluations = {}
+    if arguments.input:
+        with _labelled_pairs(arguments, net.label_names) as pairs:
+            dataset = SNLIBERTDataset(pairs.labelled().read(), max_positions(net), vocab)
+            evaluations[Path(pairs.name).name] = evaluate(net, dataset)
+    folder = export_classifier(arguments.folder, net, vocab, evaluations=evaluations)
+    print(f"the classifier is in {folder}")
+    return 0
+
+
+def _labelled_pairs(
+    arguments: argparse.Namespace, classes: tuple[str, ...]
+) -> contextlib.AbstractContextManager[PairFile]:
+    return opened_pairs(
+        arguments.input,
+        columns=arguments.columns,
+        label_names=arguments.label_names,
+        classes=classes,
+    )
 
 
 def _load_classifier(arguments: argparse.Namespace) -> tuple[BERTClassifier, Vocab]:
@@ -305,6 +325,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_finetune(commands, [names, files, labels])
     _add_predict(commands, [names, files])
     _add_evaluate(commands, [names, files, labels])
+    _add_export(commands, [names, files, labels])
     add = commands.add_parser("download", help="download models and corpora to the data folder")
     add.add_argument(
         "names", nargs="+", metavar="NAME", help="bert.small, bert.base, SNLI, hf:ORG/NAME, …"
@@ -385,6 +406,16 @@ def _add_evaluate(commands: argparse._SubParsersAction, parents: list) -> None:
     option("--classifier", metavar="DIR", help=CLASSIFIER_HELP)
     option("--input", required=True, metavar="FILE", help="labelled pairs (- for standard input)")
     option("--by", metavar="COLUMN", help="also report each group of pairs that this column names")
+
+
+def _add_export(commands: argparse._SubParsersAction, parents: list) -> None:
+    text = "write a classifier that transformers can load"
+    add = commands.add_parser("export", parents=parents, help=text, description=text)
+    add.set_defaults(command=export_command)
+    option = add.add_argument
+    option("folder", metavar="DIR", help="new folder, or one of an earlier export")
+    option("--classifier", metavar="DIR", help=CLASSIFIER_HELP)
+    option("--input", metavar="FILE", help="labelled pairs, whose accuracy the model card reports")
 
 
 if __name__ == "__main__":

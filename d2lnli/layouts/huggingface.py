@@ -96,7 +96,7 @@ def read_hugging_face(folder: Path) -> Checkpoint:
     if POSITIONS in tensors and tensors[POSITIONS].dim() == 2:
         tensors[POSITIONS] = tensors[POSITIONS].unsqueeze(0)
     vocab, vocab_path, notes = read_vocab(folder, len(tensors[f"bert.{_WORDS}"]))
-    if {*HEAD} <= left_out.keys():
+    if {*HEAD} <= left_out.keys() and "bert.pooler.dense.weight" in tensors:
         notes.append(OF_CLASSIFIER)
     return Checkpoint(
         path,

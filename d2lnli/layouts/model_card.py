@@ -68,8 +68,9 @@ def _training(history: History | None, base: str) -> Iterator[str]:
         yield "How it was trained was not recorded."
         return
     made_of = dict(history.made_of)
+    model = made_of.pop("model", None)
     facts = {
-        "base model": base or made_of.pop("model", None),
+        "base model": base or model,
         "corpus": made_of.pop("corpus", None),
         "pairs": made_of.pop("pairs", None),
         "epochs done": f"{history.epoch:g}",
