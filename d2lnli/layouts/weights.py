@@ -14,6 +14,9 @@ from ..store.weights import INDEX, missing_shards, shards_of
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # under which trainers keep a state dict
 _OF_QUANTIZED = ("_packed_params", "qweight", "qzeros", "scales", "SCB", "absmax", "weight_scale")
+_SAVE_TENSORS = (
+    "load it where you trust it, and save its tensors alone, torch.save(net.state_dict(), file)"
+)
 _WHERE_TO_FETCH = "take the model's weights from before it was quantized"
 
 
@@ -51,7 +54,7 @@ def fault_of(name: str, tensor: Tensor, shape: torch.Size) -> str:
 
 def read_torch_tensors(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a state dict that torch saved."""
-    tensors: Any = read_torch(existing(path), "fetch it again")
+    tensors: Any = read_torch(existing(path), "fetch it again", _SAVE_TENSORS)
     for wrapper in _WRAPPERS:
         if isinstance(tensors, dict) and isinstance(tensors.get(wrapper), dict):
             tensors = tensors[wrapper]

@@ -127,8 +127,11 @@ def read_json(path: Path, kind: type[Kind]) -> Kind:
     return content
 
 
-def read_torch(path: Path, advice: str) -> Any:
-    """Read a file that torch saved, in either format, without running code from it."""
+def read_torch(path: Path, if_damaged: str, if_unsafe: str) -> Any:
+    """Read a file that torch saved, in either format, without running code from it.
+
+    The ValueError for a file that is damaged, or that holds more than data, ends in what to do.
+    """
     with path.open("rb") as file:
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
@@ -138,10 +141,9 @@ def read_torch(path: Path, advice: str) -> Any:
             if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
                 raise ValueError(
                     f"{path} is a PyTorch file with Python objects in it ({found[1]}), and loading "
-                    "them could run their code: load it where you trust it, and save the tensors "
-                    "alone, torch.save(net.state_dict(), file)"
+                    f"them could run their code: {if_unsafe}"
                 ) from error
             reason = _ESCAPES.sub("", str(error)).partition("\n")[0] or type(error).__name__
             raise ValueError(
-                f"{path} is not a complete PyTorch file ({reason}): {advice}"
+                f"{path} is not a complete PyTorch file ({reason}): {if_damaged}"
             ) from error
