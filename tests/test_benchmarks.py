@@ -289,6 +289,17 @@ def test_the_docs_and_the_table_of_minilm_agree():
     assert min(row["accuracy"] for row in rows if row["settings"] != "plain Adam") >= "0.785"
 
 
+def test_the_docs_and_the_table_of_breaking_nli_agree():
+    with (ROOT / "benchmarks" / "breaking_nli.csv").open(encoding="utf-8") as file:
+        means = [row for row in csv.DictReader(file) if row["seed"] == "all"]
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    lines = page.partition("benchmarks/breaking_nli.csv -->")[2].strip().split("\n\n")[0]
+    for row, line in zip(means, lines.splitlines()[2:], strict=True):
+        numbers = [f"{float(row[name]):.3f}" for name in ("accuracy", "low", "high")]
+        what = row["pairs of"], f"{int(row['number of pairs']):,}", numbers[0]
+        assert line == f"| {' | '.join(what)} | {' to '.join(numbers[1:])} |"
+
+
 def test_what_is_worth_is_read_from_the_same_pairs():
     right = np.ones((2, 50)), np.eye(2, 50)
     found = minilm.rows({"plain Adam": list(right[0]), "other": list(right[1])}, [0, 1])
