@@ -5,7 +5,7 @@ from torch import nn
 
 from ..bert import HEADS, BERTModel
 from .checkpoint import Checkpoint
-from .weights import fault_of
+from .weights import check_floats
 
 YOURS = "your argument"
 """The source of the sizes that somebody gives."""
@@ -118,7 +118,11 @@ def _check(checkpoint: Checkpoint, shapes: dict[str, torch.Size]) -> None:
     faults = [
         *(f"{name} is missing" for name in sorted(shapes.keys() - tensors.keys())),
         *(f"{name} is unexpected" for name in sorted(tensors.keys() - shapes.keys())),
-        *(fault for name in both if (fault := fault_of(name, tensors[name], shapes[name]))),
+        *(
+            f"{name} is {tuple(tensors[name].shape)}, not {tuple(shapes[name])}"
+            for name in both
+            if tensors[name].shape != shapes[name]
+        ),
     ]
     if faults:
         more = f" and {len(faults) - 5} more faults" if len(faults) > 5 else ""
@@ -126,3 +130,5 @@ def _check(checkpoint: Checkpoint, shapes: dict[str, torch.Size]) -> None:
             f"{checkpoint.path} does not fit this BERT: {'; '.join(faults[:5])}{more}: "
             "fetch it again, or correct the sizes that you gave"
         )
+    for name in both:
+        check_floats(name, tensors[name], checkpoint.path)

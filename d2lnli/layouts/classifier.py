@@ -13,6 +13,7 @@ from ..vocab import Vocab
 from .building import build
 from .checkpoint import Checkpoint
 from .huggingface import HEAD, OF_CLASSIFIER, SIZES, read_config, read_hugging_face
+from .weights import check_floats
 
 _MEANINGLESS = re.compile(r"(?i)(label|class)?[ _-]?\d+")
 CLASS = "BertForSequenceClassification"
@@ -56,6 +57,8 @@ def read_hugging_face_classifier(
             f"{checkpoint.path} has no classifier ({' and '.join(HEAD)} are missing): fine-tune it "
             "first, with load_pretrained_model and finetune"
         )
+    for name in HEAD:
+        check_floats(name, checkpoint.left_out[name], checkpoint.path)
     weight, bias = (checkpoint.left_out[name].float() for name in HEAD)
     bert = build(checkpoint, {checkpoint.sizes_in: checkpoint.sizes}, _dropout(config, config_path))
     if "hidden" in bert.new_heads or weight.shape[1:] != (bert.config.num_hiddens,):

@@ -17,7 +17,7 @@ _OF_QUANTIZED = ("_packed_params", "qweight", "qzeros", "scales", "SCB", "absmax
 _SAVE_TENSORS = (
     "load it where you trust it, and save its tensors alone, torch.save(net.state_dict(), file)"
 )
-_WHERE_TO_FETCH = "take the model's weights from before it was quantized"
+_BEFORE_QUANTIZATION = "take the model's weights from before it was quantized"
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -33,7 +33,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         tensors = read_torch_tensors(path)
     for name in tensors:
         if name.rpartition(".")[2] in _OF_QUANTIZED or ".quant_state." in name:
-            raise ValueError(f"{path}: {name} belongs to quantized weights: {_WHERE_TO_FETCH}")
+            raise ValueError(f"{path}: {name} belongs to quantized weights: {_BEFORE_QUANTIZATION}")
         if ".lora_" in name or ".base_layer." in name:
             raise ValueError(
                 f"{path}: {name} belongs to an adapter: merge it into its model with peft "
@@ -42,14 +42,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def fault_of(name: str, tensor: Tensor, shape: torch.Size) -> str:
-    """Return why a tensor cannot be a parameter of this shape, or an empty string."""
-    if tensor.shape != shape:
-        return f"{name} is {tuple(tensor.shape)}, not {tuple(shape)}"
+def check_floats(name: str, tensor: Tensor, path: Path) -> None:
+    """Raise ValueError if a parameter does not hold floating-point numbers, or too short ones."""
     if tensor.dtype not in _FLOATS:
-        kind = str(tensor.dtype).removeprefix("torch.")
-        return f"{name} holds {kind}, not floating-point numbers of 16 bits or more"
-    return ""
+        raise ValueError(
+            f"{path}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point "
+            f"numbers of 16 bits or more, as quantized weights do: {_BEFORE_QUANTIZATION}"
+        )
 
 
 def read_torch_tensors(path: Path) -> dict[str, Tensor]:
@@ -62,7 +61,7 @@ def read_torch_tensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is not a state dict (names and tensors): save net.state_dict()")
     for name, tensor in tensors.items():
         if "_packed_params" in name:
-            raise ValueError(f"{path}: {name} belongs to quantized weights: {_WHERE_TO_FETCH}")
+            raise ValueError(f"{path}: {name} belongs to quantized weights: {_BEFORE_QUANTIZATION}")
         if not isinstance(tensor, Tensor):
             raise ValueError(
                 f"{path} is not a state dict (names and tensors), because {name!r} is a "

@@ -70,7 +70,8 @@ def _spare_rows(pieces: list[str], ids: dict[str, int], path: Path) -> Iterator[
     if spare := [piece for piece in pieces if piece not in ids]:
         names = f"{spare[0]} to {spare[-1]}" if len(spare) > 1 else spare[0]
         doubt = f". Check that {path.name} belongs to these weights" if len(spare) > _MANY else ""
-        yield f"{len(spare)} spare rows of the word embedding, here called {names}{doubt}"
+        rows = "spare rows" if len(spare) > 1 else "spare row"
+        yield f"{len(spare)} {rows} of the word embedding, here called {names}{doubt}"
 
 
 def _read_lines(path: Path) -> tuple[dict[str, int], list[str]]:
