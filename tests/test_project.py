@@ -66,7 +66,7 @@ def test_every_module_stands_in_the_architecture():
 
 def test_every_command_that_the_readme_names_exists(capsys):
     used = re.findall(r"python -m d2lnli (\w+)([^`\n#]*)", README)
-    commands = {"finetune", "predict", "evaluate", "download", "check", "cache"}
+    commands = {"finetune", "predict", "evaluate", "export", "download", "check", "cache"}
     assert {command for command, _ in used} == commands
     for command, line in used:
         with pytest.raises(SystemExit, match="0"):
