@@ -16,7 +16,7 @@ import torch
 
 from . import __version__
 from .bert import BERTClassifier
-from .bulk import evaluate_file, opened_pairs, predict_file
+from .bulk import compare, evaluate_file, opened_pairs, predict_file
 from .checkpoints import load_classifier, load_pretrained_model
 from .checkup import checkup
 from .corpora import ROLES, PairFile, open_split
@@ -222,8 +222,9 @@ def export_command(arguments: argparse.Namespace) -> int:
     evaluations = {}
     if arguments.input:
         with _labelled_pairs(arguments, net.label_names) as pairs:
-            dataset = SNLIBERTDataset(pairs.labelled().read(), max_positions(net), vocab)
-            evaluations[Path(pairs.name).name] = evaluate(net, dataset)
+            found = compare(net, vocab, pairs, list(pairs.labelled().pairs()))
+            name = Path(pairs.name).name
+            evaluations[f"{name} ({found.note})" if found.note else name] = found.result
     folder = export_classifier(arguments.folder, net, vocab, evaluations=evaluations)
     print(f"the classifier is in {folder}")
     return 0

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -162,18 +162,42 @@ def _cell(value: Any) -> Any:
 def evaluate_file(
     net: nn.Module, vocab: Vocab, pairs: PairFile, by: str | None = None
 ) -> Iterator[str]:
-    """Yield the lines of a report: accuracy, confusion, and the accuracy of each group.
-
-    A file whose labels are entailment and non-entailment suits a network with more classes, too:
-    as in McCoy, Pavlick and Linzen (2019), all its other classes then mean non-entailment.
-    """
+    """Yield the lines of a report: accuracy, confusion, and the accuracy of each group."""
     if by is not None and (count := pairs.table.columns.count(by)) != 1:
         columns = ", ".join(map(repr, pairs.table.columns))
         found = "several columns" if count else "no column"
         raise ValueError(f"{pairs.name} has {found} {by!r}: choose one of {columns}")
     rows = list(pairs.labelled().pairs_with(*([] if by is None else [by])))
     yield pairs.description()
-    premises, hypotheses, labels = zip(*(pair for pair, _ in rows), strict=True)
+    result, names, note = compare(net, vocab, pairs, [pair for pair, _ in rows])
+    if note:
+        yield note
+    yield _accuracy(result)
+    yield from _confusion(result.confusion, names)
+    if by is not None:
+        groups = result.by(["" if row[0] is None else str(row[0]) for _, row in rows])
+        width = max(map(len, groups))
+        yield by
+        yield from (f"{name:<{width}}  {_accuracy(group)}" for name, group in groups.items())
+
+
+class Comparison(NamedTuple):
+    """Predictions and labels in the same classes, and a line if those are not the network's."""
+
+    result: Evaluation
+    names: tuple[str, ...]
+    note: str = ""
+
+
+def compare(
+    net: nn.Module, vocab: Vocab, pairs: PairFile, labelled: list[tuple[Any, Any, int]]
+) -> Comparison:
+    """Classify the labelled pairs of a file, and put predictions and labels into the same classes.
+
+    A file whose labels are entailment and non-entailment suits a network with more classes, too:
+    as in McCoy, Pavlick and Linzen (2019), all its other classes then mean non-entailment.
+    """
+    premises, hypotheses, labels = zip(*labelled, strict=True)
     names = label_names_of(net)
     merges = len(names) > 2 and _are_two_labels(pairs.label_id.names)
     try:
@@ -184,18 +208,12 @@ def evaluate_file(
     max_len = max_positions(net)
     dataset = SNLIBERTDataset((premises, hypotheses, gold), max_len, vocab, label_names=names)
     result = evaluate(net, dataset)
-    if merges:
-        kept = LabelReader(names)(LABELS[0]) or 0
-        others = " and ".join(name for i, name in enumerate(names) if i != kept)
-        yield f"{others} count as {TWO_LABELS[1]}"
-        result, names = _one_against_rest(result, kept), TWO_LABELS
-    yield _accuracy(result)
-    yield from _confusion(result.confusion, names)
-    if by is not None:
-        groups = result.by(["" if row[0] is None else str(row[0]) for _, row in rows])
-        width = max(map(len, groups))
-        yield by
-        yield from (f"{name:<{width}}  {_accuracy(group)}" for name, group in groups.items())
+    if not merges:
+        return Comparison(result, names)
+    kept = LabelReader(names)(LABELS[0]) or 0
+    others = " and ".join(name for i, name in enumerate(names) if i != kept)
+    note = f"{others} count as {TWO_LABELS[1]}"
+    return Comparison(_one_against_rest(result, kept), TWO_LABELS, note)
 
 
 def _ids_in(names: tuple[str, ...], in_file: tuple[str, ...], merges: bool) -> list[int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from .bert import HEADS, BERTClassifier, BERTModel
+from .labels import checked_label_names
 from .layouts import open_checkpoint
 from .layouts.building import YOURS, build
 from .layouts.classifier import read_hugging_face_classifier
@@ -80,7 +81,7 @@ def load_classifier(
             print(f"{name_or_dir}: {note}")
         return net, vocab
     path, net, vocab = read_classifier(folder)
-    if label_names is not None and tuple(label_names) != net.label_names:
+    if label_names is not None and checked_label_names(label_names) != net.label_names:
         raise ValueError(
             f"{path}: the classes are {', '.join(net.label_names)}, not {', '.join(label_names)}: "
             "leave label_names out"

@@ -132,7 +132,8 @@ class History:
     @classmethod
     def of_dict(cls, values: dict) -> "History":
         """Return the history from which `dataclasses.asdict` made these values."""
-        return cls(**{**values, "records": [Record(**record) for record in values["records"]]})
+        records = [Record(**record) for record in values["records"]]
+        return cls(**{**values, "records": records, "made_of": dict(values.get("made_of", {}))})
 
     def closing_lines(self, split: str = "dev", accuracy: float | None = None) -> str:
         """Return the two lines with which the book sums up a run.

@@ -1,6 +1,7 @@
 """The model card of an exported classifier: what it does, how it was trained, how good it is."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ _USE = """\
 ```python
 from transformers import pipeline
 
-classifier = pipeline("text-classification", model="{name}")
+classifier = pipeline("text-classification", model={name!r})
 pair = {{"text": "A man is sleeping.", "text_pair": "Nobody is awake."}}
 print(classifier(pair, top_k=None))
 ```"""
@@ -30,7 +31,7 @@ def model_card(
     base, licence = _base_and_licence(str(made_of.get("model", "")))
     sections = (
         ("---", *_metadata(base, licence), "---"),
-        (f"# {name}",),
+        (f"# {_in_cell(name)}",),
         (
             "A BERT that was fine-tuned with d2lnli for natural language inference. It takes a "
             f"premise and a hypothesis, and chooses one of the classes {', '.join(label_names)}.",
@@ -49,8 +50,8 @@ def model_card(
 
 def _base_and_licence(model: str) -> tuple[str, str]:
     """Return the repository of the base model, and its licence; empty if unknown."""
-    if model.startswith("hf:"):
-        return model.removeprefix("hf:").partition("@")[0], ""
+    if found := re.fullmatch(r"hf:(\w[\w.-]*/\w[\w.-]*)(@.*)?", model):
+        return found[1], ""
     return _BASES.get(model, ("", ""))
 
 
