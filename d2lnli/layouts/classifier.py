@@ -13,6 +13,7 @@ from ..vocab import Vocab
 from .building import build
 from .checkpoint import Checkpoint
 from .huggingface import HEAD, OF_CLASSIFIER, SIZES, read_config, read_hugging_face
+from .weights import fault_of
 
 _MEANINGLESS = re.compile(r"(?i)(label|class)?[ _-]?\d+")
 CLASS = "BertForSequenceClassification"
@@ -56,13 +57,17 @@ def read_hugging_face_classifier(
             f"{checkpoint.path} has no classifier ({' and '.join(HEAD)} are missing): fine-tune it "
             "first, with load_pretrained_model and finetune"
         )
-    weight, bias = (checkpoint.left_out[name].float() for name in HEAD)
+    weight, bias = (checkpoint.left_out[name] for name in HEAD)
     bert = build(checkpoint, {checkpoint.sizes_in: checkpoint.sizes}, _dropout(config, config_path))
     if "hidden" in bert.new_heads or weight.shape[1:] != (bert.config.num_hiddens,):
         raise ValueError(
             f"{checkpoint.path}: its classifier does not read the pooled [CLS] of this BERT, as "
             f"that of {CLASS} does: choose another checkpoint"
         )
+    shapes = weight.shape, weight.shape[:1]
+    for name, tensor, shape in zip(HEAD, (weight, bias), shapes, strict=True):
+        if fault := fault_of(name, tensor, shape):
+            raise ValueError(f"{checkpoint.path}: {fault}: fetch it again")
     names = _label_names(config, config_path, len(weight), label_names)
     net = BERTClassifier(bert, len(names), names)
     order = list(range(len(names)))
@@ -71,7 +76,7 @@ def read_hugging_face_classifier(
         if usual != names and {*usual} == {*names}:
             notes.append(f"its classes, {', '.join(names)}, are put in the order of {usual}")
             net.label_names, order = usual, [names.index(name) for name in usual]
-    net.output.weight, net.output.bias = (nn.Parameter(x[order]) for x in (weight, bias))
+    net.output.weight, net.output.bias = (nn.Parameter(x.float()[order]) for x in (weight, bias))
     return net.eval(), checkpoint.vocab, notes
 
 
@@ -116,15 +121,21 @@ def _label_names(
                 "differs between models: read the model's card, and name the classes in the order "
                 "of these numbers, load_classifier(…, label_names=[…])"
             )
-        return tuple(map(usual_name, given))
+        return _usual_names(given)
     other = config.get("label2id") or {}
     stale = isinstance(other, dict) and {*other} == {*names}
     if stale and any(str(other[name]) != i for i, name in zip(ids, names, strict=True)):
         raise ValueError(f"{path}: id2label and label2id contradict each other: correct one")
-    usual = checked_label_names([usual_name(name) for name in names], num_classes)
-    if given is not None and tuple(map(usual_name, given)) != usual:
+    usual = checked_label_names(_usual_names(names), num_classes)
+    if given is not None and _usual_names(given) != usual:
         raise ValueError(
             f"{path}: the classes are {', '.join(names)}, not {', '.join(given)}: leave "
             "label_names out"
         )
     return usual
+
+
+def _usual_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names in the usual spelling if all are ours: `c` is no contradiction among a to d."""
+    usual = tuple(map(usual_name, names))
+    return usual if {*usual} <= {*LABELS, *TWO_LABELS} else names
