@@ -47,6 +47,7 @@ CI = (
     "test_distributed.py::test_who_is_told_to_stop_tells_the_others[SIG",
     "test_distributed.py::test_without_dropout_the_number_of_ranks",
     "test_downloads.py::test_sixteen_processes",
+    "test_classifiers_from_elsewhere.py::test_a_network_that_was_trained_in_a_launched_run",
     "test_cli.py::test_a_process_that_hears_ctrl_c",
     "test_finetuned.py::test_read_while_it_is_replaced_a_classifier_is_one_of_the_two[few",
     "test_installed.py",
