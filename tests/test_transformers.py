@@ -31,7 +31,7 @@ PAIRS = [
     ("一只猫 sleeps中文。", "貓 cat🙂 \N{FAMILY}\N{ZERO WIDTH JOINER}x"),
     ("n't “quoted”\ttext\N{NO-BREAK SPACE}here\x07\ufffd…", "$5.00, 1,000 - state-of-the-art"),
     ("a" * 99 + " " + "b" * 101, "İstanbul ǅ ﬁ ½ ﷺ"),
-    ("[MASK] man [mask] dog", "<neg> man<neg>woman New-York new york [spare104]"),
+    ("[MASK] man [mask] [E1] dog [e1]", "<neg> man<neg>woman New-York new york [spare104]"),
     ("the new_word sat", "<NEG> a  <lstrip>  b  <rstrip>  c XwordX word"),
     ("a man " * 40, "a dog"),
     ("a dog", "the cat is happy " * 30),
@@ -236,6 +236,14 @@ def write_decoder(folder):
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 
+def write_special(folder, file, name):
+    """Write a checkpoint that calls two of its pieces, and one that is not, special tokens."""
+    with_rows(folder, more_rows(8), ["[E1]", "<neg>"])
+    neg = {"__type": "AddedToken", "content": "<neg>", "lstrip": True, "special": True}
+    special = {name: ["[E1]", "<neg>" if file == "special_tokens_map.json" else neg, "word"]}
+    (folder / file).write_text(json.dumps(special))
+
+
 def write_two_opinions(folder, **settings):
     """Write a tokenizer that keeps capitals, and a config that says something else of it."""
     write_tokenizer(write_hf(folder), [], lowercase=False)
@@ -258,6 +266,15 @@ CHECKPOINTS = {
     "options of added tokens": write_options,
     "one file": write_one_file,
     "added_tokens_decoder": write_decoder,
+    "additional special tokens": lambda folder: write_special(
+        folder, "tokenizer_config.json", "additional_special_tokens"
+    ),
+    "extra special tokens": lambda folder: write_special(
+        folder, "tokenizer_config.json", "extra_special_tokens"
+    ),
+    "special_tokens_map.json": lambda folder: write_special(
+        folder, "special_tokens_map.json", "additional_special_tokens"
+    ),
     "case in both": lambda folder: write_two_opinions(folder, do_lower_case=True),
     "case in tokenizer.json": lambda folder: write_two_opinions(
         folder, tokenizer_class="PreTrainedTokenizerFast"
@@ -336,7 +353,7 @@ def test_transformers_gives_an_exported_classifier_the_same_ids_and_numbers(both
     assert_same_ids(found["ids"], net.encoder, vocab)
     probabilities = d2l.predict_proba(net, vocab, *map(list, zip(*PAIRS, strict=True)))
     logits = torch.tensor(found["logits"])
-    assert logits.std(dim=0).min() > 0.05
+    assert logits.std(dim=0).min() > 0.1
     for i, pair in enumerate(PAIRS):
         ids, segments = encode_pair(*pair, 48, vocab)
         with torch.no_grad():
@@ -354,6 +371,10 @@ def test_of_two_sides_that_are_too_long_the_premise_keeps_a_token_more_than_ther
     assert (sum(ours), sum(theirs)) == (23, 24)  # the book, and transformers
 
 
+def test_the_shards_of_transformers_are_several(both):
+    assert len([*(both[0] / "made" / "in shards").glob("model-*-of-*.safetensors")]) > 2
+
+
 def by_name(names, rows):
     return {name: [row[i] for row in rows[: len(PAIRS)]] for i, name in enumerate(names)}
 
@@ -361,7 +382,7 @@ def by_name(names, rows):
 @pytest.mark.parametrize("name", MADE)
 def test_a_classifier_of_transformers_gives_each_class_the_same_probability(both, name, capsys):
     folder, found = both[0] / "made" / name, both[1]["made"][name]
-    assert np.std(found["probabilities"], axis=0).min() > 0.05
+    assert np.std(found["probabilities"], axis=0).min() > 0.03
     names = ["no", "yes", "perhaps"] if name == "nameless" else None
     if names:
         with pytest.raises(ValueError, match=r"LABEL_0.*label_names"):
