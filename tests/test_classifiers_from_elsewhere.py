@@ -168,6 +168,25 @@ def test_a_classifier_of_an_earlier_version_is_no_folder_of_hugging_faces(tmp_pa
         d2l.export_classifier(tmp_path, *export_of()[:2])
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("tokenizer_config.json", "additional_special_tokens"),
+        ("tokenizer_config.json", "extra_special_tokens"),
+        ("special_tokens_map.json", "additional_special_tokens"),
+    ],
+)
+def test_further_special_tokens_are_found_whole(tmp_path, file, name):
+    folder = write_classifier(tmp_path / "bert", d2l.LABELS)
+    (folder / file).write_text(json.dumps({name: ["beach", {"content": "park", "lstrip": True}]}))
+    _, vocab = d2l.load_classifier(folder)
+    assert vocab.tokenize("sbeachs") == ["s", "beach", "s"]
+    for wrong in ("beach", 5, [5], [{}], [{"content": "park", "lstrip": 1}]):
+        (folder / file).write_text(json.dumps({name: wrong}))
+        with pytest.raises(ValueError, match=file):
+            d2l.load_classifier(folder)
+
+
 # ---- What is refused -----------------------------------------------------------------------------
 
 

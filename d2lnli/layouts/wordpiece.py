@@ -134,7 +134,7 @@ def _add_tokens(
         tokens += [(file, token) for token in _special(content, folder / file)]
     added: dict[str, dict[str, Any]] = {}
     for file, token in tokens:
-        text = token.get("content")
+        text: Any = token.get("content")
         options = {option: token.get(option, _ADDED[option]) for option in _ADDED}
         if any(type(value) is not bool for value in options.values()):
             raise ValueError(f"{folder / file}: the added token {token} is not valid")
