@@ -135,10 +135,14 @@ def _canonical(label: str) -> str:
     return _SPELLINGS.get(name, name)
 
 
-def usual_name(name: str) -> str:
-    """Return a class's name as the package writes it: `ENTAILMENT` becomes `entailment`."""
-    canonical = _canonical(name)
-    return canonical if canonical in (*LABELS, *TWO_LABELS) else name
+def usual_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names as the package writes them, `ENTAILMENT` as `entailment`, if all are ours.
+
+    Among a, b and c, the name `c` does not mean contradiction.
+    """
+    usual = tuple(map(_canonical, names))
+    is_ours = {*usual} <= {*LABELS, *TWO_LABELS} and len({*usual}) == len(usual)
+    return usual if is_ours else names
 
 
 def default_label_names(num_classes: int) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import operator
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any
@@ -239,10 +239,12 @@ class WordPieceVocab(Vocab):
             "strip_accents": strip_accents,
             "split_chinese": split_chinese,
         }
-        self.tokenizer = _tokenizer(self.token_to_idx, lowercase, strip_accents, split_chinese)
+        added = {token["content"]: token for token in added_tokens}
+        known = _pieces_of_words(self.idx_to_token, added)
+        self.tokenizer = _tokenizer(known, lowercase, strip_accents, split_chinese)
         if added_tokens:
             self.settings["added_tokens"] = list(added_tokens)
-            _add_tokens(self.tokenizer, added_tokens)
+            _add_tokens(self.tokenizer, [added[p] for p in self.idx_to_token if p in added])
         self.token_to_idx |= {book: self.token_to_idx[own] for book, own in SPECIAL_TOKENS.items()}
 
     def tokenize(self, sentence: str) -> list[str]:
@@ -269,9 +271,26 @@ class WordPieceVocab(Vocab):
         return [self.settings, self.idx_to_token]
 
 
-def _tokenizer(ids: dict[str, int], lowercase: bool, strip_accents: bool | None, chinese: bool):
+def _pieces_of_words(pieces: list[str], added: Container[str]) -> list[str]:
+    """Return the pieces into which words are cut: all but the added tokens at the end.
+
+    An added token is found only as its options say: `word` may be one, and no piece of `words`.
+    The library numbers them in their order, from the number of pieces. Where a spare row comes
+    before one of them, that would be wrong, and they stay.
+    """
+    end = len(pieces)
+    while end and (pieces[end - 1] in added or pieces[end - 1] == f"[spare{end - 1}]"):
+        end -= 1
+    number = sum(piece in added for piece in pieces[end:])
+    return pieces[:end] if all(p in added for p in pieces[end : end + number]) else pieces
+
+
+def _tokenizer(
+    pieces: list[str], lowercase: bool, strip_accents: bool | None, chinese: bool
+) -> Any:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
+    ids = {piece: i for i, piece in enumerate(pieces)}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(
         clean_text=True,

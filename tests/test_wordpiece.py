@@ -85,6 +85,22 @@ def test_a_text_cannot_bring_other_special_tokens_in(pieces):
     assert "[SEP]" not in pieces.tokenize("a [SEP] <sep> [CLS]")
 
 
+ALONE = {"content": "word", "single_word": True}
+
+
+@pytest.mark.parametrize("spare", [[], [f"[spare{len(PIECES) + 1}]"]])
+def test_an_added_token_is_no_piece_of_other_words(spare):
+    vocab = d2l.WordPieceVocab([*PIECES, "word", *spare], added_tokens=[ALONE])
+    assert vocab.tokenize("a word ab") == ["a", "word", "ab"]
+    assert vocab.tokenize("worda aword") == ["[UNK]", "[UNK]"]
+
+
+def test_an_added_token_keeps_its_id_behind_a_spare_row():
+    vocab = d2l.WordPieceVocab([*PIECES, f"[spare{len(PIECES)}]", "word"], added_tokens=[ALONE])
+    assert vocab.tokenize("a word") == ["a", "word"]
+    assert vocab["word"] == len(PIECES) + 1
+
+
 def test_words_of_a_list_are_cut_and_pieces_stay(pieces):
     assert pieces.split(["abab", "##c", "A", "<mask>"]) == ["ab", "##ab", "##c", "a", "<mask>"]
     as_words, as_text = (

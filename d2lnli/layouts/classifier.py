@@ -1,13 +1,14 @@
 """Fine-tuned classifiers: Hugging Face's BertForSequenceClassification, and the encoder of ours."""
 
 import re
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
-from ..bert import BERTClassifier
-from ..labels import LABELS, TWO_LABELS, checked_label_names, usual_name
+from ..bert import BERTClassifier, BERTModel
+from ..labels import LABELS, TWO_LABELS, checked_label_names, usual_names
 from ..store.classifiers import classifier_config, read_classifier
 from ..vocab import Vocab
 from .building import build
@@ -52,29 +53,17 @@ def read_hugging_face_classifier(
     config, config_path = read_config(folder)
     _check_task(config, config_path)
     checkpoint = read_hugging_face(folder)
-    if not {*HEAD} <= checkpoint.left_out.keys():
-        raise ValueError(
-            f"{checkpoint.path} has no classifier ({' and '.join(HEAD)} are missing): fine-tune it "
-            "first, with load_pretrained_model and finetune"
-        )
-    for name in HEAD:
-        check_floats(name, checkpoint.left_out[name], checkpoint.path)
-    weight, bias = (checkpoint.left_out[name].float() for name in HEAD)
     bert = build(checkpoint, {checkpoint.sizes_in: checkpoint.sizes}, _dropout(config, config_path))
-    if "hidden" in bert.new_heads or weight.shape[1:] != (bert.config.num_hiddens,):
-        raise ValueError(
-            f"{checkpoint.path}: its classifier does not read the pooled [CLS] of this BERT, as "
-            f"that of {CLASS} does: choose another checkpoint"
-        )
+    weight, bias = _output_layer(checkpoint, bert)
     names = _label_names(config, config_path, len(weight), label_names)
-    net = BERTClassifier(bert, len(names), names)
-    order = list(range(len(names)))
-    notes = [note for note in checkpoint.notes if note != OF_CLASSIFIER]
+    order, notes = names, [note for note in checkpoint.notes if note != OF_CLASSIFIER]
     for usual in (LABELS, TWO_LABELS):
         if usual != names and {*usual} == {*names}:
             notes.append(f"its classes, {', '.join(names)}, are put in the order of {usual}")
-            net.label_names, order = usual, [names.index(name) for name in usual]
-    net.output.weight, net.output.bias = (nn.Parameter(x[order]) for x in (weight, bias))
+            order = usual
+    net = BERTClassifier(bert, len(order), order)
+    rows = [names.index(name) for name in order]
+    net.output.weight, net.output.bias = (nn.Parameter(x.float()[rows]) for x in (weight, bias))
     return net.eval(), checkpoint.vocab, notes
 
 
@@ -82,11 +71,11 @@ def _check_task(config: dict, path: Path) -> None:
     """Raise ValueError if a configuration is that of a model for another task."""
     made_for = config.get("architectures") or [CLASS]
     task = config.get("problem_type") or "single_label_classification"
-    if CLASS not in made_for or task != "single_label_classification":
+    is_list = isinstance(made_for, list)
+    if not is_list or CLASS not in made_for or task != "single_label_classification":
         raise ValueError(
-            f"{path}: the model is a {', '.join(map(str, made_for))} for {task}, not a {CLASS} "
-            "that chooses one of several classes: choose another, or load its encoder with "
-            "load_pretrained_model"
+            f"{path}: the model is made for {made_for!r}, {task!r}, not a {CLASS} that chooses one "
+            "of several classes: choose another, or load its encoder with load_pretrained_model"
         )
 
 
@@ -97,37 +86,72 @@ def _dropout(config: dict, path: Path) -> float:
     return dropout
 
 
+def _output_layer(checkpoint: Checkpoint, bert: BERTModel) -> tuple[Tensor, Tensor]:
+    """Return the weight and the bias of a linear layer on the pooler; ValueError without one."""
+    if not {*HEAD} <= checkpoint.left_out.keys():
+        raise ValueError(
+            f"{checkpoint.path} has no classifier ({' and '.join(HEAD)} are missing): fine-tune it "
+            "first, with load_pretrained_model and finetune"
+        )
+    weight, bias = (checkpoint.left_out[name] for name in HEAD)
+    if "hidden" in bert.new_heads or weight.shape[1:] != (bert.config.num_hiddens,):
+        raise ValueError(
+            f"{checkpoint.path}: its classifier does not read the pooled [CLS] of this BERT, as "
+            f"that of {CLASS} does: choose another checkpoint"
+        )
+    if bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"{checkpoint.path}: {HEAD[1]} is {tuple(bias.shape)}, not {tuple(weight.shape[:1])}: "
+            "fetch it again"
+        )
+    for name in HEAD:
+        check_floats(name, checkpoint.left_out[name], checkpoint.path)
+    return weight, bias
+
+
 def _label_names(
     config: dict, path: Path, num_classes: int, given: Sequence[str] | None
 ) -> tuple[str, ...]:
     """Return the names of the classes in the order of the outputs, in the usual spelling."""
-    listed = config.get("id2label") or {i: f"LABEL_{i}" for i in range(num_classes)}
-    ids = {str(i): i for i in range(num_classes)}
-    if num_classes < 2 or not isinstance(listed, dict) or {*map(str, listed)} != {*ids}:
-        raise ValueError(
-            f"{path}: id2label names the classes {listed}, but the classifier has {num_classes} "
-            "outputs; it needs at least two, and a name for each: choose another checkpoint"
-        )
-    by_id = {str(i): name for i, name in listed.items()}
-    names = checked_label_names([by_id[i] for i in ids], num_classes)
+    names = _id2label(config, path, num_classes)
     if given is not None:
-        given = checked_label_names(given, num_classes)
+        given = usual_names(checked_label_names(given, num_classes))
     if any(_MEANINGLESS.fullmatch(name.strip()) for name in names):
         if given is None:
             raise ValueError(
-                f"{path} calls the classes {', '.join(names)}, and which of them is entailment "
-                "differs between models: read the model's card, and name the classes in the order "
-                "of these numbers, load_classifier(…, label_names=[…])"
+                f"{path} calls the classes {_few(names)}, and which of them is entailment differs "
+                "between models: read the model's card, and name the classes in the order of these "
+                "numbers, load_classifier(…, label_names=[…])"
             )
-        return tuple(map(usual_name, given))
-    other = config.get("label2id") or {}
-    stale = isinstance(other, dict) and {*other} == {*names}
-    if stale and any(str(other[name]) != i for i, name in zip(ids, names, strict=True)):
-        raise ValueError(f"{path}: id2label and label2id contradict each other: correct one")
-    usual = checked_label_names([usual_name(name) for name in names], num_classes)
-    if given is not None and tuple(map(usual_name, given)) != usual:
+        return given
+    if given not in (None, names):
         raise ValueError(
-            f"{path}: the classes are {', '.join(names)}, not {', '.join(given)}: leave "
-            "label_names out"
+            f"{path}: the classes are {_few(names)}, not {_few(given)}: leave label_names out"
         )
-    return usual
+    return names
+
+
+def _id2label(config: dict, path: Path, num_classes: int) -> tuple[str, ...]:
+    """Return the names in a configuration; ValueError if they do not fit the outputs."""
+    ids = [str(i) for i in range(num_classes)]
+    listed = config.get("id2label") or {i: f"LABEL_{i}" for i in ids}
+    if num_classes < 2 or not isinstance(listed, dict) or {*listed} != {*ids}:
+        raise ValueError(
+            f"{path}: id2label names the classes {_few(listed)}, but the classifier has "
+            f"{num_classes} outputs; it needs at least two, and a name for each: choose another "
+            "checkpoint"
+        )
+    try:
+        names = checked_label_names([listed[i] for i in ids])
+    except ValueError as error:
+        raise ValueError(f"{path}: id2label is not valid: {error}") from error
+    numbers = config.get("label2id")
+    if isinstance(numbers, dict) and {*numbers} == {*names}:  # else it is a leftover
+        if any(str(numbers[name]) != i for i, name in zip(ids, names, strict=True)):
+            raise ValueError(f"{path}: id2label and label2id contradict each other: correct one")
+    return usual_names(names)
+
+
+def _few(names: object) -> str:
+    """Return names for a message, which a file could make very long."""
+    return reprlib.repr(names)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ..bert import BERTConfig, label_names_of, unwrapped
 from ..history import History
-from ..store.classifiers import check_reads_back
-from ..store.files import replace_file, write_safetensors, writing
+from ..store.classifiers import check_history, check_reads_back
+from ..store.files import read_json, replace_file, write_safetensors, writing
 from ..store.weights import SAFETENSORS
 from ..vocab import SPECIAL_TOKENS, Vocab, WordPieceVocab
 from .checkpoint import renamed
@@ -20,6 +20,7 @@ from .classifier import CLASS
 from .huggingface import ACTIVATIONS, HEAD, NAMES, POSITIONS, SIZES
 from .model_card import model_card
 
+_MARK = "exported_by_d2lnli"  # in config.json: other people's models are not replaced
 _FILES = (SAFETENSORS, "tokenizer.json", "tokenizer_config.json", "README.md", "config.json")
 
 
@@ -37,6 +38,7 @@ def export_classifier(
     right (`evaluations`: what was measured -> its `Evaluation`). Raises ValueError if transformers
     has no such architecture or tokenizer, as for the book's own BERT.
     """
+    check_history(history)
     folder, plain = Path(folder).resolve(), unwrapped(net)
     check_reads_back(plain)
     config, names = plain.encoder.config, label_names_of(plain)
@@ -44,6 +46,8 @@ def export_classifier(
     others = [path.name for path in folder.glob("[!.]*") if path.name not in _FILES]
     if others:
         raise ValueError(f"{folder} has other files, such as {others[0]}: choose a new folder")
+    if (path := folder / "config.json").is_file() and not read_json(path, dict).get(_MARK):
+        raise ValueError(f"{folder} has a model that was not exported here: choose a new folder")
     history = history or getattr(plain, "history", None)
     texts = {
         "tokenizer.json": _tokenizer(pieces).to_str(),
@@ -96,6 +100,7 @@ def _config(config: BERTConfig, vocab: Vocab, names: tuple[str, ...]) -> dict[st
         "id2label": {str(i): name for i, name in enumerate(names)},
         "label2id": {name: i for i, name in enumerate(names)},
         "problem_type": "single_label_classification",
+        _MARK: True,
     }
 
 

@@ -8,7 +8,7 @@ from ..store.files import read_json
 from ..vocab import SPECIAL_TOKENS, WordPieceVocab
 from .checkpoint import warn_of_capitals
 
-ADDED_TOKENS = "added_tokens.json"
+ADDED_TOKENS, SPECIAL_TOKENS_MAP = "added_tokens.json", "special_tokens_map.json"
 _TOKENIZERS = ("Bert", "DistilBert", "PreTrained", "Tokenizers")
 _ADDED = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True}
 _WORDPIECE = {
@@ -119,23 +119,43 @@ def _add_tokens(
 ) -> list[dict[str, Any]]:
     """Add to the ids those of the added tokens; return these tokens.
 
-    The special tokens, which every tokenizer adds, are left out: no sentence contains them.
+    BERT's own special tokens, which every tokenizer adds, are left out: no sentence contains them.
     """
-    in_file = read_json(path, dict) if (path := folder / ADDED_TOKENS).is_file() else {}
+    in_file, in_map = (
+        read_json(path, dict) if (path := folder / name).is_file() else {}
+        for name in (ADDED_TOKENS, SPECIAL_TOKENS_MAP)
+    )
     sources: tuple[tuple[str, Any], ...] = (
         ("tokenizer.json", tokenizer.get("added_tokens")),
         ("tokenizer_config.json", config.get("added_tokens_decoder")),
         (ADDED_TOKENS, [{"content": text, "id": i} for text, i in in_file.items()]),
     )
+    tokens = [(file, {"id": None, **x}) for file, xs in sources for x in _listed(xs, folder / file)]
+    for file, content in (("tokenizer_config.json", config), (SPECIAL_TOKENS_MAP, in_map)):
+        tokens += [(file, token) for token in _special(content, folder / file)]
     added: dict[str, dict[str, Any]] = {}
-    for name, tokens in sources:
-        for token in _listed(tokens, folder / name):
-            options = {option: token.get(option, _ADDED[option]) for option in _ADDED}
-            if any(type(value) is not bool for value in options.values()):
-                raise ValueError(f"{folder / name}: the added token {token} is not valid")
-            _add(ids, [(token.get("content"), token.get("id"))], folder / name)
-            added.setdefault(token["content"], {"content": token["content"], **options})
+    for file, token in tokens:
+        text: Any = token.get("content")
+        options = {option: token.get(option, _ADDED[option]) for option in _ADDED}
+        if any(type(value) is not bool for value in options.values()):
+            raise ValueError(f"{folder / file}: the added token {token} is not valid")
+        i = token["id"] if "id" in token else ids.get(text, max(ids.values(), default=-1) + 1)
+        _add(ids, [(text, i)], folder / file)
+        added.setdefault(text, {"content": text, **options})
     return [token for text, token in added.items() if text not in SPECIAL_TOKENS.values()]
+
+
+def _special(config: dict, path: Path) -> Iterator[dict]:
+    """Yield further special tokens; they are pieces, or get the next id, as in transformers."""
+    for name in ("additional_special_tokens", "extra_special_tokens"):
+        tokens = config.get(name) or []
+        if not isinstance(tokens, (list, dict)):
+            raise ValueError(f"{path}: {name} is {tokens!r}, not a list: fetch it again")
+        for token in tokens.values() if isinstance(tokens, dict) else tokens:
+            token = token if isinstance(token, dict) else {"content": token}
+            if not isinstance(token.get("content"), str):
+                raise ValueError(f"{path}: {name} contains {token}: fetch it again")
+            yield {**_ADDED, "normalized": False, **token}
 
 
 def _listed(tokens: Any, path: Path) -> list[dict]:

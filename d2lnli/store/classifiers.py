@@ -75,10 +75,7 @@ def save_classifier(
     settings that it records. If the training was interrupted, the folder is
     `<folder>-interrupted`, so that an unfinished classifier replaces nothing; a line says so.
     """
-    if not (history is None or isinstance(history, History)):
-        raise ValueError(
-            f"history is a {type(history).__name__}, not a History: for a launched run pass wait()"
-        )
+    check_history(history)
     folder, net = Path(folder).resolve(), unwrapped(net)
     check_reads_back(net)
     if history is not None and history.interrupted:
@@ -283,6 +280,14 @@ def built(config: dict) -> BERTClassifier:
     sizes = dict(config)
     labels = sizes.pop("num_classes"), sizes.pop("label_names", None)
     return BERTClassifier(BERTModel(**sizes), *labels)
+
+
+def check_history(history: object) -> None:
+    """Raise ValueError if something that is to be saved as a history is none."""
+    if not (history is None or isinstance(history, History)):
+        raise ValueError(
+            f"history is a {type(history).__name__}, not a History: for a launched run pass wait()"
+        )
 
 
 def check_reads_back(net: nn.Module) -> None:

@@ -16,6 +16,7 @@ from .weights import ADAPTER, WEIGHTS, missing_shards, unreadable
 _TEXT_FILES = [
     *("config.json", "bert_config.json", ADAPTER),
     *("vocab.txt", "tokenizer.json", "tokenizer_config.json", "added_tokens.json"),
+    "special_tokens_map.json",
 ]
 _NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 
