@@ -38,14 +38,11 @@ def read_vocab(folder: Path, num_rows: int) -> tuple[WordPieceVocab, Path, list[
     normalizer = _checked_normalizer(tokenizer, tokenizer_json) if tokenizer else {}
     path = vocab_txt if vocab_txt.is_file() or not tokenizer else tokenizer_json
     ids, notes = _read_lines(path) if path == vocab_txt else ({}, [])
+    _check_rows(ids, num_rows, path)
     if tokenizer:
         _add_model(ids, tokenizer, tokenizer_json)
-    added = _add_tokens(ids, folder, tokenizer, config)
-    if (most := max(ids.values(), default=-1)) >= num_rows:
-        raise ValueError(
-            f"{path}: its pieces have ids up to {most}, but the word embedding has {num_rows} "
-            "rows: the two files belong to different checkpoints"
-        )
+        _check_rows(ids, num_rows, tokenizer_json)
+    added = _add_tokens(ids, folder, tokenizer, config, num_rows)
     pieces = [f"[spare{i}]" for i in range(num_rows)]
     for piece, i in ids.items():
         pieces[i] = piece
@@ -63,6 +60,15 @@ def read_vocab(folder: Path, num_rows: int) -> tuple[WordPieceVocab, Path, list[
         advice = f"if the model is cased, write a {config_path.name} with "
         warn_of_capitals(ids, path, advice + '{"do_lower_case": false}')
     return vocab, path, [*notes, *_spare_rows(pieces, ids, path)]
+
+
+def _check_rows(ids: dict[str, int], num_rows: int, path: Path) -> None:
+    """Raise ValueError if a piece, which the last file read has added, has no row."""
+    if (most := max(ids.values(), default=-1)) >= num_rows:
+        raise ValueError(
+            f"{path}: its pieces have ids up to {most}, but the word embedding has {num_rows} "
+            "rows: the two files belong to different checkpoints"
+        )
 
 
 def _spare_rows(pieces: list[str], ids: dict[str, int], path: Path) -> Iterator[str]:
@@ -114,7 +120,7 @@ def _add_model(ids: dict[str, int], tokenizer: dict, path: Path) -> None:
 
 
 def _add_tokens(
-    ids: dict[str, int], folder: Path, tokenizer: dict, config: dict
+    ids: dict[str, int], folder: Path, tokenizer: dict, config: dict, num_rows: int
 ) -> list[dict[str, Any]]:
     """Add to the ids those of the added tokens; return these tokens.
 
@@ -128,11 +134,13 @@ def _add_tokens(
     )
     added: dict[str, dict[str, Any]] = {}
     for name, tokens in sources:
-        for token in _listed(tokens, folder / name):
+        listed = _listed(tokens, folder / name)
+        _add(ids, ((token.get("content"), token.get("id")) for token in listed), folder / name)
+        _check_rows(ids, num_rows, folder / name)
+        for token in listed:
             options = {option: token.get(option, _ADDED[option]) for option in _ADDED}
             if any(type(value) is not bool for value in options.values()):
                 raise ValueError(f"{folder / name}: the added token {token} is not valid")
-            _add(ids, [(token.get("content"), token.get("id"))], folder / name)
             added.setdefault(token["content"], {"content": token["content"], **options})
     return [token for text, token in added.items() if text not in SPECIAL_TOKENS.values()]
 

@@ -6,7 +6,7 @@ that were downloaded once are used without the network.
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,9 @@ def _find(name: str, cache: Path) -> Path | None:
     except LocalEntryNotFoundError:
         return None
     weights = next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
-    return folder if weights and not missing_shards(weights) else None
+    with suppress(ValueError):  # an index that is damaged; another commit may have a better one
+        return folder if weights and not missing_shards(weights) else None
+    return None
 
 
 def _fetch(name: str, cache: Path) -> Path:
