@@ -168,15 +168,20 @@ def _with_standard_names(tensors: dict[str, Tensor], path: Path) -> dict[str, Te
     and a BERT that is saved alone has no `bert.`.
     """
     _check_architecture(tensors, path)
-    while len({name.partition(".")[0] for name in tensors}) == 1 and all("." in n for n in tensors):
+    given = list(tensors)
+    while (
+        _WORDS not in tensors
+        and len({name.partition(".")[0] for name in tensors}) == 1
+        and all("." in n for n in tensors)
+    ):
         tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
     bodies = [name.removesuffix(_WORDS) for name in tensors if name.endswith(_WORDS)]
     if len(bodies) != 1 or tensors[bodies[0] + _WORDS].dim() != 2:
-        several = f"it has {len(bodies)} encoders ({', '.join(bodies)})"
+        several = f"it has {len(bodies)} encoders ({', '.join(body + _WORDS for body in bodies)})"
         missing = f"{_WORDS} is missing or has another shape"
         raise ValueError(
             f"{path} is not a BERT checkpoint: {several if len(bodies) > 1 else missing}; "
-            f"it begins with {', '.join(list(tensors)[:3]) or 'nothing'}"
+            f"it begins with {', '.join(given[:3]) or 'nothing'}"
         )
     body, outer = bodies[0], bodies[0].removesuffix("bert.")
     renamed: dict[str, Tensor] = {}

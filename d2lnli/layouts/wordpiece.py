@@ -10,6 +10,11 @@ from .checkpoint import warn_of_capitals
 
 ADDED_TOKENS = "added_tokens.json"
 _TOKENIZERS = ("Bert", "DistilBert", "PreTrained", "Tokenizers")
+_SETTINGS = (
+    ("do_lower_case", "lowercase", True),
+    ("strip_accents", "strip_accents", None),
+    ("tokenize_chinese_chars", "handle_chinese_chars", True),
+)
 _ADDED = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True}
 _WORDPIECE = {
     "type": "WordPiece",
@@ -43,23 +48,33 @@ def read_vocab(folder: Path, num_rows: int) -> tuple[WordPieceVocab, Path, list[
         _add_model(ids, tokenizer, tokenizer_json)
         _check_rows(ids, num_rows, tokenizer_json)
     added = _add_tokens(ids, folder, tokenizer, config, num_rows)
+    lowercase, strip_accents, split_chinese = _settings(
+        config, config_path, normalizer, tokenizer_json
+    )
     pieces = [f"[spare{i}]" for i in range(num_rows)]
     for piece, i in ids.items():
         pieces[i] = piece
     try:
-        vocab = WordPieceVocab(
-            pieces,
-            config.get("do_lower_case", normalizer.get("lowercase", True)),
-            config.get("strip_accents", normalizer.get("strip_accents")),
-            config.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)),
-            added,
-        )
+        vocab = WordPieceVocab(pieces, lowercase, strip_accents, split_chinese, added)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
     if "do_lower_case" not in config and "lowercase" not in normalizer:
         advice = f"if the model is cased, write a {config_path.name} with "
         warn_of_capitals(ids, path, advice + '{"do_lower_case": false}')
     return vocab, path, [*notes, *_spare_rows(pieces, ids, path)]
+
+
+def _settings(config: dict, path: Path, normalizer: dict, other_path: Path) -> list[Any]:
+    """Return a tokenizer's settings; ValueError names one that is neither true nor false."""
+    values = []
+    for name, of_normalizer, default in _SETTINGS:
+        where, value = f"{path}: {name}", config.get(name)
+        if name not in config:
+            where, value = f"{other_path}: {of_normalizer}", normalizer.get(of_normalizer, default)
+        if value is not default and type(value) is not bool:
+            raise ValueError(f"{where} is {value!r}, not true or false: correct it")
+        values.append(value)
+    return values
 
 
 def _check_rows(ids: dict[str, int], num_rows: int, path: Path) -> None:
@@ -99,15 +114,19 @@ def _read_lines(path: Path) -> tuple[dict[str, int], list[str]]:
 def _checked_normalizer(tokenizer: dict, path: Path) -> dict:
     """Return the normalizer of a `tokenizer.json`; ValueError if it is not BERT's WordPiece."""
     model, normalizer = tokenizer.get("model"), tokenizer.get("normalizer") or {}
-    for part, required in (
-        (model, _WORDPIECE),
-        (normalizer, {"type": "BertNormalizer", "clean_text": True}),
-        (tokenizer.get("pre_tokenizer") or {}, {"type": "BertPreTokenizer"}),
+    splitter = tokenizer.get("pre_tokenizer") or {}
+    for where, part, required in (
+        ("model", model, _WORDPIECE),
+        ("normalizer", normalizer, {"type": "BertNormalizer", "clean_text": True}),
+        ("pre_tokenizer", splitter, {"type": "BertPreTokenizer"}),
     ):
         for name, value in required.items():
             found = part.get(name, value) if isinstance(part, dict) else part
             if found != value:
-                raise ValueError(f"{path}: {name} is {found!r}, but a BERT has {value!r}")
+                raise ValueError(
+                    f"{path}: the {name} of its {where} is {found!r}, but a BERT has {value!r}: "
+                    "choose a checkpoint of a BERT"
+                )
     return normalizer
 
 

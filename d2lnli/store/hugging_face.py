@@ -60,7 +60,8 @@ def _fetch(name: str, cache: Path) -> Path:
             folder = Path(snapshot_download(repository, allow_patterns=_TEXT_FILES, **options))
             options["revision"] = folder.name  # the commit, should the hub change meanwhile
             files = sorted(HfApi().list_repo_files(repository, revision=folder.name))
-        if not (weights := next(filter(files.__contains__, WEIGHTS), None)):
+        weights = next(filter(files.__contains__, WEIGHTS), None)
+        if not weights or ADAPTER in files:
             raise unreadable(f"hf:{name}", files)
         with _download_errors(name):
             hf_hub_download(repository, weights, **options)
