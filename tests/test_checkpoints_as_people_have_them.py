@@ -272,7 +272,7 @@ def test_another_pre_tokenizer_is_refused(tmp_path, kind, capsys):
     folder = write_hf(tmp_path / "bert")
     model = {"type": "WordPiece", "vocab": {piece: i for i, piece in enumerate(LINES)}}
     write_json(folder, "tokenizer.json", {"model": model, "pre_tokenizer": {"type": kind}})
-    refused(folder, rf"tokenizer\.json.*'{kind}'.*BertPreTokenizer", capsys)
+    refused(folder, rf"tokenizer\.json.*pre_tokenizer is '{kind}'.*BertPreTokenizer", capsys)
 
 
 # --------------------------------------------------------------- a slow and obvious tokenizer
@@ -734,6 +734,16 @@ def test_two_encoders_in_one_file_are_named(tmp_path, capsys):
         r"model\.safetensors.*2 encoders.*(question|answer)\.bert\..*(question|answer)\.bert\."
     )
     refused(write_hf(tmp_path / "bert", change), message, capsys)
+
+
+@pytest.mark.parametrize("kept", [WORDS, "bert.embeddings."])
+def test_embeddings_alone_are_not_said_to_be_missing(tmp_path, kept, capsys):
+    folder = write_hf(
+        tmp_path / "bert",
+        lambda tensors: {name: tensors[name] for name in tensors if name.startswith(kept)},
+    )
+    lost = r"position_embeddings" if kept == WORDS else r"encoder\.layer\.0\.intermediate"
+    refused(folder, rf"model\.safetensors is not a BERT checkpoint: bert\.\S*{lost}\S* is", capsys)
 
 
 # ----------------------------------------------------------------------------- objects in pickles

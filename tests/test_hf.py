@@ -315,6 +315,13 @@ def test_a_repository_without_weights_of_use_is_named_so(hub, data_dir, files, m
     assert not any(gets(hub, file) for file in files if file != "adapter_config.json")
 
 
+def test_a_model_with_an_adapter_is_refused_before_it_is_fetched(hub):
+    (hub.folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"hf:org/bert has an adapter.*merge_and_unload"):
+        d2l.load_pretrained_model("hf:org/bert")
+    assert not gets(hub, "model.safetensors")
+
+
 def test_added_tokens_are_fetched(hub):
     write_hf(hub.folder, lambda tensors: with_rows(tensors, 1), {"vocab_size": 105})
     (hub.folder / "added_tokens.json").write_text('{"zebra": 104}')

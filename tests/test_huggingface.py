@@ -365,7 +365,16 @@ def test_a_wrong_vocabulary_is_named(tmp_path, change, message):
             b'{"tokenizer_class": "BertJapaneseTokenizer"}',
             r"'BertJapaneseTokenizer'.*WordPiece",
         ),
-        ("tokenizer_config.json", b'{"do_lower_case": "perhaps"}', r"vocab.txt: "),
+        (
+            "tokenizer_config.json",
+            b'{"do_lower_case": "perhaps"}',
+            r"tokenizer_config\.json: do_lower_case is 'perhaps'",
+        ),
+        (
+            "tokenizer.json",
+            b'{"model": {"vocab": {}}, "normalizer": {"handle_chinese_chars": 1}}',
+            r"tokenizer\.json: handle_chinese_chars is 1",
+        ),
     ],
 )
 def test_a_damaged_text_file_is_named(tmp_path, name, content, message):
