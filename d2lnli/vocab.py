@@ -208,6 +208,11 @@ SPECIAL_TOKENS = {
 """The book's name for each special token, and the original BERT's name."""
 
 
+def spare_piece(index: int) -> str:
+    """Return the name of a row of the embedding that stands for no piece."""
+    return f"[spare{index}]"
+
+
 class WordPieceVocab(Vocab):
     """A vocabulary of pieces of words: `guitarist` may become `guitar`, `##ist`.
 
@@ -230,16 +235,19 @@ class WordPieceVocab(Vocab):
         self.idx_to_token = list(pieces)
         self.token_to_idx = {piece: i for i, piece in enumerate(self.idx_to_token)}
         if len(self.token_to_idx) != len(self.idx_to_token):
-            raise ValueError("the pieces are not all different: remove the repeated ones")
-        missing = [own for own in SPECIAL_TOKENS.values() if own not in self.token_to_idx]
+            repeated = Counter(self.idx_to_token).most_common(1)[0][0]
+            raise ValueError(f"several pieces are {repeated!r}: remove the repeated ones")
+        added = {token["content"]: token for token in added_tokens}
+        missing = [
+            own for own in (*SPECIAL_TOKENS.values(), *added) if own not in self.token_to_idx
+        ]
         if missing:
-            raise ValueError(f"the pieces lack the special token(s) {', '.join(missing)}: add them")
+            raise ValueError(f"the pieces lack the token(s) {', '.join(missing)}: add them")
         self.settings: dict[str, Any] = {
             "lowercase": lowercase,
             "strip_accents": strip_accents,
             "split_chinese": split_chinese,
         }
-        added = {token["content"]: token for token in added_tokens}
         known = _pieces_of_words(self.idx_to_token, added)
         self.tokenizer = _tokenizer(known, lowercase, strip_accents, split_chinese)
         if added_tokens:
@@ -279,7 +287,7 @@ def _pieces_of_words(pieces: list[str], added: Container[str]) -> list[str]:
     before one of them, that would be wrong, and they stay.
     """
     end = len(pieces)
-    while end and (pieces[end - 1] in added or pieces[end - 1] == f"[spare{end - 1}]"):
+    while end and (pieces[end - 1] in added or pieces[end - 1] == spare_piece(end - 1)):
         end -= 1
     number = sum(piece in added for piece in pieces[end:])
     return pieces[:end] if all(p in added for p in pieces[end : end + number]) else pieces

@@ -61,3 +61,32 @@ def write_hf(
     else:
         torch.save(tensors, folder / file)
     return folder
+
+
+def write_shards(
+    folder: Path,
+    file: str = "model.safetensors",
+    place: Callable[[int, str], int] = lambda i, name: i % 3,
+) -> dict:
+    """Write the golden checkpoint in three shards; return the index that lies beside them."""
+    (write_hf(folder) / "model.safetensors").unlink()
+    stem, ending = file.split(".")
+    shards = [f"{stem}-0000{i + 1}-of-00003.{ending}" for i in range(3)]
+    tensors = tiny_tensors()
+    map_ = {name: shards[place(i, name)] for i, name in enumerate(tensors)}
+    for shard in shards:
+        inside = {name: tensors[name] for name in tensors if map_[name] == shard}
+        if ending == "safetensors":
+            safetensors.torch.save_file(inside, folder / shard)
+        else:
+            torch.save(inside, folder / shard)
+    index = {"metadata": {"total_size": 1}, "weight_map": map_}
+    (folder / f"{file}.index.json").write_text(json.dumps(index))
+    return index
+
+
+def with_rows(tensors: dict[str, Tensor], number: int, fill: Callable = torch.zeros) -> dict:
+    """Return tensors with more rows of the word embedding, and as many outputs of its decoder."""
+    words, bias = "bert.embeddings.word_embeddings.weight", "cls.predictions.bias"
+    more = {words: fill(number, 32), bias: fill(number)}
+    return {**tensors, **{name: torch.cat([tensors[name], new]) for name, new in more.items()}}

@@ -13,7 +13,7 @@ import huggingface_hub.utils
 import pytest
 
 import d2lnli as d2l
-from layouts import write_hf
+from layouts import with_rows, write_hf, write_shards
 from seams import main
 
 FIRST, SECOND = "1" * 40, "2" * 40
@@ -244,3 +244,91 @@ def test_its_classifier_has_a_name_of_its_own(hub):
     assert d2l.classifier_dir("hf:other/bert", "SNLI").name == "other--bert-SNLI"
     assert d2l.recipe("hf:org/bert") == d2l.recipe("bert.base")
     assert json.dumps(d2l.recipe("hf:org/bert"))
+
+
+INDEX = "model.safetensors.index.json"
+SHARDS = [f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)]
+
+
+@pytest.fixture
+def sharded(hub):
+    """The hub with its weights in three shards; `hub.index` is what their index holds."""
+    hub.index = write_shards(hub.folder)
+    return hub
+
+
+def gets(hub, file: str) -> int:
+    return sum(how == "GET" and path.endswith(f"/{file}") for how, path in hub.requests)
+
+
+def test_shards_are_fetched_with_their_index_and_asked_for_once(sharded):
+    d2l.load_pretrained_model("hf:org/bert")
+    assert [gets(sharded, file) for file in (INDEX, *SHARDS)] == [1, 1, 1, 1]
+    asked = len(sharded.requests)
+    d2l.load_pretrained_model("hf:org/bert")
+    assert len(sharded.requests) == asked
+
+
+def test_shards_that_were_fetched_by_halves_are_completed(sharded, data_dir):
+    d2l.load_pretrained_model("hf:org/bert")
+    for lost in SHARDS[1:]:  # as if the first download had been killed
+        (path,) = data_dir.rglob(lost)
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+    d2l.load_pretrained_model("hf:org/bert")
+    assert [gets(sharded, file) for file in (INDEX, *SHARDS)] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("file", ["../x", "/etc/passwd", "..", "", "a/b", "x\\y", INDEX])
+def test_an_index_that_points_outside_fetches_nothing_more(sharded, tmp_path, data_dir, file):
+    good = json.dumps(sharded.index)
+    sharded.index["weight_map"]["bert.pooler.dense.bias"] = file
+    (sharded.folder / INDEX).write_text(json.dumps(sharded.index))
+    (tmp_path / "x").write_text("outside")
+    before = {path for path in tmp_path.rglob("*") if data_dir not in (path, *path.parents)}
+    for _ in range(2):
+        with pytest.raises(ValueError, match=rf"{INDEX}: bert\.pooler\.dense\.bias is in"):
+            d2l.load_pretrained_model("hf:org/bert")
+    last = [path for how, path in sharded.requests if how == "GET" and "/resolve/" in path][-1]
+    assert last.endswith(INDEX)
+    assert before == {p for p in tmp_path.rglob("*") if data_dir not in (p, *p.parents)}
+    (sharded.folder / INDEX).write_text(good)
+    sharded.main = SECOND  # a correction is a new commit
+    d2l.load_pretrained_model("hf:org/bert")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["tf_model.h5"], r"hf:org/bert has weights for TensorFlow \(tf_model\.h5\).*from_tf"),
+        (["flax_model.msgpack"], r"hf:org/bert has weights for Flax.*from_flax"),
+        (["adapter_config.json", "adapter_model.safetensors"], r"hf:org/bert has an adapter.*peft"),
+        ([], r"hf:org/bert has neither model\.safetensors nor pytorch_model\.bin"),
+    ],
+)
+def test_a_repository_without_weights_of_use_is_named_so(hub, data_dir, files, message):
+    (hub.folder / "model.safetensors").unlink()
+    for file in files:
+        (hub.folder / file).write_bytes(b"{}")
+    with pytest.raises(ValueError, match=message):
+        d2l.load_pretrained_model("hf:org/bert")
+    assert not any(gets(hub, file) for file in files if file != "adapter_config.json")
+
+
+def test_a_model_with_an_adapter_is_refused_before_it_is_fetched(hub):
+    (hub.folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"hf:org/bert has an adapter.*merge_and_unload"):
+        d2l.load_pretrained_model("hf:org/bert")
+    assert not gets(hub, "model.safetensors")
+
+
+def test_added_tokens_are_fetched(hub):
+    write_hf(hub.folder, lambda tensors: with_rows(tensors, 1), {"vocab_size": 105})
+    (hub.folder / "added_tokens.json").write_text('{"zebra": 104}')
+    _, vocab = d2l.load_pretrained_model("hf:org/bert")
+    assert vocab.tokenize("a zebra") == ["a", "zebra"]
+
+
+def test_a_configuration_of_the_first_berts_is_fetched(hub):
+    (hub.folder / "config.json").rename(hub.folder / "bert_config.json")
+    assert d2l.load_pretrained_model("hf:org/bert")[0].encoder.config.num_heads == 4

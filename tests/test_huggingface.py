@@ -198,7 +198,7 @@ def test_arguments_must_agree_here_too(tmp_path):
         ({"model_type": "roberta"}, r'model_type.*"roberta"'),
         ({"model_type": "distilbert"}, r'model_type.*"distilbert"'),
         ({"position_embedding_type": "relative_key"}, r'position_embedding_type.*"relative_key"'),
-        ({"hidden_act": "gelu_new"}, r'hidden_act.*"gelu_new"'),
+        ({"hidden_act": "silu"}, r'hidden_act.*"silu".*"gelu"'),
         ({"hidden_act": ["gelu"]}, r"hidden_act"),
         ({"type_vocab_size": 1}, r"type_vocab_size.*1"),
         ({"is_decoder": True}, r"is_decoder.*true"),
@@ -224,6 +224,8 @@ def test_what_is_not_this_bert_is_refused_by_name(tmp_path, config, message):
 @pytest.mark.parametrize("name", [n for n in tiny_tensors() if ".0." in n or "embeddings" in n])
 def test_a_missing_encoder_tensor_is_named_as_in_the_file(tmp_path, name):
     folder = write_hf(tmp_path / "bert", lambda tensors: without(tensors, name))
+    if "word" in name:  # it tells the prefix, so the message does not know that
+        name = name.removeprefix("bert.")
     with pytest.raises(ValueError, match=rf"model.safetensors .*{name}.*missing"):
         d2l.load_pretrained_model(folder)
 
@@ -243,13 +245,13 @@ def test_a_missing_encoder_tensor_is_named_as_in_the_file(tmp_path, name):
         ),
         (
             lambda t: {**t, "bert.pooler.dense.bias": torch.ones(32, dtype=torch.int32)},
-            r"bert.pooler.dense.bias.*torch.int32",
+            r"bert.pooler.dense.bias.*int32",
         ),
         (
             lambda t: {**t, "cls.predictions.decoder.weight": torch.ones(104, 32)},
             r"cls.predictions.decoder.weight.*word embedding",
         ),
-        (lambda t: renamed(t, "bert.", "roberta."), r"word_embeddings.weight.*missing"),
+        (lambda t: renamed(t, "bert.", "roberta."), r"not a BERT.*roberta\."),
         (lambda t: {}, r"word_embeddings.weight.*missing"),
         (
             lambda t: {**t, "bert.embeddings.position_embeddings.weight": torch.tensor(1.0)},
@@ -322,9 +324,8 @@ def write_vocab(folder, change) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda pieces: [*pieces, "bird"], r"vocab\.txt.*105 words.*104 rows"),
-        (lambda pieces: pieces[:-1], r"vocab\.txt.*103 words.*104 rows"),
-        (lambda pieces: [*pieces[:-1], "a"], r"vocab\.txt.*different"),
+        (lambda pieces: [*pieces, "bird"], r"vocab\.txt.*ids up to 104.*104 rows"),
+        (lambda pieces: [*pieces, "a"], r"vocab\.txt.*ids up to 104.*104 rows"),
         (lambda pieces: ["bird", *pieces[1:]], r"vocab\.txt.*\[PAD\]"),
     ],
 )
@@ -342,8 +343,8 @@ def test_a_wrong_vocabulary_is_named(tmp_path, change, message):
         ("config.json", b"{}", r"config\.json.*num_attention_heads"),
         ("tokenizer.json", b'{"model": "x"}', r"tokenizer\.json.*'x'"),
         ("tokenizer.json", b'{"model": {"vocab": null}}', r"tokenizer\.json.*vocabulary"),
-        ("tokenizer.json", b'{"model": {"vocab": {"a": "x"}}}', r"tokenizer\.json.*ids"),
-        ("tokenizer.json", b'{"model": {"vocab": {"a": 1e999}}}', r"tokenizer\.json.*ids"),
+        ("tokenizer.json", b'{"model": {"vocab": {"a": "x"}}}', r"tokenizer\.json.*'a'.*'x'"),
+        ("tokenizer.json", b'{"model": {"vocab": {"a": 1e999}}}', r"tokenizer\.json.*'a'.*inf"),
         ("tokenizer.json", b'{"model": {}, "normalizer": [4]}', r"tokenizer\.json.*\[4\]"),
         (
             "tokenizer.json",
@@ -353,7 +354,7 @@ def test_a_wrong_vocabulary_is_named(tmp_path, change, message):
         (
             "tokenizer.json",
             b'{"model": {"vocab": {}}, "added_tokens": [{"content": "zebra"}]}',
-            r"tokenizer\.json.*\['zebra'\]",
+            r"tokenizer\.json.*'zebra'.*None",
         ),
         ("config.json", b"{", r"config\.json.*JSON"),
         ("config.json", b"[" * 100_000, r"config\.json.*JSON"),
@@ -364,7 +365,16 @@ def test_a_wrong_vocabulary_is_named(tmp_path, change, message):
             b'{"tokenizer_class": "BertJapaneseTokenizer"}',
             r"'BertJapaneseTokenizer'.*WordPiece",
         ),
-        ("tokenizer_config.json", b'{"do_lower_case": "perhaps"}', r"vocab.txt: "),
+        (
+            "tokenizer_config.json",
+            b'{"do_lower_case": "perhaps"}',
+            r"tokenizer_config\.json: do_lower_case is 'perhaps'",
+        ),
+        (
+            "tokenizer.json",
+            b'{"model": {"vocab": {}}, "normalizer": {"handle_chinese_chars": 1}}',
+            r"tokenizer\.json: handle_chinese_chars is 1",
+        ),
     ],
 )
 def test_a_damaged_text_file_is_named(tmp_path, name, content, message):
@@ -422,7 +432,7 @@ def test_a_tokenizer_of_one_file(tmp_path):
     assert vocab.tokenize("A man") == ["[UNK]", "man"]
     whole["model"]["vocab"]["a"] = 2000
     (folder / "tokenizer.json").write_text(json.dumps(whole))
-    with pytest.raises(ValueError, match=r"tokenizer\.json.*ids.*104 pieces"):
+    with pytest.raises(ValueError, match=r"tokenizer\.json.*ids up to 2000.*104 rows"):
         d2l.load_pretrained_model(folder)
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": {}}}))
     with pytest.raises(ValueError, match=r"tokenizer\.json.*'BPE'"):

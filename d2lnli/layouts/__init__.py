@@ -16,8 +16,8 @@ from .huggingface import is_hugging_face, read_hugging_face
 
 def open_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint's folder, in any layout."""
-    if is_hugging_face(folder):
-        return read_hugging_face(folder)
     if holds_classifier(folder) and not (folder / "pretrained.params").is_file():
         return read_encoder(folder)
+    if is_hugging_face(folder):
+        return read_hugging_face(folder)
     return read_book(folder)

@@ -146,9 +146,9 @@ def _id2label(config: dict, path: Path, num_classes: int) -> tuple[str, ...]:
     except ValueError as error:
         raise ValueError(f"{path}: id2label is not valid: {error}") from error
     numbers = config.get("label2id")
-    if isinstance(numbers, dict) and {*numbers} == {*names}:  # else it is a leftover
-        if any(str(numbers[name]) != i for i, name in zip(ids, names, strict=True)):
-            raise ValueError(f"{path}: id2label and label2id contradict each other: correct one")
+    is_current = isinstance(numbers, dict) and {*numbers} == {*names}  # else it is a leftover
+    if is_current and [str(numbers[name]) for name in names] != ids:
+        raise ValueError(f"{path}: id2label and label2id contradict each other: correct one")
     return usual_names(names)
 
 

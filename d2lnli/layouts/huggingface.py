@@ -6,6 +6,7 @@ may have a prefix, such as `bert.` or `module.bert.`; the pretraining heads (`cl
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -166,31 +167,43 @@ def _with_standard_names(tensors: dict[str, Tensor], path: Path) -> dict[str, Te
     Programs that wrap a model put prefixes before all names (`module.`, `_orig_mod.`, `model.`),
     and a BERT that is saved alone has no `bert.`.
     """
-    while len({name.partition(".")[0] for name in tensors}) == 1 and all("." in n for n in tensors):
+    _check_architecture(tensors, path)
+    given = list(tensors)
+    while (
+        _WORDS not in tensors
+        and len({name.partition(".")[0] for name in tensors}) == 1
+        and all("." in n for n in tensors)
+    ):
         tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
     bodies = [name.removesuffix(_WORDS) for name in tensors if name.endswith(_WORDS)]
-    for body in bodies:
-        if body.rstrip(".").endswith(_OTHERS):
-            raise ValueError(
-                f"{path} is not a BERT checkpoint: its tensors begin with {body}, as those of "
-                "another architecture do"
-            )
     if len(bodies) != 1 or tensors[bodies[0] + _WORDS].dim() != 2:
-        several = f"it has {len(bodies)} encoders ({', '.join(bodies)})"
+        several = f"it has {len(bodies)} encoders ({', '.join(body + _WORDS for body in bodies)})"
         missing = f"{_WORDS} is missing or has another shape"
         raise ValueError(
             f"{path} is not a BERT checkpoint: {several if len(bodies) > 1 else missing}; "
-            f"it begins with {', '.join(list(tensors)[:3]) or 'nothing'}"
+            f"it begins with {', '.join(given[:3]) or 'nothing'}"
         )
+    body, outer = bodies[0], bodies[0].removesuffix("bert.")
     renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        of_body = name.startswith(bodies[0]) if bodies[0] else name.startswith(_BODY)
-        standard = f"bert.{name.removeprefix(bodies[0])}" if of_body else name
+        inside = name.removeprefix(outer)
+        of_body = name.startswith(body) and (body != outer or inside.startswith(_BODY))
+        standard = f"bert.{name.removeprefix(body)}" if of_body else inside
         standard = re.sub(r"LayerNorm\.(gamma|beta)$", lambda old: _NEW_NAMES[old[0]], standard)
         if standard in renamed:
             raise ValueError(f"{path}: two tensors are {standard}: remove one of them")
         renamed[standard] = tensor
     return renamed
+
+
+def _check_architecture(tensors: Iterable[str], path: Path) -> None:
+    """Raise ValueError if a prefix of the word embedding is the name of another architecture."""
+    for body in (name.removesuffix(_WORDS) for name in tensors if name.endswith(_WORDS)):
+        if body.rstrip(".").endswith(_OTHERS):
+            raise ValueError(
+                f"{path} is not a BERT checkpoint: its tensors begin with {body}, as those of "
+                "another architecture do: choose a checkpoint of a BERT"
+            )
 
 
 def _unify_decoder(tensors: dict[str, Tensor], tied: bool, path: Path) -> None:

@@ -68,9 +68,14 @@ def read_torch_tensors(path: Path) -> dict[str, Tensor]:
                 f"{type(tensor).__name__}: save net.state_dict()"
             )
         dense = tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized
-        if not dense or not tensor.is_cpu:
+        if not dense or not tensor.is_cpu or _is_expanded(tensor):
             raise ValueError(f"{path}: {name} is not a plain dense tensor: save it as one")
     return dict(tensors)
+
+
+def _is_expanded(tensor: Tensor) -> bool:
+    """Return whether a tensor repeats what is stored once, so that it may be of any size."""
+    return tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The `errno` of an OSError when the disk is full."""
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # torch colours its messages
+_ADVICE = re.compile(r"\s*In PyTorch 2\.6, .*", re.DOTALL)  # to load it with weights_only=False
 _REPLACE_WAITS = (0.01, 0.1, 1.0)  # seconds, so that a reader can close the file that is replaced
 
 
@@ -138,12 +139,14 @@ def read_torch(path: Path, if_damaged: str, if_unsafe: str) -> Any:
         except MemoryError:
             raise
         except Exception as error:  # a damaged file makes torch raise almost any error
-            if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            if found := re.search(r"GLOBAL ([\w.]+)|TorchScript", str(error)):
+                what = found[1] or found[0]
                 raise ValueError(
-                    f"{path} is a PyTorch file with Python objects in it ({found[1]}), and loading "
+                    f"{path} is a PyTorch file with Python objects in it ({what}), and loading "
                     f"them could run their code: {if_unsafe}"
                 ) from error
-            reason = _ESCAPES.sub("", str(error)).partition("\n")[0] or type(error).__name__
+            reason = _ADVICE.sub("", _ESCAPES.sub("", str(error))).partition("\n")[0]
+            reason = reason or type(error).__name__
             raise ValueError(
                 f"{path} is not a complete PyTorch file ({reason}): {if_damaged}"
             ) from error

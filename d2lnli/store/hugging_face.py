@@ -6,7 +6,7 @@ that were downloaded once are used without the network.
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,9 @@ def _find(name: str, cache: Path) -> Path | None:
     except LocalEntryNotFoundError:
         return None
     weights = next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
-    return folder if weights and not missing_shards(weights) else None
+    with suppress(ValueError):  # an index that is damaged; another commit may have a better one
+        return folder if weights and not missing_shards(weights) else None
+    return None
 
 
 def _fetch(name: str, cache: Path) -> Path:
@@ -59,7 +61,8 @@ def _fetch(name: str, cache: Path) -> Path:
             folder = Path(snapshot_download(repository, allow_patterns=_TEXT_FILES, **options))
             options["revision"] = folder.name  # the commit, should the hub change meanwhile
             files = sorted(HfApi().list_repo_files(repository, revision=folder.name))
-        if not (weights := next(filter(files.__contains__, WEIGHTS), None)):
+        weights = next(filter(files.__contains__, WEIGHTS), None)
+        if not weights or ADAPTER in files:
             raise unreadable(f"hf:{name}", files)
         with _download_errors(name):
             hf_hub_download(repository, weights, **options)

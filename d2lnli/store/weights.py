@@ -12,6 +12,7 @@ WEIGHTS = (SAFETENSORS, SAFETENSORS + INDEX, TORCH, TORCH + INDEX)
 """File names, the preferred one first. An index names the shard that holds each tensor."""
 ADAPTER = "adapter_config.json"
 
+_SHARD = re.compile(r"[^/\\\0]+\.(safetensors|bin)")
 _MERGE = "merge it into its model with peft (merge_and_unload), and save that (save_pretrained)"
 _CONVERT = (
     "convert them once, for example with transformers 4: BertForPreTraining.from_pretrained(…, "
@@ -19,7 +20,11 @@ _CONVERT = (
 )
 _UNREADABLE = (
     (r"adapter_.*|.*\.adapter_.*", "an adapter, which is not a whole model", _MERGE),
-    (r"tf_model.*\.h5|.*\.ckpt.*|saved_model\.pb", "weights for TensorFlow", _CONVERT.format("tf")),
+    (
+        r"tf_model.*\.h5|.*\.ckpt\.(index|meta|data.*)|saved_model\.pb",
+        "weights for TensorFlow",
+        _CONVERT.format("tf"),
+    ),
     (r"flax_model.*", "weights for Flax", _CONVERT.format("flax")),
     (
         r".*\.(onnx|gguf|ggml|ot|mlmodel|mlpackage|tflite|xml|h5|msgpack)",
@@ -59,9 +64,9 @@ def shards_of(index: Path) -> dict[str, list[str]]:
     places = read_json(index, dict).get("weight_map")
     shards: dict[str, list[str]] = {}
     for tensor, file in places.items() if isinstance(places, dict) else ():
-        if not isinstance(file, str) or Path(file).name != file or "\\" in file or "\0" in file:
+        if not isinstance(file, str) or not _SHARD.fullmatch(file):
             raise ValueError(
-                f"{index}: {tensor} is in {file!r}, which is not the name of a file in the same "
+                f"{index}: {tensor} is in {file!r}, which is not the name of a shard in the same "
                 "folder: fetch the index again"
             )
         shards.setdefault(file, []).append(tensor)
