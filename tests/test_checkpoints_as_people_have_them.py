@@ -89,9 +89,7 @@ def test_rows_without_pieces_are_spare_and_a_line_names_them(tmp_path, fill, hea
 
 def test_a_single_spare_row_is_named_alone(tmp_path, capsys):
     folder = write_hf(tmp_path / "b", lambda t: with_rows(t, 1), {"vocab_size": 105})
-    assert (
-        "1 spare rows of the word embedding, here called [spare104]\n" in loads(folder, capsys)[2]
-    )
+    assert "1 spare row of the word embedding, here called [spare104]\n" in loads(folder, capsys)[2]
 
 
 @pytest.mark.parametrize(("number", "doubted"), [(128, False), (129, True)])

@@ -96,7 +96,9 @@ def test_every_class_keeps_its_meaning_in_any_order(tmp_path, written, meant, or
 
 def test_names_without_a_meaning_are_asked_for(tmp_path, capsys):
     folder = write_classifier(tmp_path / "bert", ["LABEL_0", "LABEL_1", "LABEL_2"])
-    with pytest.raises(ValueError, match=r"config\.json.*LABEL_0, LABEL_1.*label_names=\[") as stop:
+    with pytest.raises(
+        ValueError, match=r"config\.json.*'LABEL_0', 'LABEL_1'.*label_names=\["
+    ) as stop:
         d2l.load_classifier(folder)
     assert "model's card" in str(stop.value)
     names = ["contradiction", "neutral", "entailment"]
@@ -118,7 +120,7 @@ def test_numbers_are_names_without_a_meaning(tmp_path, names):
 
 def test_a_config_that_names_no_classes_has_names_without_a_meaning(tmp_path):
     folder = write_classifier(tmp_path / "bert", "ab", id2label=None, label2id=None)
-    with pytest.raises(ValueError, match="LABEL_0, LABEL_1"):
+    with pytest.raises(ValueError, match="'LABEL_0', 'LABEL_1'"):
         d2l.load_classifier(folder)
     assert_read(folder, ["yes", "no"], label_names=["yes", "no"])
 

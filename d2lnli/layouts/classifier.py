@@ -4,6 +4,7 @@ import re
 import reprlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -145,9 +146,9 @@ def _id2label(config: dict, path: Path, num_classes: int) -> tuple[str, ...]:
         names = checked_label_names([listed[i] for i in ids])
     except ValueError as error:
         raise ValueError(f"{path}: id2label is not valid: {error}") from error
-    numbers = config.get("label2id")
-    is_current = isinstance(numbers, dict) and {*numbers} == {*names}  # else it is a leftover
-    if is_current and [str(numbers[name]) for name in names] != ids:
+    found: Any = config.get("label2id")
+    numbers = found if isinstance(found, dict) and {*found} == {*names} else {}  # or a leftover
+    if numbers and [str(numbers[name]) for name in names] != ids:
         raise ValueError(f"{path}: id2label and label2id contradict each other: correct one")
     return usual_names(names)
 
