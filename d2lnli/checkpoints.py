@@ -50,7 +50,7 @@ def load_pretrained_model(
         YOURS: {key: value for key, value in given.items() if value is not None},
     }
     bert = build(checkpoint, known, dropout)
-    heads = dict.fromkeys(name.partition(".")[0] for name in checkpoint.left_out)
+    heads = dict.fromkeys(ascii(name.partition(".")[0])[1:-1] for name in checkpoint.left_out)
     for fact, names in (
         ("new, to be trained", [HEADS[head] for head in bert.new_heads]),
         ("left out", [f"{head} (another task's)" for head in heads]),

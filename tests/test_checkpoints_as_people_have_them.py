@@ -651,7 +651,7 @@ PROGRAMS = {
         [f"bert_model.ckpt.{e}" for e in ("data-00000-of-00001", "index", "meta")],
         r"TensorFlow \(bert_model\.ckpt\..*from_tf=True",
     ),
-    "a SavedModel": (["saved_model.pb"], r"TensorFlow \(saved_model\.pb\)"),
+    "a SavedModel": (["saved_model.pb"], r"another program \(saved_model\.pb\)"),
     "Flax": (["flax_model.msgpack"], r"Flax \(flax_model\.msgpack\).*from_flax=True"),
     "ONNX": (["model.onnx"], r"another program \(model\.onnx\).*model\.safetensors"),
     "GGUF": (["ggml-model-q8_0.gguf"], r"another program.*gguf.*model\.safetensors"),

@@ -14,7 +14,7 @@ from ..store.classifiers import classifier_config, read_classifier
 from ..vocab import Vocab
 from .building import build
 from .checkpoint import Checkpoint
-from .huggingface import HEAD, OF_CLASSIFIER, SIZES, read_config, read_hugging_face
+from .huggingface import EXPORTED, HEAD, OF_CLASSIFIER, SIZES, read_config, read_hugging_face
 from .weights import check_floats
 
 _MEANINGLESS = re.compile(r"(?i)(label|class)?[ _-]?\d+")
@@ -117,7 +117,8 @@ def _label_names(
     names = _id2label(config, path, num_classes)
     if given is not None:
         given = usual_names(checked_label_names(given, num_classes))
-    if any(_MEANINGLESS.fullmatch(name.strip()) for name in names):
+    is_ours = config.get(EXPORTED)  # then `class 0` is a name that somebody has chosen
+    if not is_ours and any(_MEANINGLESS.fullmatch(name.strip()) for name in names):
         if given is None:
             raise ValueError(
                 f"{path} calls the classes {_few(names)}, and which of them is entailment differs "

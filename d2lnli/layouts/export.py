@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,14 @@ from torch import Tensor, nn
 from ..bert import BERTConfig, label_names_of, unwrapped
 from ..history import History
 from ..store.classifiers import check_history, check_reads_back
-from ..store.files import read_json, replace_file, write_safetensors, writing
+from ..store.files import read_json, write_safetensors, write_text, writing
 from ..store.weights import SAFETENSORS
 from ..vocab import SPECIAL_TOKENS, Vocab, WordPieceVocab
 from .checkpoint import renamed
 from .classifier import CLASS
-from .huggingface import ACTIVATIONS, HEAD, NAMES, POSITIONS, SIZES
+from .huggingface import ACTIVATIONS, EXPORTED, HEAD, NAMES, POSITIONS, SIZES
 from .model_card import model_card
 
-_MARK = "exported_by_d2lnli"  # in config.json: other people's models are not replaced
 _FILES = (SAFETENSORS, "tokenizer.json", "tokenizer_config.json", "README.md", "config.json")
 
 
@@ -43,11 +41,7 @@ def export_classifier(
     check_reads_back(plain)
     config, names = plain.encoder.config, label_names_of(plain)
     pieces = _expressible(config, vocab)
-    others = [path.name for path in folder.glob("[!.]*") if path.name not in _FILES]
-    if others:
-        raise ValueError(f"{folder} has other files, such as {others[0]}: choose a new folder")
-    if (path := folder / "config.json").is_file() and not read_json(path, dict).get(_MARK):
-        raise ValueError(f"{folder} has a model that was not exported here: choose a new folder")
+    _check_replaceable(folder)
     history = history or getattr(plain, "history", None)
     texts = {
         "tokenizer.json": _tokenizer(pieces).to_str(),
@@ -57,15 +51,28 @@ def export_classifier(
     }
     with writing("the classifier", folder):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").unlink(missing_ok=True)  # without it nobody loads a mixture
+        write_text(folder / "config.json", json.dumps({EXPORTED: True}))  # nobody loads a mixture
         write_safetensors(folder / SAFETENSORS, _tensors(plain), {"format": "pt"})
         for name, text in texts.items():
-            replace_file(folder / name, partial(Path.write_text, data=text, encoding="utf-8"))
+            write_text(folder / name, text)
     return folder
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Raise ValueError if a folder has files that an earlier export did not write."""
+    path = folder / "config.json"
+    ours = _FILES if path.is_file() and read_json(path, dict).get(EXPORTED) else ()
+    if others := sorted(path.name for path in folder.glob("[!.]*") if path.name not in ours):
+        raise ValueError(f"{folder} has other files, such as {others[0]}: choose a new folder")
 
 
 def _expressible(config: BERTConfig, vocab: Vocab) -> WordPieceVocab:
     """Return the vocabulary; ValueError names the piece that transformers lacks."""
+    if len(vocab) != config.vocab_size:
+        raise ValueError(
+            f"the vocabulary has {len(vocab)} words, but the model's embedding has "
+            f"{config.vocab_size}: give the vocabulary that came with the model"
+        )
     if not config.embedding_norm:
         lacks = "BERT without a norm on its embeddings, as the book builds it"
     elif not isinstance(vocab, WordPieceVocab):
@@ -79,9 +86,9 @@ def _expressible(config: BERTConfig, vocab: Vocab) -> WordPieceVocab:
 
 
 def _tensors(net: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters by the names of transformers."""
+    """Return the parameters, in single precision, by the names of transformers."""
     names = (*NAMES, ("output.weight", HEAD[0]), ("output.bias", HEAD[1]))
-    tensors = {renamed(name, names): x for name, x in net.state_dict().items()}
+    tensors = {renamed(name, names): x.float() for name, x in net.state_dict().items()}
     return {**tensors, POSITIONS: tensors[POSITIONS][0]}
 
 
@@ -92,7 +99,7 @@ def _config(config: BERTConfig, vocab: Vocab, names: tuple[str, ...]) -> dict[st
         "model_type": "bert",
         **{theirs: getattr(config, ours) for ours, theirs in SIZES.items()},
         "hidden_act": activations[config.activation],
-        "layer_norm_eps": config.norm_eps,
+        "layer_norm_eps": float(config.norm_eps),
         "hidden_dropout_prob": config.dropout,
         "attention_probs_dropout_prob": config.dropout,
         "type_vocab_size": 2,
@@ -100,7 +107,7 @@ def _config(config: BERTConfig, vocab: Vocab, names: tuple[str, ...]) -> dict[st
         "id2label": {str(i): name for i, name in enumerate(names)},
         "label2id": {name: i for i, name in enumerate(names)},
         "problem_type": "single_label_classification",
-        _MARK: True,
+        EXPORTED: True,
     }
 
 

@@ -52,6 +52,9 @@ NAMES = (
 HEAD = ("classifier.weight", "classifier.bias")
 """The layer that BertForSequenceClassification has on top of the pooler."""
 
+EXPORTED = "exported_by_d2lnli"
+"""An entry of `config.json` that marks our exports; other people's models are not replaced."""
+
 OF_CLASSIFIER = "the encoder and the pooler of a fine-tuned classifier"
 """What is said of such a checkpoint."""
 

@@ -14,6 +14,7 @@ from ..store.weights import INDEX, missing_shards, shards_of
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # under which trainers keep a state dict
 _OF_QUANTIZED = ("_packed_params", "qweight", "qzeros", "scales", "SCB", "absmax", "weight_scale")
+_LFS_POINTER = b"version https://git-lfs"
 _SAVE_TENSORS = (
     "load it where you trust it, and save its tensors alone, torch.save(net.state_dict(), file)"
 )
@@ -25,6 +26,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises ValueError for a damaged file and for tensors that are not plain, such as quantized ones.
     """
+    with existing(path).open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise ValueError(
+                f"{path} is a pointer of Git LFS, not the file itself: run `git lfs pull` there"
+            )
     if path.name.endswith(INDEX):
         tensors = _read_shards(path)
     elif path.suffix == ".safetensors":
@@ -89,8 +95,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
     if missing := missing_shards(index):
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise FileNotFoundError(
-            f"{index.parent} lacks {', '.join(missing)}, which {index.name} names: fetch them, too"
+            f"{index.parent} lacks {', '.join(missing[:5])}{more}, which {index.name} names: fetch "
+            "them, too"
         )
     tensors: dict[str, Tensor] = {}
     for file, names in shards_of(index).items():

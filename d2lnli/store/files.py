@@ -59,6 +59,11 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, completely or not at all."""
+    replace_file(path, lambda new: new.write_text(text, encoding="utf-8"))
+
+
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """Write tensors from any device to a file, completely or not at all."""
     plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}

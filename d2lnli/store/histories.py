@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..history import COLUMNS, History, Record
 from .classifiers import read_history
-from .files import replace_file
+from .files import write_text
 
 _HEADER = [*COLUMNS, "num_classes"]
 _OLD_HEADER = _HEADER[:5]  # of earlier versions
@@ -20,7 +20,7 @@ def save_history(path: Path, history: History) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_HEADER)
     writer.writerows([*astuple(record), history.num_classes] for record in history.records)
-    replace_file(path, lambda temporary: temporary.write_text(text.getvalue(), "utf-8"))
+    write_text(path, text.getvalue())
 
 
 def load_history(path: Path) -> History:

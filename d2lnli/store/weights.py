@@ -21,13 +21,13 @@ _CONVERT = (
 _UNREADABLE = (
     (r"adapter_.*|.*\.adapter_.*", "an adapter, which is not a whole model", _MERGE),
     (
-        r"tf_model.*\.h5|.*\.ckpt\.(index|meta|data.*)|saved_model\.pb",
+        r"tf_model.*\.h5|.*\.ckpt\.(index|meta|data.*)",
         "weights for TensorFlow",
         _CONVERT.format("tf"),
     ),
     (r"flax_model.*", "weights for Flax", _CONVERT.format("flax")),
     (
-        r".*\.(onnx|gguf|ggml|ot|mlmodel|mlpackage|tflite|xml|h5|msgpack)",
+        r".*\.(onnx|gguf|ggml|ot|pb|mlmodel|mlpackage|tflite|xml|h5|msgpack)",
         "weights for another program",
         f"take the model's {SAFETENSORS} or {TORCH}",
     ),
