@@ -12,7 +12,7 @@ from .layouts import open_checkpoint
 from .layouts.building import YOURS, build
 from .layouts.classifier import read_hugging_face_classifier
 from .layouts.huggingface import is_hugging_face
-from .store.classifiers import holds_classifier, read_classifier
+from .store.classifiers import is_classifier_of_ours, read_classifier
 from .store.hub import ARCHITECTURES, find_folder
 from .vocab import Vocab
 
@@ -75,7 +75,7 @@ def load_classifier(
     """
     is_name = str(name_or_dir).startswith("hf:")
     folder = find_folder(name_or_dir) if is_name else Path(name_or_dir)
-    if folder.is_dir() and not holds_classifier(folder) and is_hugging_face(folder):
+    if folder.is_dir() and not is_classifier_of_ours(folder) and is_hugging_face(folder):
         net, vocab, notes = read_hugging_face_classifier(folder, label_names)
         for note in notes:
             print(f"{name_or_dir}: {note}")

@@ -7,7 +7,7 @@ Face's layout. This folder may import `store` and nouns.
 
 from pathlib import Path
 
-from ..store.classifiers import holds_classifier
+from ..store.classifiers import is_classifier_of_ours
 from .book import read_book
 from .checkpoint import Checkpoint
 from .classifier import read_encoder
@@ -16,7 +16,7 @@ from .huggingface import is_hugging_face, read_hugging_face
 
 def open_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint's folder, in any layout."""
-    if holds_classifier(folder) and not (folder / "pretrained.params").is_file():
+    if is_classifier_of_ours(folder) and not (folder / "pretrained.params").is_file():
         return read_encoder(folder)
     if is_hugging_face(folder):
         return read_hugging_face(folder)

@@ -191,7 +191,12 @@ def _interrupted(folder: Path) -> Path:
 
 
 def holds_classifier(folder: Path) -> bool:
-    """Return whether a folder has a classifier of ours, of this version or an earlier one."""
+    """Return whether a folder of ours has a classifier, of this version or an earlier one."""
+    return any((folder / name).is_file() for name in (CLASSIFIER, _FORMER_FILES[-1]))
+
+
+def is_classifier_of_ours(folder: Path) -> bool:
+    """Return whether a folder of any origin has a classifier of ours."""
     former = (_former_config(path) for path in (folder, folder / _UNMOVED))
     return (folder / CLASSIFIER).is_file() or any("num_classes" in config for config in former)
 
@@ -220,7 +225,7 @@ def _history(path: Path, content: dict) -> History | None:
 
 def describe(folder: str | os.PathLike) -> str:
     """Return a line that says which classifier a folder has, and when it was made."""
-    if not holds_classifier(Path(folder)):
+    if not is_classifier_of_ours(Path(folder)):
         return f"the classifier {folder}, which was fine-tuned elsewhere"
     saved = read_made_of(folder)
     name = Path(folder).resolve().name
