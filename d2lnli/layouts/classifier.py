@@ -75,8 +75,9 @@ def _check_task(config: dict, path: Path) -> None:
     is_list = isinstance(made_for, list)
     if not is_list or CLASS not in made_for or task != "single_label_classification":
         raise ValueError(
-            f"{path}: the model is made for {made_for!r}, {task!r}, not a {CLASS} that chooses one "
-            "of several classes: choose another, or load its encoder with load_pretrained_model"
+            f"{path}: the model is made for {_few(made_for)}, {_few(task)}, not a {CLASS} that "
+            "chooses one of several classes: choose another, or load its encoder with "
+            "load_pretrained_model"
         )
 
 
