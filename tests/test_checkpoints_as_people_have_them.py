@@ -141,6 +141,79 @@ def test_a_repeated_piece_counts_at_its_last_place(tmp_path, capsys):
     assert said.startswith("vocab.txt repeats 'man', 'man': the last place counts\n2 spare rows")
 
 
+@pytest.mark.parametrize(("bad", "good"), [("man", "man "), ("man", "man\t"), ("cat", "c\rat")])
+def test_white_space_in_a_line_moves_no_piece(tmp_path, bad, good, capsys):
+    folder = write_hf(tmp_path / "bert")
+    text = (folder / "vocab.txt").read_text("utf-8").replace(f"\n{bad}\n", f"\n{good}\n")
+    (folder / "vocab.txt").write_bytes(text.encode())
+    vocab = loads(folder, capsys)[1]
+    assert [vocab[piece] for piece in LINES if piece != bad] == [
+        i for i, piece in enumerate(LINES) if piece != bad
+    ]
+    assert vocab[vocab.tokenize("man")] == [LINES.index("man")]
+
+
+@pytest.mark.parametrize("name", ["[spare104]", "[spare105]"])
+def test_a_piece_with_the_name_of_a_spare_row_is_named(tmp_path, name, capsys):
+    folder = write_hf(tmp_path / "b", lambda t: with_rows(t, 2), {"vocab_size": 106})
+    lines = [name if line == LINES[103] else line for line in LINES]
+    (folder / "vocab.txt").write_text("\n".join(lines), encoding="utf-8")
+    refused(folder, rf"vocab\.txt.*several pieces are .\[spare{name[6:9]}", capsys)
+
+
+# ------------------------------------------------------------------------------------- settings
+
+
+CASED = {"type": "BertNormalizer", "lowercase": False}
+SPLITTER = {"type": "BertPreTokenizer"}
+
+
+def write_tokenizer(folder: Path, kind: str | None, config: dict, **parts) -> Path:
+    model = {"type": "WordPiece", "vocab": {piece: i for i, piece in enumerate(LINES)}}
+    write_json(write_hf(folder), "tokenizer.json", {"model": model, **parts})
+    write_json(folder, "tokenizer_config.json", {"tokenizer_class": kind, **config})
+    return folder
+
+
+@pytest.mark.parametrize("kind", [None, "BertTokenizer", "BertTokenizerFast"])
+def test_case_that_transformers_would_not_heed_is_heeded_and_said(tmp_path, kind, capsys):
+    folder = write_tokenizer(tmp_path / "bert", kind, {}, normalizer=CASED)
+    _, vocab, said = loads(folder, capsys)
+    assert vocab.settings["lowercase"] is False
+    assert re.search(r"tokenizer\.json says lowercase=False.*do_lower_case in tokenizer_c", said)
+    write_json(folder, "tokenizer_config.json", {"do_lower_case": True})
+    _, vocab, said = loads(folder, capsys)
+    assert vocab.settings["lowercase"] is True
+    assert said == ""
+
+
+@pytest.mark.parametrize("kind", ["PreTrainedTokenizerFast", "TokenizersBackend"])
+def test_a_tokenizer_of_no_model_does_as_its_own_file_says(tmp_path, kind, capsys):
+    parts = {"normalizer": CASED, "pre_tokenizer": SPLITTER}
+    folder = write_tokenizer(tmp_path / "bert", kind, {"do_lower_case": True}, **parts)
+    _, vocab, said = loads(folder, capsys)
+    assert vocab.settings["lowercase"] is False
+    assert said == ""
+
+
+@pytest.mark.parametrize("part", ["normalizer", "pre_tokenizer"])
+def test_a_tokenizer_of_no_model_that_lacks_a_part_is_refused(tmp_path, part, capsys):
+    parts = {"normalizer": CASED, "pre_tokenizer": SPLITTER, part: None}
+    folder = write_tokenizer(tmp_path / "bert", "PreTrainedTokenizerFast", {}, **parts)
+    refused(folder, r"tokenizer\.json lacks a normalizer or a pre_tokenizer", capsys)
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("name", ["cls", "sep", "pad", "unk", "mask"])
+@pytest.mark.parametrize("wrap", [str, lambda text: {"content": text}])
+def test_special_tokens_of_another_name_are_refused(tmp_path, file, name, wrap, capsys):
+    folder = write_hf(tmp_path / "bert")
+    write_json(folder, file, {f"{name}_token": wrap(f"[{name.upper()}]")})
+    assert loads(folder, capsys)[2] == ""
+    write_json(folder, file, {f"{name}_token": wrap("man")})
+    refused(folder, rf"{re.escape(file)}: {name}_token is .*man.*\[{name.upper()}\]", capsys)
+
+
 # ----------------------------------------------------------------------------------- added tokens
 
 ADDED = {"zebra": 104, "[E1]": 105}
@@ -178,6 +251,12 @@ PLACES = [in_added_tokens, in_tokenizer, in_tokenizer_alone, in_tokenizer_config
 def write_added(folder: Path, place, added, rows: int = 106) -> Path:
     place(write_hf(folder, lambda t: with_rows(t, rows - 104), {"vocab_size": rows}), added)
     return folder
+
+
+@pytest.mark.parametrize("name", ["<sep>", "<cls>", "<mask>", "<pad>", "<unk>"])
+def test_an_added_token_with_a_name_of_the_books_is_refused(tmp_path, name, capsys):
+    folder = write_added(tmp_path / "bert", in_added_tokens, {name: 104})
+    refused(folder, rf"added token {name} has the book's name", capsys)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -858,3 +937,10 @@ def test_dynamically_quantized_weights_are_named(tmp_path, capsys):
         tmp_path / "bert", lambda t: {**t, **whole.state_dict()}, file="pytorch_model.bin"
     )
     refused(folder, r"pytorch_model\.bin.*quantized.*before", capsys)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_a_pointer_of_git_lfs_is_named(tmp_path, file, capsys):
+    folder = write_hf(tmp_path / "bert", file=file)
+    (folder / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    refused(folder, rf"{re.escape(file)} is a pointer of Git LFS.*git lfs pull", capsys)

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 import d2lnli as d2l
@@ -134,6 +136,14 @@ def test_label_names_may_repeat_what_is_known_but_not_contradict_it(tmp_path, ne
     for place in (folder, own):
         with pytest.raises(ValueError, match=r"the classes are .*leave label_names out"):
             d2l.load_classifier(place, label_names=["entailment", "neutral", "contradiction"])
+
+
+@pytest.mark.parametrize("names", [5, "abc", [1, 2, 3], ["a", "a"]])
+def test_label_names_that_are_none_are_refused_for_any_classifier(tmp_path, net, vocab, names):
+    own = d2l.save_classifier(tmp_path / "own", net, vocab)
+    for folder in (own, write_classifier(tmp_path / "bert", d2l.LABELS)):
+        with pytest.raises(ValueError, match=r"label_names|label names"):
+            d2l.load_classifier(folder, label_names=names)
 
 
 def test_a_label2id_of_other_names_counts_for_nothing(tmp_path):
@@ -287,6 +297,28 @@ def test_a_wrapped_network_is_exported_as_a_plain_one(tmp_path):
     for name in ("model.safetensors", "config.json"):
         plain, wrapped = (tmp_path / kind / name for kind in ("plain", "wrapped"))
         assert plain.read_bytes() == wrapped.read_bytes()
+
+
+@pytest.mark.parametrize("more", [["x1", "x2"], []])
+def test_the_vocabulary_of_another_model_is_refused(tmp_path, more):
+    net, vocab = export_of()
+    other = d2l.WordPieceVocab([*(vocab.idx_to_token if more else vocab.idx_to_token[:-1]), *more])
+    with pytest.raises(ValueError, match=rf"vocabulary has {len(other)} words.* 104.*came with"):
+        d2l.export_classifier(tmp_path / "mine", net, other)
+    assert contents(tmp_path) == []
+
+
+def test_a_network_in_half_precision_is_exported_in_single(tmp_path):
+    net, vocab = export_of()
+    folder = d2l.export_classifier(tmp_path / "mine", net.half(), vocab)
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+
+
+def test_default_names_come_back_from_an_export(tmp_path):
+    net, vocab = export_of(0, ("class 0", "class 1"))
+    folder = d2l.export_classifier(tmp_path / "mine", net, vocab)
+    assert d2l.load_classifier(folder)[0].label_names == ("class 0", "class 1")
 
 
 def test_what_transformers_has_no_piece_for_is_refused_and_nothing_is_written(tmp_path):
@@ -446,6 +478,17 @@ def test_the_card_of_a_model_from_the_hub_names_its_address(tmp_path, name):
     assert "apache" not in text
 
 
+@pytest.mark.parametrize(
+    "name", ["hf:org/x\nlicense: mit", "hf:a/b: #c", "hf:[x]/y", "a\nlicense: z"]
+)
+def test_a_name_from_a_file_adds_nothing_to_the_head_of_a_card(tmp_path, name):
+    text = card(tmp_path, history_of(model=name))
+    assert text.split("---")[1].splitlines()[1:] == [
+        "library_name: transformers", "pipeline_tag: text-classification",
+        "tags: [natural-language-inference]", "license: unknown",
+    ]  # fmt: skip
+
+
 def test_the_card_of_an_interrupted_training_says_so(tmp_path):
     history = history_of()
     history.interrupted = True
@@ -520,6 +563,19 @@ def test_a_classifier_is_exported_by_a_command_and_its_folder_predicts(tmp_path,
         said.append(capsys.readouterr().out)
     assert said[0] == said[1]
     assert said[0].splitlines()[0] in d2l.LABELS
+
+
+def test_the_command_measures_two_classes_as_evaluate_does(tmp_path, capsys):
+    d2l.save_classifier(tmp_path / "own", *export_of())
+    rows = "premise,hypothesis,label\nA man plays,a man,entailment\nTwo dogs,a,non-entailment\n"
+    (tmp_path / "hans.csv").write_text(rows)
+    how = ["--classifier", str(tmp_path / "own"), "--input", str(tmp_path / "hans.csv")]
+    assert main(["export", str(tmp_path / "mine"), *how]) == 0
+    assert main(["evaluate", *how]) == 0
+    accuracy = re.search(r"accuracy \d\.\d+ \(.*?\)", capsys.readouterr().out)[0]
+    text = (tmp_path / "mine" / "README.md").read_text()
+    note = "contradiction and neutral count as non-entailment"
+    assert f"- hans.csv ({note}): {accuracy}" in text
 
 
 def test_the_command_says_why_a_classifier_cannot_be_exported(tmp_path, net, vocab, capsys):
