@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
+import safetensors.torch
+import tokenizers
 import torch
 
 import d2lnli as d2l
@@ -278,6 +281,62 @@ def test_an_export_comes_back_as_it_was(tmp_path, names, settings):
     np.testing.assert_array_equal(
         d2l.predict_proba(again, words, *PAIRS), d2l.predict_proba(net, vocab, *PAIRS)
     )
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        dict(hidden_act="gelu_new"),
+        dict(hidden_act="relu"),
+        dict(layer_norm_eps=0.5),
+        dict(hidden_dropout_prob=0.3),
+    ],
+)
+def test_an_export_keeps_what_its_checkpoint_says_of_the_architecture(tmp_path, told):
+    net, vocab = d2l.load_classifier(write_classifier(tmp_path / "bert", d2l.LABELS, **told))
+    folder = d2l.export_classifier(tmp_path / "mine", net, vocab)
+    again, words = d2l.load_classifier(folder)
+    config = again.encoder.config
+    assert config == net.encoder.config
+    assert (config.norm_eps, config.dropout) == (
+        told.get("layer_norm_eps", 1e-12),
+        told.get("hidden_dropout_prob", 0.1),
+    )
+    found, plain = d2l.predict_proba(again, words, *PAIRS), expected()[:, :3].softmax(1).numpy()
+    np.testing.assert_array_equal(found, d2l.predict_proba(net, vocab, *PAIRS))
+    assert np.allclose(found, plain, atol=1e-6) == ("hidden_dropout_prob" in told)
+    written = json.loads((folder / "config.json").read_text())
+    assert {**written, **told} == written or told["hidden_act"] == "gelu_new"
+    assert written["attention_probs_dropout_prob"] == config.dropout
+
+
+def test_an_export_says_what_transformers_asks_for(tmp_path):
+    net, vocab = export_of()
+    vocab = d2l.WordPieceVocab(vocab.idx_to_token[::-1], strip_accents=True)
+    folder = d2l.export_classifier(tmp_path / "mine", net.half(), vocab)
+    config, of_tokenizer = (
+        json.loads((folder / name).read_text()) for name in ("config.json", "tokenizer_config.json")
+    )
+    assert config["pad_token_id"] == vocab["[PAD]"] == 103
+    assert config["type_vocab_size"] == 2
+    assert of_tokenizer == {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": True,
+        "strip_accents": True,
+        "tokenize_chinese_chars": True,
+        "model_max_length": 64,
+        **{f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
+    }
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    pair = tokenizer.encode("A man plays", "a cat[SEP]")
+    first, second = ["[CLS]", *vocab.tokenize("a man plays"), "[SEP]"], vocab.tokenize("a cat")
+    assert pair.tokens == [*first, *second, "[SEP]", "[SEP]"]
+    assert pair.type_ids == [*[0 for _ in first], *[1 for _ in second], 1, 1]
+    assert tokenizer.decode(pair.ids).startswith("a man plays a cat")
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+    with safetensors.safe_open(folder / "model.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt"}
 
 
 def test_a_wrapped_network_is_exported_as_a_plain_one(tmp_path):
