@@ -94,7 +94,8 @@ def test_every_class_keeps_its_meaning_in_any_order(tmp_path, written, meant, or
     assert net.label_names == (order or meant)
     said = capsys.readouterr().out
     assert ("put in the order" in said) == (order is not None and order != meant)
-    assert "left out" not in said and "new, to be trained" not in said
+    for other in ("left out", "new, to be trained", "of a fine-tuned classifier"):
+        assert other not in said
 
 
 def test_names_without_a_meaning_are_asked_for(tmp_path, capsys):
@@ -113,7 +114,9 @@ def test_names_without_a_meaning_are_asked_for(tmp_path, capsys):
         d2l.load_classifier(folder, label_names=names[:2])
 
 
-@pytest.mark.parametrize("names", [["0", "1"], ["class 0", "class 1"], ["label-0", "Label_1"]])
+@pytest.mark.parametrize(
+    "names", [["0", "1"], ["class 0", "class 1"], ["label-0", "Label_1"], ["a", "1"]]
+)
 def test_numbers_are_names_without_a_meaning(tmp_path, names):
     folder = write_classifier(tmp_path / "bert", names)
     with pytest.raises(ValueError, match="label_names"):
@@ -142,6 +145,33 @@ def test_label_names_may_repeat_what_is_known_but_not_contradict_it(tmp_path, ne
 def test_a_label2id_of_other_names_counts_for_nothing(tmp_path):
     stale = {"LABEL_0": 0, "LABEL_1": 1}
     assert_read(write_classifier(tmp_path / "bert", ["yes", "no"], label2id=stale), ["yes", "no"])
+
+
+def test_a_label2id_may_have_its_numbers_as_texts(tmp_path):
+    texts = {"yes": "0", "no": "1"}
+    assert_read(write_classifier(tmp_path / "bert", ["yes", "no"], label2id=texts), ["yes", "no"])
+
+
+def test_a_config_that_says_nothing_of_its_task_is_read(tmp_path):
+    silent = dict(architectures=None, problem_type=None)
+    assert_read(write_classifier(tmp_path / "bert", d2l.LABELS, **silent), d2l.LABELS)
+
+
+def test_a_classifier_in_half_precision_is_computed_in_single(tmp_path):
+    def change(tensors):
+        return {name: tensor.half() for name, tensor in tensors.items()}
+
+    net, _ = d2l.load_classifier(write_classifier(tmp_path / "bert", d2l.LABELS, change))
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
+
+
+def test_what_is_odd_about_a_classifiers_checkpoint_is_said(tmp_path, capsys):
+    def change(tensors):
+        words = "bert.embeddings.word_embeddings.weight"
+        return {**tensors, words: torch.cat([tensors[words], torch.zeros(2, 32)])}
+
+    d2l.load_classifier(write_classifier(tmp_path / "bert", d2l.LABELS, change, vocab_size=106))
+    assert "bert: 2 spare rows" in capsys.readouterr().out
 
 
 def test_a_name_on_the_hub_is_a_classifier_too(hub, capsys):
@@ -217,6 +247,8 @@ def without(*parts):
         (dict(problem_type="multi_label_classification"), r"config\.json.*multi_label"),
         (dict(architectures=["BertForTokenClassification"]), r"config\.json.*TokenClassification"),
         (dict(architectures=["BertModel"]), r"config\.json.*BertModel"),
+        (dict(architectures="BertForSequenceClassification"), r"config\.json.*made for 'BertFor"),
+        (dict(architectures=5), r"config\.json.*made for 5"),
         (dict(model_type="roberta"), r'config\.json.*"roberta"'),
         (dict(hidden_dropout_prob=2), r"config\.json.*hidden_dropout_prob is 2"),
         (dict(change=without("pooler")), r"pooled \[CLS\]"),
@@ -225,6 +257,10 @@ def without(*parts):
         (dict(change=lambda t: {**t, "classifier.weight": torch.ones(2, 31)}), r"pooled \[CLS\]"),
         (dict(change=lambda t: {**t, "classifier.weight": torch.ones(2)}), r"pooled \[CLS\]"),
         (dict(change=lambda t: {**t, "classifier.bias": torch.ones(1)}), "classifier.bias"),
+        (
+            dict(change=lambda t: {**t, "classifier.bias": torch.ones(2, dtype=torch.int8)}),
+            r"classifier\.bias holds int8",
+        ),
         (dict(change=lambda t: {**t, "classifier.bias": torch.ones(3)}), "classifier.bias"),
         (dict(change=lambda t: {**t, "classifier.bias": torch.ones(2, 1)}), "classifier.bias"),
     ],
@@ -264,6 +300,7 @@ ADDED = {"single_word": True, "lstrip": False, "rstrip": False, "normalized": Tr
         (("entailment", "non-entailment"), {"lowercase": False}),
         (("ja", "nein", "weiß nicht", "否", "fünf"), {"strip_accents": False}),
         (d2l.LABELS, {"split_chinese": False, "strip_accents": True}),
+        (("class 0", "class 1"), {}),
         (d2l.LABELS, {"added_tokens": [{"content": "woman", **ADDED}]}),
     ],
 )
