@@ -415,6 +415,20 @@ def test_a_folder_with_other_files_is_not_written_to(tmp_path, name):
     assert contents(tmp_path) == [name]
 
 
+def test_a_hidden_file_does_not_make_a_folder_another(tmp_path):
+    (tmp_path / ".DS_Store").touch()
+    d2l.export_classifier(tmp_path, *export_of())
+    assert d2l.load_classifier(tmp_path)[0].label_names == d2l.LABELS
+
+
+def test_an_export_with_the_vocabulary_of_another_model_is_refused(tmp_path):
+    net, vocab = export_of()
+    longer = d2l.WordPieceVocab([*vocab.idx_to_token, "zebra"])
+    with pytest.raises(ValueError, match=r"vocabulary has 105 words.*embedding has 104"):
+        d2l.export_classifier(tmp_path / "mine", net, longer)
+    assert not contents(tmp_path)
+
+
 def test_a_checkpoint_of_other_people_is_not_replaced(tmp_path):
     folder = write_classifier(tmp_path / "bert", d2l.LABELS)
     d2l.export_classifier(tmp_path / "mine", *export_of())
@@ -542,6 +556,13 @@ def test_the_card_of_a_model_from_the_hub_names_its_address(tmp_path, name):
     assert "apache" not in text
 
 
+def test_a_history_that_is_given_counts_before_the_networks_own(tmp_path):
+    net, vocab = export_of()
+    net.history = history_of(pairs=60)
+    folder = d2l.export_classifier(tmp_path / "mine", net, vocab, history_of(pairs=70))
+    assert "| pairs | 70 |" in (folder / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_card_of_an_interrupted_training_says_so(tmp_path):
     history = history_of()
     history.interrupted = True
@@ -608,7 +629,7 @@ def test_a_classifier_is_exported_by_a_command_and_its_folder_predicts(tmp_path,
     assert main(command) == 0
     assert mine in capsys.readouterr().out
     text = (tmp_path / "mine" / "README.md").read_text()
-    assert "pairs.csv: accuracy" in text and ", 2 pairs" in text
+    assert "- pairs.csv: accuracy" in text and ", 2 pairs" in text
     assert "license: apache-2.0" in text and "| pairs | 60 |" in text
     said = []
     for folder in (own, mine):
@@ -616,6 +637,16 @@ def test_a_classifier_is_exported_by_a_command_and_its_folder_predicts(tmp_path,
         said.append(capsys.readouterr().out)
     assert said[0] == said[1]
     assert said[0].splitlines()[0] in d2l.LABELS
+
+
+def test_a_card_says_what_two_labels_were_taken_for(tmp_path):
+    own = d2l.save_classifier(tmp_path / "own", *export_of())
+    rows = "premise,hypothesis,label\nA man plays,a man,entailment\nTwo dogs,a cat,non-entailment\n"
+    (tmp_path / "hans.csv").write_text(rows)
+    mine, file = tmp_path / "mine", str(tmp_path / "hans.csv")
+    assert main(["export", str(mine), "--classifier", str(own), "--input", file]) == 0
+    said = "- hans.csv (contradiction and neutral count as non-entailment): accuracy"
+    assert said in (mine / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_command_says_why_a_classifier_cannot_be_exported(tmp_path, net, vocab, capsys):
