@@ -598,6 +598,15 @@ def test_a_network_knows_the_history_of_its_weights(tmp_path):
     assert d2l.load_classifier(tmp_path / "without")[0].history is None
 
 
+def test_a_network_knows_its_history_from_the_chapters_training():
+    net, vocab = export_of()
+    batches = torch.utils.data.DataLoader(small_set(vocab), 4)
+    loss = torch.nn.CrossEntropyLoss(reduction="none")
+    trainer = torch.optim.Adam(net.parameters(), 1e-4)
+    d2l.train_ch13(net, batches, batches, loss, trainer, 1, [torch.device("cpu")])
+    assert net.history.epoch == 1
+
+
 def test_a_bundled_classifier_knows_its_history(data_dir, tmp_path):
     made, _ = d2l.load_or_finetune(num_pairs=60)
     loaded, _ = d2l.load_or_finetune(num_pairs=60)
