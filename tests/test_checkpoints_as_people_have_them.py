@@ -7,6 +7,7 @@ import shutil
 import struct
 import tempfile
 import tracemalloc
+import warnings
 from pathlib import Path
 from typing import ClassVar
 
@@ -273,7 +274,9 @@ def test_added_tokens_in_all_places_at_once_are_one(tmp_path, capsys):
     folder = write_added(tmp_path / "bert", in_added_tokens, ADDED)
     in_tokenizer(folder, ADDED | {piece: i for i, piece in enumerate(LINES[:5])})
     in_tokenizer_config(folder, ADDED | {piece: i for i, piece in enumerate(LINES[:5])})
-    assert loads(folder, capsys)[1].tokenize("zebra") == ["zebra"]
+    _, vocab, _ = loads(folder, capsys)
+    assert vocab.tokenize("zebra") == ["zebra"]
+    assert "[SEP]" not in vocab.tokenize("a [SEP] man")  # no text brings these in
 
 
 def test_a_token_that_is_a_single_word_is_not_found_within_others(tmp_path, capsys):
@@ -350,6 +353,118 @@ def test_another_pre_tokenizer_is_refused(tmp_path, kind, capsys):
     model = {"type": "WordPiece", "vocab": {piece: i for i, piece in enumerate(LINES)}}
     write_json(folder, "tokenizer.json", {"model": model, "pre_tokenizer": {"type": kind}})
     refused(folder, rf"tokenizer\.json.*pre_tokenizer is '{kind}'.*BertPreTokenizer", capsys)
+
+
+def whole_tokenizer(**settings) -> dict:
+    """Return a `tokenizer.json` that has all parts of BERT's."""
+    return {
+        "model": {"type": "WordPiece", "vocab": {piece: i for i, piece in enumerate(LINES)}},
+        "normalizer": {"type": "BertNormalizer", **settings},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings_", "name"),
+    [
+        ({"lowercase": False}, "do_lower_case"),
+        ({"strip_accents": False}, "strip_accents"),
+        ({"strip_accents": True}, "strip_accents"),
+        ({"handle_chinese_chars": False}, "tokenize_chinese_chars"),
+    ],
+)
+def test_a_setting_that_transformers_reads_elsewhere_is_used_and_named(
+    tmp_path, settings_, name, capsys
+):
+    folder = write_hf(tmp_path / "bert")
+    write_json(folder, "tokenizer.json", whole_tokenizer(**settings_))
+    ((key, value),) = settings_.items()
+    used = {"lowercase": "lowercase", "strip_accents": "strip_accents"}.get(key, "split_chinese")
+    _, vocab, said = loads(folder, capsys)
+    assert vocab.settings[used] is value
+    assert re.fullmatch(
+        rf"tokenizer\.json says {key}={value},.*{name} in tokenizer_config.*\n", said
+    )
+    write_json(folder, "tokenizer_config.json", {name: value})
+    assert loads(folder, capsys)[2] == ""
+
+
+def test_a_generic_tokenizer_does_as_tokenizer_json_says(tmp_path, capsys):
+    folder = write_hf(tmp_path / "bert")
+    generic = {"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": True}
+    write_json(folder, "tokenizer_config.json", {**generic, "do_lower_case": False})
+    assert loads(folder, capsys)[1].settings["lowercase"] is False  # there is no tokenizer.json
+    write_json(folder, "tokenizer_config.json", generic)
+    write_json(folder, "tokenizer.json", whole_tokenizer(lowercase=False))
+    _, vocab, said = loads(folder, capsys)
+    assert vocab.settings["lowercase"] is False and said == ""
+
+
+@pytest.mark.parametrize("part", ["normalizer", "pre_tokenizer"])
+def test_a_generic_tokenizer_that_lacks_a_part_is_refused(tmp_path, part, capsys):
+    folder = write_hf(tmp_path / "bert")
+    write_json(folder, "tokenizer_config.json", {"tokenizer_class": "TokenizersBackend"})
+    write_json(folder, "tokenizer.json", {**whole_tokenizer(), part: None})
+    refused(folder, r"tokenizer\.json lacks a normalizer or a pre_tokenizer", capsys)
+
+
+def test_a_tokenizer_that_says_its_case_is_not_warned_about(tmp_path, capsys):
+    folder = write_hf(tmp_path / "bert")
+    lines = ["Man" if line == "man" else line for line in LINES]
+    (folder / "vocab.txt").write_text("\n".join(lines))
+    whole = whole_tokenizer(lowercase=False)
+    whole["model"]["vocab"] = {piece: i for i, piece in enumerate(lines)}
+    write_json(folder, "tokenizer.json", whole)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert loads(folder, capsys)[1].tokenize("Man") == ["Man"]
+
+
+def test_an_empty_piece_in_tokenizer_json_does_not_matter(tmp_path, capsys):
+    folder = write_hf(tmp_path / "bert")
+    in_tokenizer(folder, {})
+    whole = json.loads((folder / "tokenizer.json").read_text())
+    whole["model"]["vocab"][""] = len(LINES)
+    write_json(folder, "tokenizer.json", whole)
+    assert loads(folder, capsys)[1].idx_to_token == LINES
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("listed", [["Zebra"], {"an_animal": "Zebra"}])
+def test_a_further_special_token_gets_a_row_of_its_own_and_is_found_as_written(
+    tmp_path, file, listed, capsys
+):
+    folder = write_hf(tmp_path / "bert", lambda t: with_rows(t, 2), {"vocab_size": 106})
+    (folder / "vocab.txt").write_text("\n".join([*LINES, "man"]))
+    write_json(folder, "tokenizer_config.json", {"do_lower_case": True})
+    write_json(folder, file, {"extra_special_tokens": listed, "do_lower_case": True})
+    _, vocab, _ = loads(folder, capsys)
+    assert vocab.to_tokens([104, 105]) == ["man", "Zebra"]
+    assert vocab.tokenize("a Zebra man") == ["a", "Zebra", "man"]
+    assert "Zebra" not in vocab.tokenize("a zebra man")
+    write_json(folder, file, {"extra_special_tokens": ["Zebra", "Gnu"], "do_lower_case": True})
+    refused(folder, rf"{re.escape(file)}.*ids up to 106.*106 rows", capsys)
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("token", ["<s>", {"content": "<s>"}])
+def test_special_tokens_of_another_model_are_refused(tmp_path, file, token, capsys):
+    folder = write_hf(tmp_path / "bert")
+    write_json(folder, file, {"cls_token": token, "sep_token": "[SEP]"})
+    refused(folder, rf"{re.escape(file)}: cls_token is .*<s>.*a BERT has \[CLS\]", capsys)
+
+
+def test_an_added_token_with_the_books_name_of_another_is_refused(tmp_path, capsys):
+    folder = write_added(tmp_path / "bert", in_added_tokens, {"<mask>": 104})
+    refused(folder, r"added token <mask> has the book's name of \[MASK\]", capsys)
+
+
+def test_an_id_of_thousands_of_digits_is_refused(tmp_path, capsys):
+    folder = write_hf(tmp_path / "bert")
+    write_json(
+        folder, "tokenizer_config.json", {"added_tokens_decoder": {"9" * 5000: {"content": "x"}}}
+    )
+    refused(folder, r"tokenizer_config\.json: the piece 'x' has the id", capsys)
 
 
 # --------------------------------------------------------------- a slow and obvious tokenizer
@@ -496,12 +611,46 @@ def test_positions_of_another_shape_are_refused(tmp_path, shape, capsys):
     refused(folder, r"model\.safetensors.*position_embeddings\.weight|max_len", capsys)
 
 
+@pytest.mark.parametrize("shape", [(), (104,), (1, 104, 32)])
+def test_a_word_embedding_of_another_shape_is_refused(tmp_path, shape, capsys):
+    folder = write_hf(tmp_path / "bert", lambda t: {**t, WORDS: torch.zeros(shape)})
+    refused(folder, r"model\.safetensors.*word_embeddings\.weight is missing or has", capsys)
+
+
 def test_bert_config_json_may_be_the_name_of_the_configuration(tmp_path, capsys):
     folder = write_hf(tmp_path / "bert")
     (folder / "config.json").rename(folder / "bert_config.json")
     assert loads(folder, capsys)[2] == ""
     write_json(folder, "bert_config.json", {"num_attention_heads": 4, "hidden_size": 64})
     refused(folder, r"num_hiddens=64 \(bert_config\.json\).*num_hiddens=32", capsys)
+
+
+def test_config_json_counts_where_another_configuration_lies_beside_it(tmp_path, capsys):
+    folder = write_hf(tmp_path / "bert")
+    write_json(folder, "bert_config.json", {"num_attention_heads": 8, "hidden_size": 64})
+    assert loads(folder, capsys)[0].encoder.config.num_heads == 4
+
+
+def with_a_former_name(tensors):
+    return {**tensors, "bert.embeddings.LayerNorm.gamma": torch.ones(32)}
+
+
+def with_a_part_outside(tensors):
+    inside = renamed(without(tensors, "cls."), "bert.", "model.bert.")
+    return {**inside, "bert.embeddings.LayerNorm.weight": torch.ones(32)}
+
+
+@pytest.mark.parametrize("change", [with_a_former_name, with_a_part_outside])
+def test_two_tensors_of_one_meaning_are_refused(tmp_path, change, capsys):
+    message = r"model\.safetensors: two tensors are bert\.embeddings\.LayerNorm\.weight: remove one"
+    refused(write_hf(tmp_path / "bert", change), message, capsys)
+
+
+@pytest.mark.parametrize("name", ["bert_config.json", "tokenizer.json", "vocab.txt"])
+def test_a_folder_without_weights_lacks_those_of_its_layout(tmp_path, name, capsys):
+    write_json(tmp_path, name, {})
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors is missing"):
+        d2l.load_pretrained_model(tmp_path)
 
 
 # ----------------------------------------------------------------------------------- the tanh GELU
@@ -578,6 +727,12 @@ BOTH = pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"
 @BOTH
 def test_shards_are_read_as_one_file(tmp_path, file, capsys):
     write_shards(tmp_path / "bert", file)
+    assert loads(tmp_path / "bert", capsys)[2] == ""
+
+
+def test_a_pickle_is_not_looked_at_where_there_are_safetensors_in_shards(tmp_path, capsys):
+    write_shards(tmp_path / "bert")
+    (tmp_path / "bert" / "pytorch_model.bin").write_bytes(b"not read")
     assert loads(tmp_path / "bert", capsys)[2] == ""
 
 
@@ -716,6 +871,22 @@ def test_the_encoder_of_hugging_faces_classifier_is_taken_and_a_line_says_so(tmp
     assert bert.new_heads == ("mlm", "nsp")
     assert "the encoder and the pooler of a fine-tuned classifier\n" in said
     assert "left out: classifier (another task's)\n" in said
+
+
+@pytest.mark.parametrize(
+    ("head", "lost"),
+    [
+        (["qa_outputs.weight"], "cls."),
+        (["classifier.weight"], "cls."),
+        (["classifier.weight", "classifier.bias"], "pooler"),
+    ],
+)
+def test_what_is_no_classifier_is_not_said_to_be_one(tmp_path, head, lost, capsys):
+    def change(tensors):
+        return {**without(tensors, "cls.", lost), **{name: torch.ones(2) for name in head}}
+
+    said = loads(write_hf(tmp_path / "bert", change), capsys)[2]
+    assert "left out" in said and "fine-tuned classifier" not in said
 
 
 # -------------------------------------------------------------------------------- other programs

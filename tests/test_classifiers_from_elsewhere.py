@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
 import safetensors.torch
+import tokenizers
 import torch
 
 import d2lnli as d2l
@@ -93,7 +95,8 @@ def test_every_class_keeps_its_meaning_in_any_order(tmp_path, written, meant, or
     assert net.label_names == (order or meant)
     said = capsys.readouterr().out
     assert ("put in the order" in said) == (order is not None and order != meant)
-    assert "left out" not in said and "new, to be trained" not in said
+    for other in ("left out", "new, to be trained", "of a fine-tuned classifier"):
+        assert other not in said
 
 
 def test_names_without_a_meaning_are_asked_for(tmp_path, capsys):
@@ -112,7 +115,9 @@ def test_names_without_a_meaning_are_asked_for(tmp_path, capsys):
         d2l.load_classifier(folder, label_names=names[:2])
 
 
-@pytest.mark.parametrize("names", [["0", "1"], ["class 0", "class 1"], ["label-0", "Label_1"]])
+@pytest.mark.parametrize(
+    "names", [["0", "1"], ["class 0", "class 1"], ["label-0", "Label_1"], ["a", "1"]]
+)
 def test_numbers_are_names_without_a_meaning(tmp_path, names):
     folder = write_classifier(tmp_path / "bert", names)
     with pytest.raises(ValueError, match="label_names"):
@@ -149,6 +154,33 @@ def test_label_names_that_are_none_are_refused_for_any_classifier(tmp_path, net,
 def test_a_label2id_of_other_names_counts_for_nothing(tmp_path):
     stale = {"LABEL_0": 0, "LABEL_1": 1}
     assert_read(write_classifier(tmp_path / "bert", ["yes", "no"], label2id=stale), ["yes", "no"])
+
+
+def test_a_label2id_may_have_its_numbers_as_texts(tmp_path):
+    texts = {"yes": "0", "no": "1"}
+    assert_read(write_classifier(tmp_path / "bert", ["yes", "no"], label2id=texts), ["yes", "no"])
+
+
+def test_a_config_that_says_nothing_of_its_task_is_read(tmp_path):
+    silent = dict(architectures=None, problem_type=None)
+    assert_read(write_classifier(tmp_path / "bert", d2l.LABELS, **silent), d2l.LABELS)
+
+
+def test_a_classifier_in_half_precision_is_computed_in_single(tmp_path):
+    def change(tensors):
+        return {name: tensor.half() for name, tensor in tensors.items()}
+
+    net, _ = d2l.load_classifier(write_classifier(tmp_path / "bert", d2l.LABELS, change))
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
+
+
+def test_what_is_odd_about_a_classifiers_checkpoint_is_said(tmp_path, capsys):
+    def change(tensors):
+        words = "bert.embeddings.word_embeddings.weight"
+        return {**tensors, words: torch.cat([tensors[words], torch.zeros(2, 32)])}
+
+    d2l.load_classifier(write_classifier(tmp_path / "bert", d2l.LABELS, change, vocab_size=106))
+    assert "bert: 2 spare rows" in capsys.readouterr().out
 
 
 def test_a_name_on_the_hub_is_a_classifier_too(hub, capsys):
@@ -224,6 +256,8 @@ def without(*parts):
         (dict(problem_type="multi_label_classification"), r"config\.json.*multi_label"),
         (dict(architectures=["BertForTokenClassification"]), r"config\.json.*TokenClassification"),
         (dict(architectures=["BertModel"]), r"config\.json.*BertModel"),
+        (dict(architectures="BertForSequenceClassification"), r"config\.json.*made for 'BertFor"),
+        (dict(architectures=5), r"config\.json.*made for 5"),
         (dict(model_type="roberta"), r'config\.json.*"roberta"'),
         (dict(hidden_dropout_prob=2), r"config\.json.*hidden_dropout_prob is 2"),
         (dict(change=without("pooler")), r"pooled \[CLS\]"),
@@ -232,6 +266,10 @@ def without(*parts):
         (dict(change=lambda t: {**t, "classifier.weight": torch.ones(2, 31)}), r"pooled \[CLS\]"),
         (dict(change=lambda t: {**t, "classifier.weight": torch.ones(2)}), r"pooled \[CLS\]"),
         (dict(change=lambda t: {**t, "classifier.bias": torch.ones(1)}), "classifier.bias"),
+        (
+            dict(change=lambda t: {**t, "classifier.bias": torch.ones(2, dtype=torch.int8)}),
+            r"classifier\.bias holds int8",
+        ),
         (dict(change=lambda t: {**t, "classifier.bias": torch.ones(3)}), "classifier.bias"),
         (dict(change=lambda t: {**t, "classifier.bias": torch.ones(2, 1)}), "classifier.bias"),
     ],
@@ -271,6 +309,7 @@ ADDED = {"single_word": True, "lstrip": False, "rstrip": False, "normalized": Tr
         (("entailment", "non-entailment"), {"lowercase": False}),
         (("ja", "nein", "weiß nicht", "否", "fünf"), {"strip_accents": False}),
         (d2l.LABELS, {"split_chinese": False, "strip_accents": True}),
+        (("class 0", "class 1"), {}),
         (d2l.LABELS, {"added_tokens": [{"content": "woman", **ADDED}]}),
     ],
 )
@@ -288,6 +327,62 @@ def test_an_export_comes_back_as_it_was(tmp_path, names, settings):
     np.testing.assert_array_equal(
         d2l.predict_proba(again, words, *PAIRS), d2l.predict_proba(net, vocab, *PAIRS)
     )
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        dict(hidden_act="gelu_new"),
+        dict(hidden_act="relu"),
+        dict(layer_norm_eps=0.5),
+        dict(hidden_dropout_prob=0.3),
+    ],
+)
+def test_an_export_keeps_what_its_checkpoint_says_of_the_architecture(tmp_path, told):
+    net, vocab = d2l.load_classifier(write_classifier(tmp_path / "bert", d2l.LABELS, **told))
+    folder = d2l.export_classifier(tmp_path / "mine", net, vocab)
+    again, words = d2l.load_classifier(folder)
+    config = again.encoder.config
+    assert config == net.encoder.config
+    assert (config.norm_eps, config.dropout) == (
+        told.get("layer_norm_eps", 1e-12),
+        told.get("hidden_dropout_prob", 0.1),
+    )
+    found, plain = d2l.predict_proba(again, words, *PAIRS), expected()[:, :3].softmax(1).numpy()
+    np.testing.assert_array_equal(found, d2l.predict_proba(net, vocab, *PAIRS))
+    assert np.allclose(found, plain, atol=1e-6) == ("hidden_dropout_prob" in told)
+    written = json.loads((folder / "config.json").read_text())
+    assert {**written, **told} == written or told["hidden_act"] == "gelu_new"
+    assert written["attention_probs_dropout_prob"] == config.dropout
+
+
+def test_an_export_says_what_transformers_asks_for(tmp_path):
+    net, vocab = export_of()
+    vocab = d2l.WordPieceVocab(vocab.idx_to_token[::-1], strip_accents=True)
+    folder = d2l.export_classifier(tmp_path / "mine", net.half(), vocab)
+    config, of_tokenizer = (
+        json.loads((folder / name).read_text()) for name in ("config.json", "tokenizer_config.json")
+    )
+    assert config["pad_token_id"] == vocab["[PAD]"] == 103
+    assert config["type_vocab_size"] == 2
+    assert of_tokenizer == {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": True,
+        "strip_accents": True,
+        "tokenize_chinese_chars": True,
+        "model_max_length": 64,
+        **{f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
+    }
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    pair = tokenizer.encode("A man plays", "a cat[SEP]")
+    first, second = ["[CLS]", *vocab.tokenize("a man plays"), "[SEP]"], vocab.tokenize("a cat")
+    assert pair.tokens == [*first, *second, "[SEP]", "[SEP]"]
+    assert pair.type_ids == [*[0 for _ in first], *[1 for _ in second], 1, 1]
+    assert tokenizer.decode(pair.ids).startswith("a man plays a cat")
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+    with safetensors.safe_open(folder / "model.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt"}
 
 
 def test_a_wrapped_network_is_exported_as_a_plain_one(tmp_path):
@@ -315,10 +410,16 @@ def test_a_network_in_half_precision_is_exported_in_single(tmp_path):
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
 
 
-def test_default_names_come_back_from_an_export(tmp_path):
-    net, vocab = export_of(0, ("class 0", "class 1"))
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [("gelu", "gelu"), ("gelu_tanh", "gelu_pytorch_tanh"), ("relu", "relu")],
+)
+def test_an_activation_has_the_name_that_transformers_prefers(tmp_path, ours, theirs):
+    _, vocab = export_of()
+    config = d2l.BERTConfig(104, 32, 64, 4, 1, 0.1, 64, activation=ours, embedding_norm=True)
+    net = d2l.BERTClassifier(d2l.BERTModel(config))
     folder = d2l.export_classifier(tmp_path / "mine", net, vocab)
-    assert d2l.load_classifier(folder)[0].label_names == ("class 0", "class 1")
+    assert json.loads((folder / "config.json").read_text())["hidden_act"] == theirs
 
 
 def test_what_transformers_has_no_piece_for_is_refused_and_nothing_is_written(tmp_path):
@@ -349,6 +450,20 @@ def test_a_folder_with_other_files_is_not_written_to(tmp_path, name):
     with pytest.raises(ValueError, match=rf"{name}.*new folder"):
         d2l.export_classifier(tmp_path, *export_of())
     assert contents(tmp_path) == [name]
+
+
+def test_a_hidden_file_does_not_make_a_folder_another(tmp_path):
+    (tmp_path / ".DS_Store").touch()
+    d2l.export_classifier(tmp_path, *export_of())
+    assert d2l.load_classifier(tmp_path)[0].label_names == d2l.LABELS
+
+
+def test_an_export_with_the_vocabulary_of_another_model_is_refused(tmp_path):
+    net, vocab = export_of()
+    longer = d2l.WordPieceVocab([*vocab.idx_to_token, "zebra"])
+    with pytest.raises(ValueError, match=r"vocabulary has 105 words.*embedding has 104"):
+        d2l.export_classifier(tmp_path / "mine", net, longer)
+    assert not contents(tmp_path)
 
 
 def test_a_checkpoint_of_other_people_is_not_replaced(tmp_path):
@@ -489,6 +604,13 @@ def test_a_name_from_a_file_adds_nothing_to_the_head_of_a_card(tmp_path, name):
     ]  # fmt: skip
 
 
+def test_a_history_that_is_given_counts_before_the_networks_own(tmp_path):
+    net, vocab = export_of()
+    net.history = history_of(pairs=60)
+    folder = d2l.export_classifier(tmp_path / "mine", net, vocab, history_of(pairs=70))
+    assert "| pairs | 70 |" in (folder / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_card_of_an_interrupted_training_says_so(tmp_path):
     history = history_of()
     history.interrupted = True
@@ -524,6 +646,15 @@ def test_a_network_knows_the_history_of_its_weights(tmp_path):
     assert d2l.load_classifier(tmp_path / "without")[0].history is None
 
 
+def test_a_network_knows_its_history_from_the_chapters_training():
+    net, vocab = export_of()
+    batches = torch.utils.data.DataLoader(small_set(vocab), 4)
+    loss = torch.nn.CrossEntropyLoss(reduction="none")
+    trainer = torch.optim.Adam(net.parameters(), 1e-4)
+    d2l.train_ch13(net, batches, batches, loss, trainer, 1, [torch.device("cpu")])
+    assert net.history.epoch == 1
+
+
 def test_a_bundled_classifier_knows_its_history(data_dir, tmp_path):
     made, _ = d2l.load_or_finetune(num_pairs=60)
     loaded, _ = d2l.load_or_finetune(num_pairs=60)
@@ -555,7 +686,7 @@ def test_a_classifier_is_exported_by_a_command_and_its_folder_predicts(tmp_path,
     assert main(command) == 0
     assert mine in capsys.readouterr().out
     text = (tmp_path / "mine" / "README.md").read_text()
-    assert "pairs.csv: accuracy" in text and ", 2 pairs" in text
+    assert "- pairs.csv: accuracy" in text and ", 2 pairs" in text
     assert "license: apache-2.0" in text and "| pairs | 60 |" in text
     said = []
     for folder in (own, mine):

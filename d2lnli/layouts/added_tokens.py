@@ -70,7 +70,7 @@ def _check_special(config: dict, path: Path) -> None:
 
 
 def _special(config: dict, path: Path) -> Iterator[dict]:
-    """Yield further special tokens; they are pieces, or get the next id, as in transformers."""
+    """Yield further special tokens; they are pieces, or get the next id."""
     for name in ("additional_special_tokens", "extra_special_tokens"):
         tokens = config.get(name) or []
         if not isinstance(tokens, (list, dict)):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..store.files import read_json
-from ..store.weights import ADAPTER, WEIGHTS, find_weights, is_unreadable
+from ..store.weights import WEIGHTS, find_weights, is_unreadable
 from .checkpoint import Checkpoint, check_sizes
 from .weights import read_weights
 from .wordpiece import read_vocab
@@ -74,7 +74,7 @@ _WORDS = "embeddings.word_embeddings.weight"
 POSITIONS = "bert.embeddings.position_embeddings.weight"
 _OTHERS = ("roberta", "distilbert", "electra", "deberta", "albert", "mpnet")
 _BUFFERS = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids")
-_OTHER_FILES = (ADAPTER, "bert_config.json", "vocab.txt", "tokenizer.json")
+_OTHER_FILES = ("bert_config.json", "tokenizer.json")
 
 
 def is_hugging_face(folder: Path) -> bool:

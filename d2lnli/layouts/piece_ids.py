@@ -38,7 +38,7 @@ class PieceIds:
             )
 
     def id_of(self, piece: str) -> int:
-        """Return the id of a piece; of a new one, the next id, as in transformers."""
+        """Return the id of a piece; of a new one, the next free one."""
         return self.ids.get(piece, max(self.ids.values(), default=-1) + 1)
 
     def in_order(self) -> list[str]:

@@ -54,7 +54,9 @@ def read_vocab(folder: Path, num_rows: int) -> tuple[WordPieceVocab, Path, list[
         raise ValueError(f"{path}: {error}") from error
     if "do_lower_case" not in told and "lowercase" not in normalizer:
         advice = f"if the model is cased, write a {CONFIG} with "
-        warn_of_capitals(pieces.ids, path, advice + '{"do_lower_case": false}')
+        texts = {token["content"] for token in added}
+        words = [piece for piece in pieces.ids if piece not in texts]
+        warn_of_capitals(words, path, advice + '{"do_lower_case": false}')
     notes += [] if is_generic else unlike
     return vocab, path, [*notes, *_spare_rows(pieces, path)]
 
