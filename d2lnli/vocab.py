@@ -236,13 +236,14 @@ class WordPieceVocab(Vocab):
         self.token_to_idx = {piece: i for i, piece in enumerate(self.idx_to_token)}
         if len(self.token_to_idx) != len(self.idx_to_token):
             repeated = Counter(self.idx_to_token).most_common(1)[0][0]
-            raise ValueError(f"several pieces are {repeated!r}: remove the repeated ones")
+            raise ValueError(f"the pieces are not all different: remove the second {repeated!r}")
         added = {token["content"]: token for token in added_tokens}
         missing = [
             own for own in (*SPECIAL_TOKENS.values(), *added) if own not in self.token_to_idx
         ]
         if missing:
-            raise ValueError(f"the pieces lack the token(s) {', '.join(missing)}: add them")
+            names = ", ".join(missing)
+            raise ValueError(f"the pieces lack the special or added token(s) {names}: add them")
         self.settings: dict[str, Any] = {
             "lowercase": lowercase,
             "strip_accents": strip_accents,

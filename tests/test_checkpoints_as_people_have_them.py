@@ -159,7 +159,7 @@ def test_a_piece_with_the_name_of_a_spare_row_is_named(tmp_path, name, capsys):
     folder = write_hf(tmp_path / "b", lambda t: with_rows(t, 2), {"vocab_size": 106})
     lines = [name if line == LINES[103] else line for line in LINES]
     (folder / "vocab.txt").write_text("\n".join(lines), encoding="utf-8")
-    refused(folder, rf"vocab\.txt.*several pieces are .\[spare{name[6:9]}", capsys)
+    refused(folder, rf"vocab\.txt.*different: remove the second .\[spare{name[6:9]}", capsys)
 
 
 # ------------------------------------------------------------------------------------- settings

@@ -268,7 +268,7 @@ def without(*parts):
         (dict(change=lambda t: {**t, "classifier.bias": torch.ones(1)}), "classifier.bias"),
         (
             dict(change=lambda t: {**t, "classifier.bias": torch.ones(2, dtype=torch.int8)}),
-            r"classifier\.bias holds int8",
+            r"classifier\.bias holds torch\.int8",
         ),
         (dict(change=lambda t: {**t, "classifier.bias": torch.ones(3)}), "classifier.bias"),
         (dict(change=lambda t: {**t, "classifier.bias": torch.ones(2, 1)}), "classifier.bias"),

@@ -129,7 +129,7 @@ def test_a_parse_is_cut_as_the_raw_sentence_and_that_as_transformers_does(pieces
 @pytest.mark.parametrize(
     ("given_pieces", "message"),
     [
-        ([*PIECES, "a"], "several pieces"),
+        ([*PIECES, "a"], "different"),
         (PIECES[1:], r"\[PAD\]"),
         ([], "\\[PAD\\]"),
     ],

@@ -181,7 +181,7 @@ def _with_standard_names(tensors: dict[str, Tensor], path: Path) -> dict[str, Te
     bodies = [name.removesuffix(_WORDS) for name in tensors if name.endswith(_WORDS)]
     if len(bodies) != 1 or tensors[bodies[0] + _WORDS].dim() != 2:
         several = f"it has {len(bodies)} encoders ({', '.join(body + _WORDS for body in bodies)})"
-        missing = f"{_WORDS} is missing or has another shape"
+        missing = f"bert.{_WORDS} is missing or has another shape"
         raise ValueError(
             f"{path} is not a BERT checkpoint: {several if len(bodies) > 1 else missing}; "
             f"it begins with {', '.join(given[:3]) or 'nothing'}"
@@ -204,8 +204,8 @@ def _check_architecture(tensors: Iterable[str], path: Path) -> None:
     for body in (name.removesuffix(_WORDS) for name in tensors if name.endswith(_WORDS)):
         if body.rstrip(".").endswith(_OTHERS):
             raise ValueError(
-                f"{path} is not a BERT checkpoint: its tensors begin with {body}, as those of "
-                "another architecture do: choose a checkpoint of a BERT"
+                f"{path} is not a BERT checkpoint: bert.{_WORDS} is missing, and the tensors begin "
+                f"with {body}, as those of another architecture do: choose a checkpoint of a BERT"
             )
 
 

@@ -24,7 +24,10 @@ class PieceIds:
             if piece == "":  # of an empty line
                 continue
             if not isinstance(piece, str) or type(i) is not int or i < 0:
-                raise ValueError(f"{path}: the piece {piece!r} has the id {i!r}: fetch it again")
+                raise ValueError(
+                    f"{path}: the piece {piece!r} has the id {i!r}, but ids are numbers from 0: "
+                    "fetch it again"
+                )
             if (own := self.ids.setdefault(piece, i)) != i or taken.setdefault(i, piece) != piece:
                 other = f"{own} elsewhere" if own != i else f"that is {taken[i]!r}"
                 raise ValueError(
@@ -33,8 +36,8 @@ class PieceIds:
                 )
         if (most := max(self.ids.values(), default=-1)) >= self.num_rows:
             raise ValueError(
-                f"{path}: its pieces have ids up to {most}, but the word embedding has "
-                f"{self.num_rows} rows: the two files belong to different checkpoints"
+                f"{path}: there are {len(self.ids)} words with ids up to {most}, but the word "
+                f"embedding has {self.num_rows} rows: the two files belong to different checkpoints"
             )
 
     def id_of(self, piece: str) -> int:

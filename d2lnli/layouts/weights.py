@@ -52,8 +52,8 @@ def check_floats(name: str, tensor: Tensor, path: Path) -> None:
     """Raise ValueError if a parameter does not hold floating-point numbers, or too short ones."""
     if tensor.dtype not in _FLOATS:
         raise ValueError(
-            f"{path}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point "
-            f"numbers of 16 bits or more, as quantized weights do: {_BEFORE_QUANTIZATION}"
+            f"{path}: {name} holds {tensor.dtype}, not floating-point numbers of 16 bits or more, "
+            f"as quantized weights do: {_BEFORE_QUANTIZATION}"
         )
 
 
