@@ -50,6 +50,7 @@ def load_pretrained_model(
         YOURS: {key: value for key, value in given.items() if value is not None},
     }
     bert = build(checkpoint, known, dropout)
+    # ascii, because a name from a file could hold what a terminal obeys
     heads = dict.fromkeys(ascii(name.partition(".")[0])[1:-1] for name in checkpoint.left_out)
     for fact, names in (
         ("new, to be trained", [HEADS[head] for head in bert.new_heads]),

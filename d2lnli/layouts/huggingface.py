@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..store.files import read_json
-from ..store.weights import WEIGHTS, find_weights, is_unreadable
+from ..store.weights import UNQUANTIZED, WEIGHTS, find_weights, is_unreadable
 from .checkpoint import Checkpoint, check_sizes
 from .weights import read_weights
 from .wordpiece import read_vocab
@@ -131,8 +131,7 @@ def read_config(folder: Path) -> tuple[dict, Path]:
     if method := config.get("quantization_config"):
         kind = method.get("quant_method", "unknown") if isinstance(method, dict) else method
         raise ValueError(
-            f"{path}: the weights are quantized (quantization_config, {kind}): take the model's "
-            "weights from before it was quantized"
+            f"{path}: the weights are quantized (quantization_config, {kind}): {UNQUANTIZED}"
         )
     _check_config(config, path)
     if "num_attention_heads" not in config:

@@ -34,7 +34,7 @@ def model_card(
         (f"# {_in_cell(name)}",),
         (
             "A BERT that was fine-tuned with d2lnli for natural language inference. It takes a "
-            f"premise and a hypothesis, and chooses one of the classes {', '.join(label_names)}.",
+            f"premise and a hypothesis, and chooses one of {_in_cell(', '.join(label_names))}.",
         ),
         ("## Use",),
         (_USE.format(name=name),),

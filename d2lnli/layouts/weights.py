@@ -9,16 +9,15 @@ import torch
 from torch import Tensor
 
 from ..store.files import existing, read_torch
-from ..store.weights import INDEX, missing_shards, shards_of
+from ..store.weights import INDEX, MERGE, UNQUANTIZED, missing_shards, shards_of
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # under which trainers keep a state dict
-_OF_QUANTIZED = ("_packed_params", "qweight", "qzeros", "scales", "SCB", "absmax", "weight_scale")
+_OF_QUANTIZED = ("qweight", "qzeros", "scales", "SCB", "absmax", "weight_scale")
 _LFS_POINTER = b"version https://git-lfs"
 _SAVE_TENSORS = (
     "load it where you trust it, and save its tensors alone, torch.save(net.state_dict(), file)"
 )
-_BEFORE_QUANTIZATION = "take the model's weights from before it was quantized"
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -39,12 +38,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         tensors = read_torch_tensors(path)
     for name in tensors:
         if name.rpartition(".")[2] in _OF_QUANTIZED or ".quant_state." in name:
-            raise ValueError(f"{path}: {name} belongs to quantized weights: {_BEFORE_QUANTIZATION}")
+            raise ValueError(f"{path}: {name} belongs to quantized weights: {UNQUANTIZED}")
         if ".lora_" in name or ".base_layer." in name:
-            raise ValueError(
-                f"{path}: {name} belongs to an adapter: merge it into its model with peft "
-                "(merge_and_unload), and save that (save_pretrained)"
-            )
+            raise ValueError(f"{path}: {name} belongs to an adapter: {MERGE}")
     return tensors
 
 
@@ -53,7 +49,7 @@ def check_floats(name: str, tensor: Tensor, path: Path) -> None:
     if tensor.dtype not in _FLOATS:
         raise ValueError(
             f"{path}: {name} holds {tensor.dtype}, not floating-point numbers of 16 bits or more, "
-            f"as quantized weights do: {_BEFORE_QUANTIZATION}"
+            f"as quantized weights do: {UNQUANTIZED}"
         )
 
 
@@ -67,7 +63,7 @@ def read_torch_tensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is not a state dict (names and tensors): save net.state_dict()")
     for name, tensor in tensors.items():
         if "_packed_params" in name:
-            raise ValueError(f"{path}: {name} belongs to quantized weights: {_BEFORE_QUANTIZATION}")
+            raise ValueError(f"{path}: {name} belongs to quantized weights: {UNQUANTIZED}")
         if not isinstance(tensor, Tensor):
             raise ValueError(
                 f"{path} is not a state dict (names and tensors), because {name!r} is a "

@@ -46,7 +46,7 @@ class RunFolder:
         if not self.path.is_file():
             return None
         _check_sums(self.path)
-        state = read_torch(self.path, *["delete it to start again"] * 2)
+        state = read_torch(self.path, "delete it to start again")
         is_whole = isinstance(state, dict) and isinstance(state.get("settings"), dict)
         if not is_whole or state.get("version") != _VERSION:
             raise ValueError(

@@ -133,10 +133,11 @@ def read_json(path: Path, kind: type[Kind]) -> Kind:
     return content
 
 
-def read_torch(path: Path, if_damaged: str, if_unsafe: str) -> Any:
+def read_torch(path: Path, advice: str, if_unsafe: str = "") -> Any:
     """Read a file that torch saved, in either format, without running code from it.
 
-    The ValueError for a file that is damaged, or that holds more than data, ends in what to do.
+    The ValueError for a damaged file ends in an advice, and so does the one for a file that holds
+    more than data, which may have another (`if_unsafe`).
     """
     with path.open("rb") as file:
         try:
@@ -148,10 +149,10 @@ def read_torch(path: Path, if_damaged: str, if_unsafe: str) -> Any:
                 what = found[1] or found[0]
                 raise ValueError(
                     f"{path} is a PyTorch file with Python objects in it ({what}), and loading "
-                    f"them could run their code: {if_unsafe}"
+                    f"them could run their code: {if_unsafe or advice}"
                 ) from error
             reason = _ADVICE.sub("", _ESCAPES.sub("", str(error))).partition("\n")[0]
             reason = reason or type(error).__name__
             raise ValueError(
-                f"{path} is not a complete PyTorch file ({reason}): {if_damaged}"
+                f"{path} is not a complete PyTorch file ({reason}): {advice}"
             ) from error

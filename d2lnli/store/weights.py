@@ -13,13 +13,14 @@ WEIGHTS = (SAFETENSORS, SAFETENSORS + INDEX, TORCH, TORCH + INDEX)
 ADAPTER = "adapter_config.json"
 
 _SHARD = re.compile(r"[^/\\\0]+\.(safetensors|bin)")
-_MERGE = "merge it into its model with peft (merge_and_unload), and save that (save_pretrained)"
+MERGE = "merge it into its model with peft (merge_and_unload), and save that (save_pretrained)"
+UNQUANTIZED = "take the model's weights from before it was quantized"
 _CONVERT = (
     "convert them once, for example with transformers 4: BertForPreTraining.from_pretrained(…, "
     "from_{}=True).save_pretrained(FOLDER)"
 )
 _UNREADABLE = (
-    (r"adapter_.*|.*\.adapter_.*", "an adapter, which is not a whole model", _MERGE),
+    (r"adapter_.*|.*\.adapter_.*", "an adapter, which is not a whole model", MERGE),
     (
         r"tf_model.*\.h5|.*\.ckpt\.(index|meta|data.*)",
         "weights for TensorFlow",
