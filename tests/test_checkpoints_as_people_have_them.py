@@ -861,6 +861,11 @@ def test_the_encoder_of_a_books_classifier_is_taken_too(tmp_path, write, net, vo
         assert torch.equal(again.encoder.state_dict()[name], tensor)
 
 
+def test_the_name_of_a_head_is_printed_without_what_a_terminal_obeys(tmp_path, capsys):
+    folder = write_hf(tmp_path / "bert", lambda t: {**t, "\x1b[31mred.weight": torch.ones(2)})
+    assert "left out: \\x1b[31mred (another task's)" in loads(folder, capsys)[2]
+
+
 def test_the_encoder_of_hugging_faces_classifier_is_taken_and_a_line_says_so(tmp_path, capsys):
     def change(tensors):
         head = {"classifier.weight": torch.ones(3, 32), "classifier.bias": torch.ones(3)}

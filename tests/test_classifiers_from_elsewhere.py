@@ -85,6 +85,7 @@ def assert_read(folder, names, **how):
         ),
         (("refutes", "Supports", "weiß nicht"), ("refutes", "Supports", "weiß nicht"), None),
         (("b", "e", "a", "c", "d"), ("b", "e", "a", "c", "d"), None),
+        (("Entailment", "entailment"), ("Entailment", "entailment"), None),
     ],
 )
 def test_every_class_keeps_its_meaning_in_any_order(tmp_path, written, meant, order, capsys):
@@ -609,6 +610,17 @@ def test_a_history_that_is_given_counts_before_the_networks_own(tmp_path):
     net.history = history_of(pairs=60)
     folder = d2l.export_classifier(tmp_path / "mine", net, vocab, history_of(pairs=70))
     assert "| pairs | 70 |" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_model_card_that_has_an_accuracy_does_not_say_that_there_is_none(tmp_path):
+    evaluation = d2l.Evaluation(torch.eye(3), torch.tensor([0, 1, 2]))
+    text = card(tmp_path, None, {"three pairs": evaluation})
+    assert "- three pairs: accuracy 1.000" in text and "not measured" not in text
+
+
+def test_a_value_stays_within_its_cell_of_a_model_card(tmp_path):
+    text = card(tmp_path, history_of(corpus="mine | yours\n| ours"))
+    assert "| corpus | mine \\| yours \\| ours |" in text.splitlines()
 
 
 def test_the_card_of_an_interrupted_training_says_so(tmp_path):
