@@ -244,7 +244,7 @@ def _labelled_pairs(
 def _load_classifier(arguments: argparse.Namespace) -> tuple[BERTClassifier, Vocab]:
     names = arguments.model, arguments.data or BUNDLED_CORPUS
     folder = arguments.classifier or find_classifier(*names) or classifier_dir(*names)
-    loaded = load_classifier(folder)
+    loaded = load_classifier(folder, "auto")
     print(describe(folder), file=sys.stderr)
     return loaded
 
@@ -369,8 +369,12 @@ def _add_finetune(commands: argparse._SubParsersAction, parents: list) -> None:
     option("--max-len", default=128, help="largest number of tokens in a pair (128)", **number)
     option("--truncation", choices=TRUNCATIONS, default="longest_first", metavar="STRATEGY",
            help=f"strategy for longer pairs: {', '.join(TRUNCATIONS)} (longest_first)")  # fmt: skip
-    option("--precision", choices=["auto", *PRECISIONS], default="auto",
-           help="auto uses bf16 if a short timing finds it faster (auto)")  # fmt: skip
+    option(
+        "--precision",
+        choices=["auto", *PRECISIONS],
+        default="auto",
+        help="auto uses bf16 where the hardware is fast in it; tf32 is for NVIDIA's GPUs (auto)",
+    )
     option("--seed", default=0, help="seed of all random numbers (0)", metavar="N", type=_seed)
     option = add.add_argument_group("folders").add_argument
     option("--run-dir", metavar="DIR", help="save history and checkpoint here, or resume from them")

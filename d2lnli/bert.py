@@ -205,8 +205,12 @@ class BERTEncoder(nn.Module):
                 f"the input has {length} tokens but the model has {max_len} positions: "
                 f"build the dataset with max_len={max_len} or less"
             )
-        X = self.token_embedding(tokens) + self.segment_embedding(segments)
+        X = self.token_embedding(tokens) + self.embed_segments(segments)
         return self.embedding_norm(X + self.pos_embedding[:, :length])
+
+    def embed_segments(self, segments: Tensor) -> Tensor:
+        """Return the embedding of each token's segment."""
+        return self.segment_embedding(segments)
 
     def key_mask(self, tokens: Tensor, valid_lens: Tensor | None) -> Tensor | None:
         """True where a key may be attended to, (batch, 1, 1, length); None: everywhere."""

@@ -30,7 +30,6 @@ from .store.splits import only_table
 from .vocab import Vocab
 
 _PAIRS_AT_ONCE = 16_384  # enough for minibatches of similar length, and little memory
-_BATCH_SIZE = 128
 
 
 @contextmanager
@@ -84,7 +83,7 @@ def predict_file(net: nn.Module, vocab: Vocab, pairs: PairFile, output: str) -> 
             while some := list(islice(rows, _PAIRS_AT_ONCE)):
                 premises, hypotheses, _ = zip(*(pair for pair, _ in some), strict=True)
                 encoded = TokenPairs(premises, hypotheses, max_positions(net), vocab)
-                logits = logits_of(net, encoded, _BATCH_SIZE)
+                logits = logits_of(net, encoded)
                 labels = logits.argmax(dim=1).tolist()
                 probs = logits.softmax(dim=1).double().numpy().round(6).tolist()
                 for (_, row), label, proba in zip(some, labels, probs, strict=True):

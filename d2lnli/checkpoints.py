@@ -3,18 +3,24 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from .bert import HEADS, BERTClassifier, BERTModel
+from .devices import first_device, try_all_gpus
 from .labels import checked_label_names
 from .layouts import open_checkpoint
 from .layouts.building import YOURS, build
 from .layouts.classifier import read_hugging_face_classifier
 from .layouts.huggingface import is_hugging_face
+from .runs.failures import memory_advice
 from .store.classifiers import is_classifier_of_ours, read_classifier
 from .store.hub import ARCHITECTURES, find_folder
 from .vocab import Vocab
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def load_pretrained_model(
@@ -60,13 +66,18 @@ def load_pretrained_model(
             print(f"{name_or_dir}: {fact}: {', '.join(names)}")
     for note in checkpoint.notes:
         print(f"{name_or_dir}: {note}")
-    return (bert.to(devices[0]) if devices else bert), checkpoint.vocab
+    return (_moved(bert, devices[0]) if devices else bert), checkpoint.vocab
 
 
 def load_classifier(
-    name_or_dir: str | os.PathLike, *, label_names: Sequence[str] | None = None
+    name_or_dir: str | os.PathLike,
+    device: torch.device | str = "cpu",
+    *,
+    label_names: Sequence[str] | None = None,
 ) -> tuple[BERTClassifier, Vocab]:
-    """Load a fine-tuned classifier, in evaluation mode, and its vocabulary.
+    """Load a fine-tuned classifier, in evaluation mode, on `device`, and its vocabulary.
+
+    The device 'auto' is the first GPU, or the CPU where there is none.
 
     It is a folder that `save_classifier` or `export_classifier` wrote, or a
     BertForSequenceClassification of Hugging Face's: a folder or `hf:ORG/NAME`. The latter names its
@@ -74,6 +85,19 @@ def load_classifier(
     (`LABEL_0`). If the classes are `LABELS` in another order, they are put in this one, and a line
     says so.
     """
+    place = first_device(try_all_gpus()[:1] if device == "auto" else [device])
+    net, vocab = _read_classifier(name_or_dir, label_names)
+    return _moved(net, place), vocab
+
+
+def _moved(net: Net, device: torch.device) -> Net:
+    with memory_advice(device):
+        return net.to(device)
+
+
+def _read_classifier(
+    name_or_dir: str | os.PathLike, label_names: Sequence[str] | None
+) -> tuple[BERTClassifier, Vocab]:
     is_name = str(name_or_dir).startswith("hf:")
     folder = find_folder(name_or_dir) if is_name else Path(name_or_dir)
     if folder.is_dir() and not is_classifier_of_ours(folder) and is_hugging_face(folder):

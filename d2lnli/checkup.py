@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from .checkpoints import load_pretrained_model
-from .devices import bf16_speedup, choose_precision, try_all_gpus
+from .devices import bf16_speedup, choose_precision, kind, name_of, try_all_gpus
 from .store.classifiers import classifier_dir
 from .store.hub import DATA_HUB, data_dir, how_to_get, is_present, is_writable
 
@@ -62,10 +62,14 @@ def _python() -> Check:
 
 def _device_and_precision() -> list[Check]:
     devices = try_all_gpus()
-    gpus = [torch.cuda.get_device_name(device) for device in devices if device.type == "cuda"]
-    found = ", ".join(gpus) or "cpu (torch finds no GPU; the bundled data needs none)"
-    chosen, speedup = choose_precision("auto", devices[0]), bf16_speedup(devices[0].type)
-    precision = f"{chosen} (a bf16 matrix product runs at {speedup:.1f} times the speed of fp32)"
+    chosen = choose_precision("auto", devices[0])
+    if kind(devices[0]) == "cpu":
+        found = "cpu (torch finds no GPU; the bundled data needs none)"
+        why = f"a bf16 matrix product runs at {bf16_speedup():.1f} times the speed of fp32"
+    else:
+        found = ", ".join(map(name_of, devices))
+        why = f"torch says that this GPU computes {'' if chosen == 'bf16' else 'not '}in bf16"
+    precision = f"{chosen} ({why})"
     return [Check(True, "device", found), Check(True, "precision", precision)]
 
 

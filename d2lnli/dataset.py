@@ -204,9 +204,9 @@ class SNLIBERTDataset(TokenPairs, Dataset):
 class LengthBuckets(Sampler):
     """Minibatches of pairs of similar length, so that they need little padding.
 
-    With `shuffle`, all pairs are shuffled, then sorted by length within every 50 minibatches, and
-    then the minibatches are shuffled. Every pair comes once an epoch; `seed` and `epoch` determine
-    the order.
+    With `shuffle`, all pairs are shuffled, then sorted by length within every 50 minibatches (in a
+    large corpus, within each half of it), and then the minibatches are shuffled. Every pair comes
+    once an epoch; `seed` and `epoch` determine the order.
     """
 
     def __init__(self, lens: Tensor, batch_size: int, shuffle: bool = False, seed: int = 0):
@@ -229,7 +229,8 @@ class LengthBuckets(Sampler):
         order = np.arange(len(self.lens), dtype=np.int32)
         if self.shuffle:
             rng.shuffle(order)
-        pool = 50 * self.batch_size if self.shuffle else len(order)
+        half = 50 * max(1, len(self) // 100) * self.batch_size
+        pool = half if self.shuffle else len(order)
         for i in range(0, len(order), pool):
             pairs = order[i : i + pool]
             order[i : i + pool] = pairs[np.argsort(self.lens[pairs], kind="stable")]
@@ -252,7 +253,7 @@ def bucketed_loader(
     """
     dataset = as_pairs(dataset)
     buckets = LengthBuckets(dataset.valid_lens, batch_size, shuffle, seed)
-    return _loader(buckets, dataset.minibatch, pin_memory)
+    return loader_of(buckets, dataset.minibatch, pin_memory)
 
 
 NO_LABEL = -100
@@ -263,7 +264,6 @@ def shared_loader(
     dataset: SNLIBERTDataset,
     batch_size: int,
     seed: int = 0,
-    pin_memory: bool = False,
     rank: int = 0,
     world_size: int = 1,
 ) -> DataLoader:
@@ -280,13 +280,14 @@ def shared_loader(
         return X, y if len(mine) else torch.full_like(y, NO_LABEL), len(batch)
 
     buckets = LengthBuckets(dataset.valid_lens, batch_size, True, seed)
-    return _loader(buckets, share, pin_memory)
+    return loader_of(buckets, share)
 
 
-def _loader(
-    buckets: LengthBuckets, collate: Callable[[Any], tuple], pin_memory: bool
+def loader_of(
+    buckets: LengthBuckets, collate: Callable[[Any], tuple], pin_memory: bool = False
 ) -> DataLoader:
-    indices: Any = range(len(buckets.lens))  # `collate` gets indices, and reads the dataset itself
+    """Return what `collate` makes of the indices of each minibatch."""
+    indices: Any = range(len(buckets.lens))
     return DataLoader(indices, batch_sampler=buckets, collate_fn=collate, pin_memory=pin_memory)
 
 

@@ -7,43 +7,77 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+"""In tf32, NVIDIA's GPUs round the factors of matrix products to 10 bits after the point."""
 _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
+def kind(device: torch.device) -> str:
+    """Return the kind of a device: 'cpu', 'cuda' (also AMD's GPUs), 'mps' (Apple's), 'xpu', ….
+
+    Everything that depends on a device asks here, so a test can let a CPU pass for a GPU.
+    """
+    return device.type
+
+
 def try_all_gpus() -> list[torch.device]:
-    """Return all GPUs, or the CPU if there is none."""
-    gpus = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
-    return gpus or [torch.device("cpu")]
+    """Return all GPUs that torch can use, NVIDIA's, AMD's, Apple's or Intel's, or else the CPU."""
+    gpu = torch.accelerator.current_accelerator()
+    if gpu is None or not torch.accelerator.is_available():
+        return [torch.device("cpu")]
+    return [torch.device(gpu.type, i) for i in range(torch.accelerator.device_count())]
 
 
 def known_devices(devices: Sequence[torch.device | str]) -> list[torch.device]:
     """Return devices by their names, without using them, because use takes memory on each."""
-    gpus = torch.cuda.device_count()
+    gpus = [device for device in try_all_gpus() if device.type != "cpu"]
     try:
         found = [torch.device(device) for device in devices]
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"devices={devices}: {error}; use try_all_gpus()") from error
-    if any(device.type == "cuda" and (device.index or 0) >= gpus for device in found):
-        raise ValueError(f"devices={devices}: there are {gpus} GPU(s) here; use try_all_gpus()")
+    known = ["cpu", "meta", *(gpu.type for gpu in gpus[:1])]
+    numbers = [device.index or 0 for device in found if device.type not in ("cpu", "meta")]
+    if any(device.type not in known for device in found) or any(n >= len(gpus) for n in numbers):
+        raise ValueError(
+            f"devices={devices}: there are {len(gpus)} GPU(s) here; use try_all_gpus()"
+        )
     return found
 
 
-def first_device(devices: list[torch.device] | None) -> torch.device:
+def first_device(devices: Sequence[torch.device | str] | None) -> torch.device:
     """Return the first device; a process drives one, so print a note if there are more."""
-    devices = known_devices(devices or try_all_gpus())
+    found = known_devices(devices or try_all_gpus())
     try:
-        torch.empty(1, device=devices[0])
-    except RuntimeError as error:  # a kind of device that this build of torch cannot drive
+        torch.empty(1, device=found[0])
+    except RuntimeError as error:  # another process may have it for itself
         reason = str(error).partition("\n")[0]
         raise ValueError(f"devices={devices}: {reason}; use try_all_gpus()") from error
-    if len(devices) > 1:
-        print(f"{len(devices)} devices given: training on the first, {devices[0]}")
-    return devices[0]
+    if len(found) > 1:
+        print(f"{len(found)} devices given: training on the first, {found[0]}")
+    return found[0]
+
+
+def set_current(device: torch.device) -> None:
+    """Make a GPU the one that is used where none is named, if this machine can have several."""
+    if kind(device) in ("cuda", "xpu"):
+        torch.get_device_module(kind(device)).set_device(device)
+
+
+def name_of(device: torch.device) -> str:
+    """Return the maker's name of a GPU, or the kind of a device that has none."""
+    name = getattr(torch.get_device_module(kind(device)), "get_device_name", None)
+    return name(device) if name else kind(device)
 
 
 def get_dataloader_workers() -> int:
@@ -57,21 +91,90 @@ def get_dataloader_workers() -> int:
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """Return 'fp32', 'bf16' or 'fp16'; 'auto' is bf16 where this hardware is faster with it."""
+    """Return 'fp32', 'tf32', 'bf16' or 'fp16'; 'auto' is bf16 where this hardware is fast in it."""
     if precision == "auto":
-        return "bf16" if bf16_speedup(device.type) > 1.2 else "fp32"
+        return "bf16" if is_fast_in("bf16", device) else "fp32"
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}: use auto, {', '.join(PRECISIONS)}")
+    if precision == "tf32" and not is_fast_in("tf32", device):
+        raise ValueError(
+            f"precision='tf32': only NVIDIA's GPUs since Ampere (2020) have it, not {device}: use "
+            "fp32"
+        )
     return precision
+
+
+def is_fast_in(precision: str, device: torch.device) -> bool:
+    """Return whether a device computes in a precision by itself, at a speed that is worth it.
+
+    A CPU is timed, because its flags also promise a bf16 that is slow. A GPU is asked: a product
+    that is quickly timed would mostly time its launch. Apple's GPUs cannot be asked about bf16.
+    """
+    if precision == "fp32":
+        return True
+    if kind(device) == "cpu":
+        return precision == "bf16" and bf16_speedup() > 1.2
+    if kind(device) == "cuda":
+        is_amds = torch.version.hip is not None
+        since_ampere = torch.cuda.get_device_capability(device) >= (8, 0)
+        return {
+            "fp16": True,
+            "bf16": is_amds or since_ampere,
+            "tf32": since_ampere and not is_amds,
+        }[precision]
+    asks = getattr(torch.get_device_module(kind(device)), "is_bf16_supported", lambda **_: False)
+    return precision == "fp16" or (precision == "bf16" and asks(including_emulation=False))
+
+
+@functools.cache
+def bf16_speedup() -> float:
+    """Return how many times faster a CPU's matrix product is in bf16 than in fp32, timed once."""
+    return _product_seconds(torch.float32) / _product_seconds(torch.bfloat16)
+
+
+def _product_seconds(dtype: torch.dtype) -> float:
+    """Return the best of five timings of one small matrix product, after a warm-up."""
+    A = torch.ones(512, 512, dtype=dtype)
+    seconds = []
+    for _ in range(6):
+        start = time.perf_counter()
+        A @ A
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
 
 
 @contextmanager
 def autocast(precision: str, device: torch.device) -> Iterator[None]:
     """Compute in this precision inside the `with` block."""
     # without cuDNN, which plans its attention for every new shape, and that is slow
-    kernels = sdpa_kernel(_ATTENTION) if device.type == "cuda" else nullcontext()
-    with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32"), kernels:
+    kernels = sdpa_kernel(_ATTENTION) if kind(device) == "cuda" else nullcontext()
+    dtype = PRECISIONS[precision]
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32), kernels:
         yield
+
+
+@contextmanager
+def tf32_as_asked(precision: str, device: torch.device) -> Iterator[None]:
+    """Let a GPU multiply fp32 matrices in TF32 inside the `with` block if this is the precision.
+
+    Otherwise it does not, whatever is set elsewhere. Unlike `autocast`, this holds for backward
+    passes too.
+    """
+    if kind(device) != "cuda":
+        yield
+        return
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError as error:  # torch refuses a mixture of its older and newer settings
+        raise ValueError(
+            "torch.backends.cuda.matmul.fp32_precision was changed: leave it as it was, and choose "
+            "precision='tf32' or 'fp32'"
+        ) from error
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @contextmanager
@@ -80,39 +183,49 @@ def reproducible(device: torch.device) -> Iterator[None]:
 
     By default, a GPU adds gradients in the order in which they arrive.
     """
-    if device.type != "cuda":
+    if kind(device) != "cuda":
         yield
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    debugging: Any = torch.utils.deterministic  # it fills new tensors, which takes time
+    filled = debugging.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
+    debugging.fill_uninitialized_memory = False
     with warnings.catch_warnings():  # one that concerns much longer inputs
         warnings.filterwarnings("ignore", message="Memory Efficient attention defaults")
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(before, warn_only=warned)
+            debugging.fill_uninitialized_memory = filled
 
 
-@functools.cache
-def bf16_speedup(device_type: str) -> float:
-    """Return how many times faster a matrix product is in bf16 than in fp32, timed once.
-
-    The processor's flags would not do: an emulated bf16 is slow.
-    """
-    fp32 = _product_seconds(device_type, torch.float32)
-    return fp32 / _product_seconds(device_type, torch.bfloat16)
+def random_states(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the states of the random numbers of the CPU and of a GPU (empty without one)."""
+    if kind(device) == "cpu":
+        return torch.get_rng_state(), torch.empty(0, dtype=torch.uint8)
+    return torch.get_rng_state(), torch.get_device_module(kind(device)).get_rng_state(device)
 
 
-def _product_seconds(device_type: str, dtype: torch.dtype) -> float:
-    """Return the best of five timings of one small matrix product, after a warm-up."""
-    A = torch.ones(512, 512, dtype=dtype, device=device_type)
-    seconds = []
-    for _ in range(6):
-        start = time.perf_counter()
-        A @ A
-        if device_type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
+def set_random_states(device: torch.device, states: tuple[Tensor, Tensor]) -> None:
+    """Go back to what `random_states` returned; a state of another kind of GPU has no effect."""
+    torch.set_rng_state(states[0])
+    if states[1].shape == random_states(device)[1].shape != (0,):
+        torch.get_device_module(kind(device)).set_rng_state(states[1], device)
+
+
+@contextmanager
+def forked_random_states(device: torch.device) -> Iterator[None]:
+    """Go back to the random states of before at the end of the `with` block."""
+    before = random_states(device)
+    try:
+        yield
+    finally:
+        set_random_states(device, before)
+
+
+def dtype_of_sums(device: torch.device) -> torch.dtype:
+    """Return the type in which to add up many numbers: float64, which Apple's GPUs lack."""
+    return torch.float32 if kind(device) == "mps" else torch.float64

@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .bert import label_names_of
+from .bert import label_names_of, unwrapped
 from .dataset import LengthBuckets, SNLIBERTDataset, TokenPairs, as_pairs
-from .devices import autocast, choose_precision
+from .devices import autocast, choose_precision, is_fast_in, kind, tf32_as_asked
+from .fast.minibatches import inputs_on
 from .fast.network import fast
 from .runs.checks import check_fits
 from .runs.failures import memory_advice
@@ -120,12 +121,17 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
 
 
 def evaluate(
-    net: nn.Module, dataset: SNLIBERTDataset, batch_size: int = 128, precision: str = "fp32"
+    net: nn.Module,
+    dataset: SNLIBERTDataset,
+    batch_size: int | None = None,
+    precision: str | None = None,
 ) -> Evaluation:
     """Classify every pair of a dataset, and compare the predictions with its labels.
 
-    Under torchrun all processes call it together, and each classifies its share. Raises
-    MemoryError, which names a smaller batch_size, if memory runs out.
+    This happens where the network is. `batch_size` None suits the device. `precision` None is the
+    one in which the network was trained, if the device is fast in it, else fp32. Under torchrun all
+    processes call it together, and each classifies its share. Raises MemoryError, which names a
+    smaller batch_size, if memory runs out.
     """
     dataset = as_pairs(dataset)
     check_fits(net, dataset)
@@ -160,6 +166,20 @@ def to_device(X: Tensor | Sequence[Tensor], device: torch.device) -> Tensor | li
     return [x.to(device, non_blocking=True) for x in X]
 
 
+def pairs_at_once(device: torch.device, pairs: TokenPairs) -> int:
+    """Return how many pairs a device classifies at once: what fills a GPU, and fits into it."""
+    if kind(device) == "cpu":
+        return 128
+    return max(128, 2**16 // int(pairs.valid_lens.max()))
+
+
+def trained_precision(net: nn.Module, device: torch.device) -> str:
+    """Return the precision in which a network was trained, or fp32 if a device emulates it."""
+    history = getattr(unwrapped(net), "history", None)
+    precision = history.precision if history else "fp32"
+    return precision if is_fast_in(precision, device) else "fp32"
+
+
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
     """Compute fast inside the block, without dropout and gradients; then restore each mode."""
@@ -176,16 +196,18 @@ def evaluating(net: nn.Module) -> Iterator[None]:
 def logits_of(
     net: nn.Module,
     pairs: TokenPairs,
-    batch_size: int,
-    precision: str = "fp32",
+    batch_size: int | None = None,
+    precision: str | None = None,
     first: int = 0,
     step: int = 1,
 ) -> Tensor:
-    """Return the logits (n, classes) of all pairs, in their order, on the CPU.
+    """Return the logits (n, classes) of all pairs, in their order, on the CPU, as `evaluate` does.
 
     Only every `step`-th minibatch is computed, beginning with the `first`. The others get zeros.
     """
     device = next(net.parameters()).device
+    precision = choose_precision(precision or trained_precision(net, device), device)
+    batch_size = pairs_at_once(device, pairs) if batch_size is None else batch_size
     # the longest first: if memory is short, this fails at once, and what is freed fits the rest
     batches = list(LengthBuckets(pairs.valid_lens, batch_size))[::-1][first::step]
     in_order = torch.zeros(len(pairs), len(label_names_of(net)))
@@ -194,9 +216,11 @@ def logits_of(
     with (
         memory_advice(device, min(batch_size, len(pairs))),
         evaluating(net),
-        autocast(choose_precision(precision, device), device),
+        tf32_as_asked(precision, device),
+        autocast(precision, device),
     ):
-        logits = torch.cat([net(to_device(pairs.inputs(i), device)).float() for i in batches])
+        inputs = inputs_on(device, pairs, batches)
+        logits = torch.cat([net(X).float() for X in inputs])
     if logits.isnan().any():
         raise ValueError(
             "the model computes nan, so its weights are damaged: load or train it again"

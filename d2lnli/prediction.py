@@ -21,13 +21,14 @@ def predict_proba(
     hypotheses: Sequence[str | list[str]],
     max_len: int | None = None,
     truncation: str = "longest_first",
-    batch_size: int = 128,
+    batch_size: int | None = None,
+    precision: str | None = None,
 ) -> np.ndarray:
     """Return each class's probability for every pair of sentences or token lists, (n, classes).
 
     The columns have the order of `net.label_names`, which is `LABELS` by default. Pairs are
-    truncated to `max_len` tokens (None: the model's positions). Raises MemoryError, which names a
-    smaller batch_size, if memory runs out.
+    truncated to `max_len` tokens (None: the model's positions). `batch_size` and `precision` are
+    those of `evaluate`. Raises MemoryError, which names a smaller batch_size, if memory runs out.
     """
     for side in (premises, hypotheses):
         if isinstance(side, str):
@@ -35,7 +36,7 @@ def predict_proba(
     max_len = max_positions(net) if max_len is None else max_len
     pairs = TokenPairs(premises, hypotheses, max_len, vocab, truncation)
     check_fits(net, pairs)
-    return logits_of(net, pairs, batch_size).softmax(dim=1).numpy()
+    return logits_of(net, pairs, batch_size, precision).softmax(dim=1).numpy()
 
 
 def predict_snli(

@@ -22,10 +22,11 @@ class Recipe:
 
     `schedule` 'constant' keeps the learning rate `lr`, and 'linear' lets it fall to zero. Before
     that, it rises during the first `warmup`, a fraction of all steps. `clip` is the largest norm of
-    the gradient. `precision` is 'auto', 'fp32', 'bf16' or 'fp16'. `keep` chooses the weights of the
-    'last' epoch, or of the 'best' one on the dev split. Training ends early after `patience` epochs
-    without a higher dev accuracy. A minibatch of more than `most_tokens` is split into parts, whose
-    gradients add up, to save memory (None: as this device needs it).
+    the gradient. `precision` is 'auto', 'fp32', 'bf16', 'fp16', or 'tf32': on NVIDIA's GPUs, fp32
+    but for the factors of matrix products. `keep` chooses the weights of the 'last' epoch, or of
+    the 'best' one on the dev split. Training ends early after `patience` epochs without a higher
+    dev accuracy. A minibatch of more than `most_tokens` is split into parts, whose gradients add
+    up, to save memory (None: as this device needs it).
     """
 
     lr: float = 1e-4

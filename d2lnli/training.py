@@ -16,18 +16,23 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .bert import BERTClassifier, unwrapped
-from .checkpoints import load_pretrained_model
+from .checkpoints import load_classifier, load_pretrained_model
 from .corpora import open_split, read_snli
 from .dataset import SNLIBERTDataset, shared_loader
 from .devices import (
     autocast,
     choose_precision,
     first_device,
+    forked_random_states,
+    kind,
     known_devices,
     reproducible,
+    tf32_as_asked,
     try_all_gpus,
 )
-from .evaluation import accuracy_on, evaluate, to_device
+from .evaluation import accuracy_on, evaluate, pairs_at_once, to_device
+from .fast.graphs import Measured, Step, captured
+from .fast.minibatches import loader_on
 from .fast.network import fast
 from .fast.optimizer import Updater, adam
 from .fast.parts import micro_batches, most_tokens_for
@@ -51,7 +56,6 @@ from .store.classifiers import (
     describe,
     find_made_of,
     place_for,
-    read_classifier,
     read_history,
     save_classifier,
     why_not,
@@ -71,11 +75,8 @@ def train(training: "Training", num_epochs: int, hooks: Sequence[Hook] = ()) -> 
         for X, y, num_pairs in training.rest_of_epoch():
             with memory_advice(state.device, num_pairs, training.memory_hint(X)):
                 updater.prepare(training.learning_rate())
-                for part_X, part_y in training.parts(X, y):
-                    losses, y_hat = training.losses(part_X, part_y)
-                    updater.backward(training.objective(losses, num_pairs))
-                    state.meter.add(losses, y_hat, part_y)
-                updater.step()
+                for losses, y_hat, labels in training.step(X, y, num_pairs):
+                    state.meter.add(losses, y_hat, labels)
             state.meter.end_minibatch(num_pairs)
             state.batches_done += 1
             for hook in hooks:
@@ -117,6 +118,20 @@ class Training:
         """Return the learning rate of the next step; None keeps the optimizer's own."""
         return None
 
+    def step(self, X: Inputs, y: Tensor, num_pairs: int | Tensor) -> Measured:
+        """Update the weights; return losses, outputs and labels of each part of the minibatch."""
+        measured = []
+        for part_X, part_y in self.parts(X, y):
+            losses, y_hat = self.losses(part_X, part_y)
+            self.updater.backward(self.objective(losses, num_pairs))
+            measured.append((losses.detach(), y_hat.detach(), part_y))
+        self.updater.step()
+        return measured
+
+    def sped_up(self) -> contextlib.AbstractContextManager:
+        """Compute faster inside the `with` block, with the same numbers."""
+        return fast(self.net)
+
     def parts(self, X: Inputs, y: Tensor) -> Iterable[tuple[Inputs, Tensor]]:
         """Return the parts of a minibatch. Their gradients add up."""
         return [(X, y)]
@@ -131,7 +146,7 @@ class Training:
             raise ValueError("the loss is a single number: give it reduction='none'")
         return losses, y_hat
 
-    def objective(self, losses: Tensor, num_pairs: int) -> Tensor:
+    def objective(self, losses: Tensor, num_pairs: int | Tensor) -> Tensor:
         """Return the number that training minimizes."""
         return losses.sum()
 
@@ -162,6 +177,7 @@ class FineTuning(Training):
         own_forward = type(state.net) is not BERTClassifier  # it may leave parameters unused
         net = self.ranks.data_parallel(net, updater.own_parameters, own_forward)
         super().__init__(net, batches, nn.CrossEntropyLoss(reduction="none"), score, state, updater)
+        self.fast_step: Step = super().step
 
     def rest_of_epoch(self) -> Iterable[tuple[Inputs, Tensor, int]]:
         """Return the remaining minibatches of this epoch, in the epoch's own random order."""
@@ -177,6 +193,18 @@ class FineTuning(Training):
         num_steps = self.recipe.num_epochs * self.state.num_batches
         return self.recipe.lr_at(self.state.steps_done, num_steps)
 
+    def step(self, X: Inputs, y: Tensor, num_pairs: int | Tensor) -> Measured:
+        """Update the weights; return losses, outputs and labels of each part of the minibatch."""
+        return self.fast_step(X, y, num_pairs)
+
+    @contextlib.contextmanager
+    def sped_up(self) -> Iterator[None]:
+        """Compute faster inside the `with` block, with the same numbers."""
+        plain, clear = super().step, self.updater.prepare
+        with fast(self.net), captured(plain, clear, self.net, self.precision) as self.fast_step:
+            yield
+        self.fast_step = plain
+
     def parts(self, X: Inputs, y: Tensor) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield parts of at most `most_tokens`; after the last one the ranks exchange gradients."""
         *parts, last = micro_batches(X, y, self.recipe.most_tokens)  # type: ignore[arg-type]
@@ -185,7 +213,7 @@ class FineTuning(Training):
             yield from parts
         yield last
 
-    def objective(self, losses: Tensor, num_pairs: int) -> Tensor:
+    def objective(self, losses: Tensor, num_pairs: int | Tensor) -> Tensor:
         """Return a part's share of the minibatch's mean loss."""
         return losses.sum() * (self.ranks.size / num_pairs)  # ranks take the mean of gradients
 
@@ -199,7 +227,7 @@ class FineTuning(Training):
 def run(training: Training, num_epochs: int, hooks: Sequence[Hook]) -> None:
     """Train with hooks, and leave the network ready for use, however the training ends."""
     with contextlib.ExitStack() as stack:
-        for context in (*hooks, fast(training.net)):
+        for context in (*hooks, training.sped_up()):
             stack.enter_context(context)
         try:
             train(training, num_epochs, hooks)
@@ -295,11 +323,14 @@ def finetune(
             known_devices(devices or try_all_gpus()), run_dir,
         )  # fmt: skip
         return started if launch else started.wait()
-    device = own_device() if ranks.of_torchrun else first_device(devices or try_all_gpus()[:1])
+    if ranks.of_torchrun:
+        device = own_device(devices)
+    else:
+        device = first_device(devices or try_all_gpus()[:1])
     with memory_advice(device):
         net.to(device)
-    gpus = [device] if device.type == "cuda" else []
-    with open_run(run_dir, ranks) as folder, torch.random.fork_rng(gpus), reproducible(device):
+    forked = forked_random_states(device)
+    with open_run(run_dir, ranks) as folder, forked, reproducible(device):
         return _finetune(net, train_set, dev_set, recipe, device, ranks, folder)
 
 
@@ -316,20 +347,23 @@ def _finetune(
     recipe = _settled(recipe, device, ranks, folder)
     plain, num_epochs = unwrapped(net), recipe.num_epochs
     best, button = BestEpoch(plain, recipe.keep, recipe.patience), StopButton(ranks, folder)
-    batches = shared_loader(
-        train_set, recipe.batch_size, recipe.seed, device.type == "cuda", ranks.rank, ranks.size
-    )
+    shares = train_set, recipe.batch_size, recipe.seed, ranks.rank, ranks.size
+    with memory_advice(device):
+        batches = shared_loader(*shares) if kind(device) == "cpu" else loader_on(device, *shares)
 
     def score() -> float:
-        with button.heard_at_once():
-            at_once = min(recipe.batch_size, 128)  # a smaller batch_size then helps here too
-            return evaluate(net, dev_set, at_once).accuracy if dev_set else math.nan
+        if dev_set is None:
+            return math.nan
+        with button.heard_at_once():  # a smaller batch_size helps here too
+            at_once = min(pairs_at_once(device, dev_set), recipe.batch_size)
+            return evaluate(net, dev_set, at_once, recipe.precision).accuracy
 
     history = History(device=ranks.names(device), precision=recipe.precision)
     history.made_of = made_of(net, train_set, recipe)
     settings = run_settings(net, train_set, dev_set, recipe, ranks)
     from_all = ranks.gather if ranks.size > 1 else None
-    with adam(net, recipe.lr, recipe.clip, recipe.precision, from_all) as updater:
+    optimizer = adam(net, recipe.lr, recipe.clip, recipe.precision, from_all)
+    with tf32_as_asked(recipe.precision, device), optimizer as updater:
         state = RunState(plain, updater, len(batches), ranks, {"best": best})
         training = FineTuning(net, batches, score, state, updater, recipe)
         if folder:
@@ -381,13 +415,13 @@ def load_or_finetune(
         return ranks.from_rank_0(str(find_made_of(folders, wanted) or ""))
 
     if found := find():
-        return _load(Path(found))
+        return _load(found)
     with contextlib.ExitStack() as stack:
         if ranks.rank == 0:
             with contextlib.suppress(OSError):  # the folder may be read-only
                 stack.enter_context(exclusive_lock(folders[0]))
         if found := find():  # another process has made it meanwhile
-            return _load(Path(found))
+            return _load(found)
         if why := why_not(folders[0], wanted):
             print(f"{folders[0]} holds another classifier ({why}): fine-tuning a new one")
         with contextlib.redirect_stdout(io.StringIO()):
@@ -407,12 +441,12 @@ def _keep(folder: Path, net: BERTClassifier, vocab: Vocab, history: History) -> 
         warnings.warn(str(error), stacklevel=3)
 
 
-def _load(folder: Path) -> tuple[BERTClassifier, Vocab]:
+def _load(name: str) -> tuple[BERTClassifier, Vocab]:
+    folder = Path(name)
     if not os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):  # a page shows only widgets
         print(describe(folder))
         if in_notebook() and (history := read_history(folder)):
             from IPython.display import display
 
             display(history.plot())
-    _, net, vocab = read_classifier(folder)
-    return net, vocab
+    return load_classifier(folder, "auto")

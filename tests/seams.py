@@ -5,12 +5,16 @@ holds until the test ends, or, in a process that a test starts, until that proce
 """
 # ruff: noqa: F401 (the tests import these names from here)
 
+import contextlib
 import shutil
+import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from d2lnli import __main__ as command_line
 from d2lnli import checkup, dataset, devices, training
@@ -19,7 +23,8 @@ from d2lnli.__main__ import main
 from d2lnli.bert import MultiHeadAttention
 from d2lnli.dataset import NO_LABEL, LengthBuckets, as_pairs, encode_pair, shared_loader
 from d2lnli.exercises.cases import CASES
-from d2lnli.fast import encoding, network, optimizer
+from d2lnli.fast import encoding, graphs, network, optimizer
+from d2lnli.fast.minibatches import inputs_on, ladder, loader_on
 from d2lnli.fast.network import FastAttention, FastDropout, fast
 from d2lnli.fast.optimizer import _MANY_ROWS as MANY_ROWS
 from d2lnli.fast.optimizer import RowUpdater, Updater, adam, clip_gradients
@@ -183,7 +188,45 @@ def users_cache_is(folder: Path) -> None:
 
 def bf16_is_faster(times: float) -> None:
     """Make bf16 measure `times` times as fast as fp32."""
-    _replace(devices, "bf16_speedup", lambda _: times)
+    _replace(devices, "bf16_speedup", lambda: times)
+
+
+def gpus_are(kind: str, number: int) -> None:
+    """Make torch find so many GPUs of a kind; nothing can be computed on them."""
+    _replace(torch.accelerator, "is_available", lambda: number > 0)
+    _replace(torch.accelerator, "current_accelerator", lambda: torch.device(kind))
+    _replace(torch.accelerator, "device_count", lambda: number)
+
+
+def cpu_passes_for(kind: str) -> None:
+    """Let the package take the CPU for a GPU of this kind, 'cuda', 'mps' or 'xpu'.
+
+    What such a GPU's part of torch would do on its own, a CPU does in its place: it keeps a random
+    state, pins no memory, and takes each captured step again instead of replaying kernels.
+    """
+    asked = devices.kind
+    for name, module in list(sys.modules.items()):
+        if name.startswith("d2lnli.") and vars(module).get("kind") is asked:
+            _replace(module, "kind", lambda _: kind)
+    part, states = torch.get_device_module(kind), [torch.arange(16, dtype=torch.uint8)]
+    _replaced.setattr(part, "get_rng_state", lambda _: states[-1].clone())
+    _replaced.setattr(part, "set_rng_state", lambda state, _: states.append(state))
+    _replaced.setattr(part, "set_device", lambda _: None, raising=False)
+    _replaced.setattr(Tensor, "pin_memory", lambda tensor: tensor)
+    _replace(graphs, "own_stream", lambda _: contextlib.nullcontext())
+    _replace(graphs, "Graph", _StepInPlace)
+
+
+class _StepInPlace(graphs.Graph):
+    """A captured step without a GPU: Python takes it, with inputs and outputs at fixed places."""
+
+    def __init__(self, step, X, y, other):
+        self.step, self.X, self.y = step, [x.clone() for x in X], y.clone()
+        self.num_pairs = torch.ones(())
+        self.graph = types.SimpleNamespace(replay=self._take)
+
+    def _take(self) -> None:
+        self.measured = self.step(self.X, self.y, self.num_pairs)
 
 
 def attention_is_fused() -> None:

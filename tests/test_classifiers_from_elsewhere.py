@@ -700,12 +700,15 @@ def test_a_classifier_is_exported_by_a_command_and_its_folder_predicts(tmp_path,
     text = (tmp_path / "mine" / "README.md").read_text()
     assert "- pairs.csv: accuracy" in text and ", 2 pairs" in text
     assert "license: apache-2.0" in text and "| pairs | 60 |" in text
-    said = []
+    said, probs = [], []
     for folder in (own, mine):
         assert main(["predict", "--classifier", folder, "A man plays", "Two dogs"]) == 0
-        said.append(capsys.readouterr().out)
+        lines = capsys.readouterr().out.splitlines()
+        said.append([lines[0], *re.findall(r"[a-z]+", lines[1])])
+        probs += [[float(number) for number in re.findall(r"[\d.]+", lines[1])]]
     assert said[0] == said[1]
-    assert said[0].splitlines()[0] in d2l.LABELS
+    assert probs[0] == pytest.approx(probs[1], abs=0.02)  # only one knows that it saw bf16
+    assert said[0][0] in d2l.LABELS
 
 
 def test_the_command_measures_two_classes_as_evaluate_does(tmp_path, capsys):

@@ -453,8 +453,7 @@ def test_train_ch13_is_for_one_process(tmp_path):
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    seams.gpus_are("cuda", 2)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert own_device() == torch.device("cuda", 1)

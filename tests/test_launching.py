@@ -1,6 +1,7 @@
 """A run in other processes: started from a notebook, followed, stopped, and found again."""
 
 import copy
+import os
 import re
 import resource
 import shutil
@@ -252,7 +253,7 @@ def test_what_cannot_be_launched_is_said_at_once(tmp_path):
     with pytest.raises(ValueError, match=r"MyClassifier.*parts"):
         d2l.finetune(mine, train_set, None, launch=True)
     for devices in (["mps"], ["cpu", "mps"], ["meta"]):
-        with pytest.raises(ValueError, match=r"devices=.*launch"):
+        with pytest.raises(ValueError, match=r"devices=.*(launch|try_all_gpus)"):
             d2l.finetune(net, train_set, None, devices=devices, launch=True, run_dir=tmp_path)
     assert not contents(tmp_path)
     with pytest.raises(ValueError, match=r"devices=.*try_all_gpus"):
@@ -269,21 +270,28 @@ def test_what_cannot_be_launched_is_said_at_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("devices", "visible", "expected"),
+    ("kind", "devices"),
     [
-        (["cuda:0", "cuda:2"], None, "0,2"),
-        (["cuda:0", "cuda:2"], "5,3,GPU-ab", "5,GPU-ab"),
-        (["cpu", "cpu"], "5,3", ""),
+        ("cuda", ["cuda:0", "cuda:2"]),
+        ("xpu", ["xpu:1", "xpu:0"]),
+        ("mps", ["mps:0"]),
+        ("cuda", ["cpu", "cpu"]),
+        (None, ["cpu", "cpu"]),
     ],
 )
-def test_each_process_gets_its_device(monkeypatch, devices, visible, expected):
+def test_each_process_gets_its_device(monkeypatch, kind, devices):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    if visible:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    environment = seams.environment_of_ranks([torch.device(device) for device in devices])
-    assert environment["CUDA_VISIBLE_DEVICES"] == expected
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4 * len(devices))
+    devices = [torch.device(device) for device in devices]
+    environment = seams.environment_of_ranks(devices)
     assert environment["OMP_NUM_THREADS"] == "4"
+    if kind:
+        seams.gpus_are(kind, 3)
+    for name in environment.keys() - os.environ.keys():
+        monkeypatch.setenv(name, environment[name])
+    for number, device in enumerate(devices):
+        monkeypatch.setenv("LOCAL_RANK", str(number))
+        assert seams.own_device() == device
 
 
 @pytest.mark.parametrize("devices", [["cuda:0", "cpu"], ["cuda:1", "cuda:1"]])

@@ -27,6 +27,7 @@ from ..bert import (
     masked_softmax,
     scale,
 )
+from ..devices import kind
 
 _lock = threading.Lock()
 _num_blocks: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
@@ -72,7 +73,7 @@ class FastDropout(nn.Dropout):
     def forward(self, X: Tensor) -> Tensor:
         """In training, zero each number of X with probability `p` and scale the others."""
         dropped = round(self.p * 2**16)
-        on_cpu = X.is_cpu and not torch.compiler.is_compiling()
+        on_cpu = kind(X.device) == "cpu" and not torch.compiler.is_compiling()
         if not (self.training and on_cpu) or dropped in (0, 2**16):
             return super().forward(X)
         kept = random_int16(X.shape) >= dropped - 2**15
@@ -108,8 +109,14 @@ class FastAttention(MultiHeadAttention):
         return self.W_o(Y.transpose(1, 2).flatten(2))
 
     def project(self, X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each (batch, heads, length, hiddens / heads)."""
+        """Queries, keys and values, each (batch, heads, length, hiddens / heads).
+
+        A CPU computes one product faster than three. A GPU does not, and is spared the copies.
+        """
         layers = self.W_q, self.W_k, self.W_v
+        if kind(X.device) != "cpu":
+            queries, keys, values = (self.split_heads(W(X)) for W in layers)
+            return queries, keys, values
         weight, bias = torch.cat([W.weight for W in layers]), torch.cat([W.bias for W in layers])
         heads = F.linear(X, weight, bias).unflatten(-1, (3, self.num_heads, -1))
         return heads.permute(2, 0, 3, 1, 4).contiguous().unbind()
@@ -136,11 +143,11 @@ class FastAttention(MultiHeadAttention):
 
 def fused_is_faster(X: Tensor) -> bool:
     """Return whether torch's fused attention is faster, as on a GPU or for long inputs."""
-    return not X.is_cpu or X.shape[1] > 256
+    return kind(X.device) != "cpu" or X.shape[1] > 256
 
 
 class FastEncoder(BERTEncoder):
-    """Autocast's small type also between the layers of a CPU, and no mask without padding."""
+    """On a CPU, autocast's small type between the layers, and no mask without padding."""
 
     @staticmethod
     def fits(part: BERTEncoder) -> bool:
@@ -154,13 +161,21 @@ class FastEncoder(BERTEncoder):
         they have the small type as well.
         """
         X = super().embed(tokens, segments)
-        if X.is_cpu and torch.is_autocast_enabled("cpu"):
+        if kind(X.device) == "cpu" and torch.is_autocast_enabled("cpu"):
             X = X.to(torch.get_autocast_dtype("cpu"))
         return X
 
+    def embed_segments(self, segments: Tensor) -> Tensor:
+        """Choose one of two rows: a GPU adds up the gradients of an embedding's row one by one."""
+        if kind(segments.device) == "cpu" or not _has_two_plain_rows(self.segment_embedding):
+            return super().embed_segments(segments)
+        first, second = self.segment_embedding.weight
+        return torch.where(segments[..., None] > 0, second, first)
+
     def key_mask(self, tokens: Tensor, valid_lens: Tensor | None) -> Tensor | None:
         """True where a key may be attended to; None if that is everywhere."""
-        if valid_lens is not None and valid_lens.is_cpu:  # a GPU would have to be waited for
+        on_cpu = kind(tokens.device) == "cpu"  # a GPU would have to be waited for
+        if valid_lens is not None and on_cpu:
             valid_lens = None if bool((valid_lens >= tokens.shape[1]).all()) else valid_lens
         return super().key_mask(tokens, valid_lens)
 
@@ -196,6 +211,11 @@ class FastClassifier(BERTClassifier):
         return self.output(self.hidden(self.encoder.encode_cls(*inputs)))
 
 
+def _has_two_plain_rows(embedding: nn.Embedding) -> bool:
+    plain = _are_plain(embedding) and embedding.padding_idx is None and embedding.max_norm is None
+    return plain and embedding.num_embeddings == 2
+
+
 _FASTER: dict[type, Any] = {
     nn.Dropout: FastDropout,
     MultiHeadAttention: FastAttention,
@@ -206,8 +226,19 @@ _PLAIN_FORMS = {faster: plain for plain, faster in _FASTER.items()}
 _PLAIN = {
     *(FastEncoder, FastAttention, FastDropout),
     *(TransformerEncoderBlock, AddNorm, PositionWiseFFN),
-    *(nn.Linear, nn.LayerNorm, nn.Dropout, *ACTIVATIONS.values()),
+    *(nn.Linear, nn.LayerNorm, nn.Dropout, nn.Embedding, *ACTIVATIONS.values()),
 }
+_AS_A_WHOLE = {FastClassifier, nn.Sequential, nn.Tanh}
+
+
+def is_plain_as_a_whole(net: nn.Module) -> bool:
+    """Return whether, inside `fast`, nothing but the code of this package and of torch runs.
+
+    Then a captured step, which does not run Python code again, misses nothing.
+    """
+    parts = (part for part in net.modules() if type(part) not in _AS_A_WHOLE)
+    hooked = any(parameter._backward_hooks for parameter in net.parameters())
+    return type(net) is FastClassifier and _are_plain(*parts) and not hooked
 
 
 def _are_plain(*parts: nn.Module) -> bool:

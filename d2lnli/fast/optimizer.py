@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..bert import unwrapped
+from ..devices import kind
 from .row_adam import RowAdam, catch_up_saved
 
 _MANY_ROWS = 10_000  # an embedding with fewer rows is updated faster as a whole
@@ -38,14 +39,17 @@ class Updater:
     @property
     def lr(self) -> float:
         """The learning rate of the current step."""
-        return self.trainer.param_groups[0]["lr"]
+        return float(self.trainer.param_groups[0]["lr"])
 
     def prepare(self, lr: float | None = None) -> None:
         """Set the learning rate of the next step (None: leave it), and clear the gradients."""
         if lr is not None:
-            for group in self.trainer.param_groups:
-                group["lr"] = lr
+            self._set_lr(lr)
         self.trainer.zero_grad()
+
+    def _set_lr(self, lr: float) -> None:
+        for group in self.trainer.param_groups:
+            group["lr"] = lr
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss."""
@@ -73,8 +77,20 @@ class Updater:
         self._load(saved)
 
     def _load(self, saved: dict) -> None:
-        self.trainer.load_state_dict(saved["trainer"])
+        groups = self.trainer.param_groups
+        own = [{name: group[name] for name in ("lr", "capturable")} for group in groups]
+        self.trainer.load_state_dict(saved["trainer"])  # perhaps from another kind of device
+        for group, options in zip(self.trainer.param_groups, own, strict=True):
+            group.update(options)
         self.scaler.load_state_dict(saved["scaler"])
+
+
+class CapturableUpdater(Updater):
+    """An Adam whose learning rate is in the GPU's memory, where captured kernels read it."""
+
+    def _set_lr(self, lr: float) -> None:
+        for group in self.trainer.param_groups:
+            group["lr"].fill_(lr)
 
 
 class RowUpdater(Updater):
@@ -117,11 +133,18 @@ def adam(
     weight = embedding.weight
     learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
     alone = len(learning) == 1  # DDP must get a parameter, and a RowAdam keeps the embedding
-    if weight.is_cpu and weight.requires_grad and len(weight) >= _MANY_ROWS and not alone:
+    many_rows = weight.requires_grad and len(weight) >= _MANY_ROWS and not alone
+    trainer: torch.optim.Adam
+    if kind(weight.device) == "cpu" and many_rows:
         with RowAdam(net.parameters(), embedding, lr, from_all) as trainer:
             yield RowUpdater(net, trainer, clip, precision)
+    elif kind(weight.device) == "cuda":
+        on_gpu = torch.tensor(lr, device=weight.device)
+        trainer = torch.optim.Adam(net.parameters(), on_gpu, fused=True, capturable=True)
+        yield CapturableUpdater(net, trainer, clip, precision)
     else:
-        yield Updater(net, torch.optim.Adam(net.parameters(), lr, fused=True), clip, precision)
+        trainer = torch.optim.Adam(net.parameters(), lr, fused=True)
+        yield Updater(net, trainer, clip, precision)
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], largest_norm: float) -> None:
@@ -129,6 +152,4 @@ def clip_gradients(parameters: Iterable[nn.Parameter], largest_norm: float) -> N
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     gradients = [grad.values() if grad.is_sparse else grad for grad in gradients]
     norm = nn.utils.get_total_norm(gradients)
-    factor = (largest_norm / (norm + 1e-6)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(factor)
+    torch._foreach_mul_(gradients, (largest_norm / (norm + 1e-6)).clamp(max=1.0))

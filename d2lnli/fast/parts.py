@@ -1,4 +1,4 @@
-"""Minibatches in parts whose activations fit into a CPU's caches."""
+"""Minibatches in parts: a CPU's activations then fit into its caches, a GPU's into its memory."""
 
 import math
 from collections.abc import Iterator
@@ -6,12 +6,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..devices import kind
+
 _MOST_TOKENS = 4096  # in fp32; half as many bytes in a smaller type
 
 
 def most_tokens_for(device: torch.device, precision: str, num_ranks: int) -> int | None:
     """Return how many tokens to compute at once; None, on a GPU, means the whole minibatch."""
-    if device.type != "cpu":
+    if kind(device) != "cpu":
         return None
     if precision != "fp32":
         return 2 * _MOST_TOKENS
@@ -21,10 +23,16 @@ def most_tokens_for(device: torch.device, precision: str, num_ranks: int) -> int
 def micro_batches(X: list[Tensor], y: Tensor, most_tokens: int | None) -> Iterator[tuple]:
     """Split a minibatch, whose pairs are sorted by length, into parts of at most `most_tokens`.
 
-    Each part is padded only to its own longest pair. None keeps the minibatch whole.
+    On a CPU, each part is padded only to its own longest pair. A GPU's parts have equal sizes,
+    because looking at its lengths would mean to wait for it. None keeps the minibatch whole.
     """
     if most_tokens is None:
         yield X, y
+        return
+    if kind(y.device) != "cpu":
+        pairs = max(1, most_tokens // X[0].shape[1])
+        for *part, labels in zip(*(x.split(pairs) for x in (*X, y)), strict=True):
+            yield part, labels
         return
     lens, first = X[2].tolist(), 0
     for i, length in enumerate([*lens[1:], math.inf], start=1):

@@ -38,7 +38,7 @@ from ..store.files import exclusive_lock, is_locked, read_json
 from .failures import is_out_of_memory
 from .folder import HISTORY, LAUNCHED, PROVISIONAL, STOP
 from .identity import frozen_parts
-from .ranks import Ranks, check_can_join
+from .ranks import DEVICES, Ranks, check_can_join
 
 _JOB, _BEFORE, _AFTER, _LOG, _STARTING = "job.json", "before", "after", "log.txt", "starting"
 _LOOK_EVERY = 0.5  # seconds
@@ -120,19 +120,14 @@ def _check_plain(net: BERTClassifier) -> None:
 
 def _environment(devices: Sequence[torch.device]) -> dict[str, str]:
     """Return environment variables that give each process its own device."""
-    if any(device.type not in ("cuda", "cpu") for device in devices):
-        raise ValueError(
-            f"devices={list(devices)}: separate processes train only on CUDA GPUs or on the CPU: "
-            "choose one device, without launch"
-        )
-    gpus = [str(device.index or 0) for device in devices if device.type == "cuda"]
+    if any(device.type == "meta" for device in devices):
+        raise ValueError(f"devices={list(devices)}: launch trains on GPUs or on the CPU")
+    gpus = [device.index or 0 for device in devices if device.type != "cpu"]
     if len(gpus) not in (0, len(devices)) or len(set(gpus)) < len(gpus):
         raise ValueError(f"devices={list(devices)}: use different GPUs, or the CPU several times")
-    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
-        gpus = [visible.split(",")[int(gpu)] for gpu in gpus]
     threads = max(1, torch.get_num_threads() // len(devices))
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
-    return {**environment, "CUDA_VISIBLE_DEVICES": ",".join(gpus), **_WITHOUT_LIBUV}
+    return {**environment, DEVICES: ",".join(map(str, devices)), **_WITHOUT_LIBUV}
 
 
 _WITHOUT_LIBUV = {"USE_LIBUV": "0", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}

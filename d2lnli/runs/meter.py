@@ -6,6 +6,7 @@ import time
 import torch
 from torch import Tensor
 
+from ..devices import dtype_of_sums
 from ..history import Record
 from .ranks import Ranks
 
@@ -27,7 +28,8 @@ class Meter:
         sums_before: tuple[float, ...] = (0.0, 0.0),
         num_before: int = 0,
     ):
-        self.sums = torch.tensor(sums, dtype=torch.float64, device=device)  # since the last record
+        dtype = dtype_of_sums(device)
+        self.sums = torch.tensor(sums, dtype=dtype, device=device)  # since the last record
         self.ranks = ranks
         self.sums *= ranks.rank == 0  # the sums of a checkpoint count once
         self.num_pairs = self.num_own = num_pairs
@@ -48,7 +50,8 @@ class Meter:
     def add(self, losses: Tensor, y_hat: Tensor, y: Tensor) -> None:
         """Add a minibatch, or a part of it: each example's loss, outputs (classes) and label."""
         correct = y_hat.argmax(dim=1) == y.to(y_hat.device, non_blocking=True)
-        self.sums += torch.stack([losses.double().sum(), correct.double().sum()])
+        dtype = self.sums.dtype
+        self.sums += torch.stack([losses.sum(dtype=dtype), correct.sum(dtype=dtype)])
         self.num_own += len(y)
         self.num_classes = y_hat.shape[1]
 

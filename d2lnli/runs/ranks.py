@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
 from typing import TypeVar
 
@@ -19,9 +19,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..devices import kind, known_devices, set_current, try_all_gpus
 from .failures import is_failure
 
 Value = TypeVar("Value")
+DEVICES = "D2LNLI_DEVICES"
 _AGREE_EVERY = 1.0  # seconds
 _LAST_WORDS = 3.0  # seconds
 _GLOO_WAIT = 0.1  # seconds
@@ -41,7 +43,7 @@ class Ranks:
         """Return the devices of all ranks as the book prints them; more than 8 are counted."""
         if self.size > 8:
             return f"{self.size} devices ({device.type})"
-        if device.type == "cpu" or self.size == 1:
+        if kind(device) == "cpu" or self.size == 1:
             return str([device] * self.size)
         indices = self.gather(torch.tensor([device.index or 0]))
         return str([torch.device(device.type, int(index)) for index in indices])
@@ -193,8 +195,7 @@ def process_group() -> Iterator[Ranks]:
         store = _join()
     try:
         with _explain_lost_process(), only_rank_0_speaks():
-            if torch.cuda.is_available():
-                torch.cuda.set_device(_local_gpu())
+            set_current(own_device())
             yield current_ranks()
     except (ValueError, OSError, MemoryError) as error:
         if _already_reported(store):
@@ -257,16 +258,20 @@ def only_rank_0_speaks() -> Iterator[None]:
         yield
 
 
-def own_device() -> torch.device:
-    """Return the device of this process under torchrun."""
-    return torch.device("cuda", _local_gpu()) if torch.cuda.is_available() else torch.device("cpu")
+def own_device(devices: Sequence[torch.device | str] | None = None) -> torch.device:
+    """Return the device of this process under torchrun; `devices` are those of all on this machine.
 
-
-def _local_gpu() -> int:
-    number, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-    if number >= gpus:
+    None means the environment variable D2LNLI_DEVICES, such as `cuda:0,cuda:2`, or else all GPUs.
+    If the first one is a CPU, it is the CPU.
+    """
+    named = os.environ.get(DEVICES)
+    found = known_devices(devices or (named.split(",") if named else try_all_gpus()))
+    if kind(found[0]) == "cpu":
+        return found[0]
+    number = int(os.environ["LOCAL_RANK"])
+    if number >= len(found):
         raise ValueError(
-            f"{os.environ['LOCAL_WORLD_SIZE']} processes, but {gpus} GPU(s) on this machine: "
-            f"use --nproc-per-node={gpus}, or set CUDA_VISIBLE_DEVICES= for the CPU"
+            f"{os.environ['LOCAL_WORLD_SIZE']} processes, but {len(found)} GPU(s) on this machine: "
+            f"use --nproc-per-node={len(found)}, or set CUDA_VISIBLE_DEVICES= for the CPU"
         )
-    return number
+    return found[number]

@@ -7,6 +7,7 @@ from typing import NoReturn, Protocol
 import torch
 from torch import nn
 
+from ..devices import random_states, set_random_states
 from ..history import Record
 from .meter import Meter
 from .ranks import Ranks
@@ -74,10 +75,7 @@ class RunState:
         if not self.batches_done:
             self.meter = Meter(self.device, self.ranks)
         elif self.random_states:
-            random, cuda_random = self.random_states
-            torch.set_rng_state(random)
-            if len(cuda_random) and self.device.type == "cuda":
-                torch.cuda.set_rng_state(cuda_random, self.device)
+            set_random_states(self.device, self.random_states)
         self.random_states = None
 
     def record(self) -> Record:
@@ -93,8 +91,8 @@ class RunState:
 
     def check_weights(self) -> None:
         """Raise ValueError if a weight is not finite: the loss may not show it yet."""
-        extremes = [torch.stack(parameter.aminmax()) for parameter in self.net.parameters()]
-        if not torch.cat(extremes).isfinite().all():
+        largest = nn.utils.get_total_norm(self.net.parameters(), math.inf)
+        if not largest.isfinite():
             self._give_up("a weight became infinite")
 
     def _give_up(self, reason: str) -> NoReturn:
@@ -106,9 +104,7 @@ class RunState:
 
     def state_dict(self) -> dict:
         """Return what a checkpoint holds, of all ranks."""
-        cuda = self.device.type == "cuda"
-        cuda_random = torch.cuda.get_rng_state(self.device) if cuda else torch.empty(0).byte()
-        random_states = self.random_states or (torch.get_rng_state(), cuda_random)
+        states = self.random_states or random_states(self.device)
         return {
             "net": self.net.state_dict(),
             **self.updater.state_dict(),
@@ -116,14 +112,14 @@ class RunState:
             "epoch": self.epoch,
             "done": self.batches_done,
             "meter": self.meter.state(),
-            "random": [self.ranks.gather(each[None]) for each in random_states],
+            "random": [self.ranks.gather(each[None]) for each in states],
         }
 
     def load_state_dict(self, saved: dict) -> None:
         """Load what `state_dict` returned; ValueError if it comes from another run."""
-        random, cuda_random = saved["random"]
+        random, gpu_random = saved["random"]
         alike = all(each[0].shape == torch.get_rng_state().shape for each in random)
-        if not alike or any(each.dtype != torch.uint8 for each in (*random, *cuda_random)):
+        if not alike or any(each.dtype != torch.uint8 for each in (*random, *gpu_random)):
             raise ValueError("its random state has another format")
         if not (saved["epoch"] >= 0 and 0 <= saved["done"] <= self.num_batches):
             raise ValueError(f"it has {saved['done']} of {self.num_batches} minibatches")
@@ -136,4 +132,4 @@ class RunState:
         self.epoch, self.batches_done = saved["epoch"], saved["done"]
         self.meter = Meter(self.device, self.ranks, *saved["meter"])
         if len(random) == self.ranks.size:  # else the ranks draw new dropout
-            self.random_states = random[self.ranks.rank][0], cuda_random[self.ranks.rank][0]
+            self.random_states = random[self.ranks.rank][0], gpu_random[self.ranks.rank][0]
