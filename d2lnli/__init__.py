@@ -25,7 +25,7 @@ from .show.strips import PairStrip, TruncationStrips
 from .store.classifiers import classifier_dir, save_classifier
 from .store.datasets import mapped_dataset
 from .store.hub import DATA_HUB, DATA_URL, data_dir, download, download_extract
-from .training import finetune, load_or_finetune, train, train_ch13
+from .training import finetune, load_or_finetune, train, train_ch13, train_step
 from .truncation import TRUNCATIONS
 from .vocab import Vocab, WordPieceVocab, get_tokens_and_segments, tokenize
 
@@ -87,6 +87,7 @@ __all__ = [
     "tokenize",
     "train",
     "train_ch13",
+    "train_step",
     "try_all_gpus",
     "word_changes",
 ]

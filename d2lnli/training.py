@@ -88,6 +88,17 @@ def train(training: "Training", num_epochs: int, hooks: Sequence[Hook] = ()) -> 
             hook.after_epoch(state, record)
 
 
+def train_step(training: "Training", X: Inputs, y: Tensor, num_pairs: int | Tensor) -> Measured:
+    """Update the weights with a minibatch; return losses, outputs and labels of its parts."""
+    measured = []
+    for part_X, part_y in training.parts(X, y):
+        losses, y_hat = training.losses(part_X, part_y)
+        training.updater.backward(training.objective(losses, num_pairs))
+        measured.append((losses.detach(), y_hat.detach(), part_y))
+    training.updater.step()
+    return measured
+
+
 class Training:
     """What the loop trains and how: as in the book in fp32, on the sum of the losses.
 
@@ -119,14 +130,8 @@ class Training:
         return None
 
     def step(self, X: Inputs, y: Tensor, num_pairs: int | Tensor) -> Measured:
-        """Update the weights; return losses, outputs and labels of each part of the minibatch."""
-        measured = []
-        for part_X, part_y in self.parts(X, y):
-            losses, y_hat = self.losses(part_X, part_y)
-            self.updater.backward(self.objective(losses, num_pairs))
-            measured.append((losses.detach(), y_hat.detach(), part_y))
-        self.updater.step()
-        return measured
+        """Take the `train_step` of a minibatch."""
+        return train_step(self, X, y, num_pairs)
 
     def sped_up(self) -> contextlib.AbstractContextManager:
         """Compute faster inside the `with` block, with the same numbers."""
@@ -194,7 +199,7 @@ class FineTuning(Training):
         return self.recipe.lr_at(self.state.steps_done, num_steps)
 
     def step(self, X: Inputs, y: Tensor, num_pairs: int | Tensor) -> Measured:
-        """Update the weights; return losses, outputs and labels of each part of the minibatch."""
+        """Take the `train_step` of a minibatch, inside `sped_up` perhaps a captured one."""
         return self.fast_step(X, y, num_pairs)
 
     @contextlib.contextmanager

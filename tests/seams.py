@@ -209,8 +209,8 @@ def cpu_passes_for(kind: str) -> None:
         if name.startswith("d2lnli.") and vars(module).get("kind") is asked:
             _replace(module, "kind", lambda _: kind)
     part, states = torch.get_device_module(kind), [torch.arange(16, dtype=torch.uint8)]
-    _replaced.setattr(part, "get_rng_state", lambda _: states[-1].clone())
-    _replaced.setattr(part, "set_rng_state", lambda state, _: states.append(state))
+    _replaced.setattr(part, "get_rng_state", lambda _: states[-1].clone(), raising=False)
+    _replaced.setattr(part, "set_rng_state", lambda state, _: states.append(state), raising=False)
     _replaced.setattr(part, "set_device", lambda _: None, raising=False)
     _replaced.setattr(Tensor, "pin_memory", lambda tensor: tensor)
     _replace(graphs, "own_stream", lambda _: contextlib.nullcontext())
@@ -222,11 +222,29 @@ class _StepInPlace(graphs.Graph):
 
     def __init__(self, step, X, y, other):
         self.step, self.X, self.y = step, [x.clone() for x in X], y.clone()
-        self.num_pairs = torch.ones(())
+        self.num_pairs, self.times = torch.ones(()), 0
         self.graph = types.SimpleNamespace(replay=self._take)
 
     def _take(self) -> None:
-        self.measured = self.step(self.X, self.y, self.num_pairs)
+        self.measured, self.times = self.step(self.X, self.y, self.num_pairs), self.times + 1
+
+
+def captures_on_a_cpu(error: Exception | None = None) -> list[_StepInPlace]:
+    """Let the CPU pass for a CUDA GPU; return a list that gets its captured steps.
+
+    With an `error`, each capture raises it.
+    """
+    cpu_passes_for("cuda")
+    captured: list[_StepInPlace] = []
+
+    def capture(*given):
+        if error:
+            raise error
+        captured.append(_StepInPlace(*given))
+        return captured[-1]
+
+    _replace(graphs, "Graph", capture)
+    return captured
 
 
 def attention_is_fused() -> None:
