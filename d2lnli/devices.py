@@ -33,9 +33,9 @@ def kind(device: torch.device) -> str:
 
 def try_all_gpus() -> list[torch.device]:
     """Return all GPUs that torch can use, NVIDIA's, AMD's, Apple's or Intel's, or else the CPU."""
-    gpu = torch.accelerator.current_accelerator()
-    if gpu is None or not torch.accelerator.is_available():
+    if not torch.accelerator.is_available():
         return [torch.device("cpu")]
+    gpu: Any = torch.accelerator.current_accelerator()
     return [torch.device(gpu.type, i) for i in range(torch.accelerator.device_count())]
 
 

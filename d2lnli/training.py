@@ -207,8 +207,10 @@ class FineTuning(Training):
         """Compute faster inside the `with` block, with the same numbers."""
         plain, clear = super().step, self.updater.prepare
         with fast(self.net), captured(plain, clear, self.net, self.precision) as self.fast_step:
-            yield
-        self.fast_step = plain
+            try:
+                yield
+            finally:
+                self.fast_step = plain  # captured steps keep a GPU's memory
 
     def parts(self, X: Inputs, y: Tensor) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield parts of at most `most_tokens`; after the last one the ranks exchange gradients."""

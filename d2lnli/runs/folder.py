@@ -18,7 +18,7 @@ from .state import Stateful
 
 CHECKPOINT, HISTORY, STOP = "checkpoint.pt", "history.csv", "stop"
 LAUNCHED, PROVISIONAL = "launched", "provisional.csv"
-_VERSION = 4  # of the order of minibatches, too
+_VERSION = 3
 _FORMERLY = {"keep": "last", "patience": None}  # settings that earlier versions did not have
 _EVERY = 180.0  # seconds between two checkpoints within an epoch
 _LOOK_EVERY = 0.5  # seconds between two looks for the file `stop`: a folder may be far away

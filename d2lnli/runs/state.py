@@ -12,6 +12,9 @@ from ..history import Record
 from .meter import Meter
 from .ranks import Ranks
 
+_ORDER = 2  # of pairs in an epoch; earlier versions had another one in large corpora
+_LARGE = 200  # minibatches
+
 
 class Stateful(Protocol):
     """It can save its state and load it again."""
@@ -111,6 +114,7 @@ class RunState:
             **{name: other.state_dict() for name, other in self.others.items()},
             "epoch": self.epoch,
             "done": self.batches_done,
+            "order": _ORDER,
             "meter": self.meter.state(),
             "random": [self.ranks.gather(each[None]) for each in states],
         }
@@ -123,6 +127,8 @@ class RunState:
             raise ValueError("its random state has another format")
         if not (saved["epoch"] >= 0 and 0 <= saved["done"] <= self.num_batches):
             raise ValueError(f"it has {saved['done']} of {self.num_batches} minibatches")
+        if saved["done"] and saved.get("order") != _ORDER and self.num_batches >= _LARGE:
+            raise ValueError("an earlier version stopped in an epoch with another order of pairs")
         if len(saved["meter"][0]) != 2:
             raise ValueError("its means have another format")
         self.updater.load_state_dict(saved)
