@@ -4,6 +4,7 @@ The kernels of a step are captured in a CUDA graph, once for each shape of a min
 the whole graph is launched at once. Kernels and numbers stay the same.
 """
 
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,27 +66,34 @@ class CapturedStep:
         """Take the step for a minibatch."""
         shape = X[0].shape
         if self.can_capture and shape in self.seen and shape not in self.graphs:
-            self._capture(X, y)
+            others = list(self.graphs.values())
+            try:
+                self.graphs[shape] = Graph(self.step, X, y, others[0] if others else None)
+            except RuntimeError as error:
+                self._give_up(error)
         if shape in self.graphs:
             return self.graphs[shape].replay(X, y, num_pairs)
         self.seen.add(shape)
+        try:
+            return self.step(X, y, num_pairs)
+        except torch.OutOfMemoryError as error:
+            if not self.graphs:
+                raise
+            self._give_up(error)  # graphs keep their memory
         return self.step(X, y, num_pairs)
 
-    def _capture(self, X: list[Tensor], y: Tensor) -> None:
-        others = list(self.graphs.values())
-        try:
-            self.graphs[X[0].shape] = Graph(self.step, X, y, others[0] if others else None)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            self.can_capture = False
-            self.clear_gradients()
-            reason = str(error).partition("\n")[0]
-            warnings.warn(
-                f"training steps could not be captured on this GPU ({reason}), so it waits for "
-                "Python at each kernel: the numbers are the same, the speed is lower",
-                stacklevel=2,
-            )
+    def _give_up(self, error: RuntimeError) -> None:
+        """Capture nothing more, free what a failed pass and the graphs keep, and say why."""
+        traceback.clear_frames(error.__traceback__)
+        self.can_capture = False
+        self.graphs.clear()
+        self.clear_gradients()
+        reason = str(error).partition("\n")[0]
+        warnings.warn(
+            f"training steps cannot be captured on this GPU ({reason}), so it waits for Python at "
+            "each kernel: the numbers are the same, the speed is lower",
+            stacklevel=3,
+        )
 
 
 class Graph:
