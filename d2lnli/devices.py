@@ -226,6 +226,14 @@ def forked_random_states(device: torch.device) -> Iterator[None]:
         set_random_states(device, before)
 
 
+def copies_without_wait(device: torch.device) -> bool:
+    """Return whether a copy to a device may go on while Python does, without harm.
+
+    Apple's GPUs would read the memory of a tensor that is gone (pytorch/pytorch#189690).
+    """
+    return kind(device) == "cuda"
+
+
 def dtype_of_sums(device: torch.device) -> torch.dtype:
     """Return the type in which to add up many numbers: float64, which Apple's GPUs lack."""
     return torch.float32 if kind(device) == "mps" else torch.float64

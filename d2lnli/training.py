@@ -138,7 +138,7 @@ class Training:
 
     def losses(self, X: Inputs, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss and the outputs of each example."""
-        X, y = to_device(X, self.state.device), y.to(self.state.device, non_blocking=True)
+        X, y = to_device(X, self.state.device), to_device(y, self.state.device)
         with autocast(self.precision, self.state.device):
             y_hat = self.net(X)
         losses = self.loss(y_hat.float(), y)
