@@ -177,7 +177,7 @@ class FineTuning(Training):
         own_forward = type(state.net) is not BERTClassifier  # it may leave parameters unused
         net = self.ranks.data_parallel(net, updater.own_parameters, own_forward)
         super().__init__(net, batches, nn.CrossEntropyLoss(reduction="none"), score, state, updater)
-        self.fast_step: Step = super().step
+        self.fast_step: Step | None = None  # only inside `sped_up`, because it refers to this
 
     def rest_of_epoch(self) -> Iterable[tuple[Inputs, Tensor, int]]:
         """Return the remaining minibatches of this epoch, in the epoch's own random order."""
@@ -195,15 +195,17 @@ class FineTuning(Training):
 
     def step(self, X: Inputs, y: Tensor, num_pairs: int | Tensor) -> Measured:
         """Update the weights; return losses, outputs and labels of each part of the minibatch."""
-        return self.fast_step(X, y, num_pairs)
+        return (self.fast_step or super().step)(X, y, num_pairs)
 
     @contextlib.contextmanager
     def sped_up(self) -> Iterator[None]:
         """Compute faster inside the `with` block, with the same numbers."""
         plain, clear = super().step, self.updater.prepare
         with fast(self.net), captured(plain, clear, self.net, self.precision) as self.fast_step:
-            yield
-        self.fast_step = plain
+            try:
+                yield
+            finally:
+                self.fast_step = None  # its graphs hold the GPU's memory
 
     def parts(self, X: Inputs, y: Tensor) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield parts of at most `most_tokens`; after the last one the ranks exchange gradients."""
