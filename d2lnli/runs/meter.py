@@ -66,6 +66,8 @@ class Meter:
 
     def provisional_record(self, epoch: float) -> Record:
         """Estimate the record from this rank's own pairs, without waiting for the others."""
+        if self.ranks.size == 1:  # the sums are exact; fillers are among its own pairs
+            return self._record(epoch, self.sums)
         return self._record(epoch, self.sums * (self.num_pairs / self.num_own))
 
     def _record(self, epoch: float, sums: Tensor) -> Record:
