@@ -148,8 +148,8 @@ def autocast(precision: str, device: torch.device) -> Iterator[None]:
     """Compute in this precision inside the `with` block."""
     # without cuDNN, which plans its attention for every new shape, and that is slow
     kernels = sdpa_kernel(_ATTENTION) if kind(device) == "cuda" else nullcontext()
-    dtype = PRECISIONS[precision]
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32), kernels:
+    dtype = PRECISIONS[precision] if PRECISIONS[precision] != torch.float32 else None
+    with torch.autocast(device.type, dtype, enabled=dtype is not None), kernels:
         yield
 
 
@@ -193,8 +193,10 @@ def reproducible(device: torch.device) -> Iterator[None]:
     filled = debugging.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
     debugging.fill_uninitialized_memory = False
-    with warnings.catch_warnings():  # one that concerns much longer inputs
+    with warnings.catch_warnings():  # one that concerns much longer inputs, and one of cuBLAS,
         warnings.filterwarnings("ignore", message="Memory Efficient attention defaults")
+        # which asks for its setting once, and perhaps before: on one stream it is not needed
+        warnings.filterwarnings("ignore", message="Deterministic behavior was enabled")
         try:
             yield
         finally:
@@ -224,6 +226,14 @@ def forked_random_states(device: torch.device) -> Iterator[None]:
         yield
     finally:
         set_random_states(device, before)
+
+
+def copies_without_wait(device: torch.device) -> bool:
+    """Return whether a copy to a device may go on while Python does, without harm.
+
+    Apple's GPUs would read the memory of a tensor that is gone (pytorch/pytorch#189690).
+    """
+    return kind(device) == "cuda"
 
 
 def dtype_of_sums(device: torch.device) -> torch.dtype:

@@ -15,7 +15,14 @@ from torch.utils.data import DataLoader
 
 from .bert import label_names_of, unwrapped
 from .dataset import LengthBuckets, SNLIBERTDataset, TokenPairs, as_pairs
-from .devices import autocast, choose_precision, is_fast_in, kind, tf32_as_asked
+from .devices import (
+    autocast,
+    choose_precision,
+    copies_without_wait,
+    is_fast_in,
+    kind,
+    tf32_as_asked,
+)
 from .fast.minibatches import inputs_on
 from .fast.network import fast
 from .runs.checks import check_fits
@@ -162,8 +169,8 @@ def to_device(X: Sequence[Tensor], device: torch.device) -> list[Tensor]: ...
 def to_device(X: Tensor | Sequence[Tensor], device: torch.device) -> Tensor | list[Tensor]:
     """Move a minibatch's inputs, one tensor or several, to a device."""
     if isinstance(X, Tensor):
-        return X.to(device, non_blocking=True)
-    return [x.to(device, non_blocking=True) for x in X]
+        return X.to(device, non_blocking=copies_without_wait(device))
+    return [to_device(x, device) for x in X]
 
 
 def pairs_at_once(device: torch.device, pairs: TokenPairs) -> int:

@@ -143,7 +143,7 @@ class Training:
 
     def losses(self, X: Inputs, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss and the outputs of each example."""
-        X, y = to_device(X, self.state.device), y.to(self.state.device, non_blocking=True)
+        X, y = to_device(X, self.state.device), to_device(y, self.state.device)
         with autocast(self.precision, self.state.device):
             y_hat = self.net(X)
         losses = self.loss(y_hat.float(), y)
@@ -182,7 +182,7 @@ class FineTuning(Training):
         own_forward = type(state.net) is not BERTClassifier  # it may leave parameters unused
         net = self.ranks.data_parallel(net, updater.own_parameters, own_forward)
         super().__init__(net, batches, nn.CrossEntropyLoss(reduction="none"), score, state, updater)
-        self.fast_step: Step = super().step
+        self.fast_step: Step | None = None  # only inside `sped_up`, because it refers to this
 
     def rest_of_epoch(self) -> Iterable[tuple[Inputs, Tensor, int]]:
         """Return the remaining minibatches of this epoch, in the epoch's own random order."""
@@ -200,7 +200,7 @@ class FineTuning(Training):
 
     def step(self, X: Inputs, y: Tensor, num_pairs: int | Tensor) -> Measured:
         """Take the `train_step` of a minibatch, inside `sped_up` perhaps a captured one."""
-        return self.fast_step(X, y, num_pairs)
+        return (self.fast_step or super().step)(X, y, num_pairs)
 
     @contextlib.contextmanager
     def sped_up(self) -> Iterator[None]:
@@ -210,7 +210,7 @@ class FineTuning(Training):
             try:
                 yield
             finally:
-                self.fast_step = plain  # captured steps keep a GPU's memory
+                self.fast_step = None  # its graphs hold the GPU's memory
 
     def parts(self, X: Inputs, y: Tensor) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield parts of at most `most_tokens`; after the last one the ranks exchange gradients."""

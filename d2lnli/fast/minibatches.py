@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..dataset import NO_LABEL, LengthBuckets, SNLIBERTDataset, TokenPairs, loader_of
-from ..devices import kind
+from ..devices import copies_without_wait, kind
 
 _MOST_WIDTHS = 12
 _FILLER = -1  # the index of a pair that counts for nothing
@@ -55,7 +55,7 @@ class PairsOnDevice:
         rows = torch.from_numpy(indices.astype(np.int64))
         if kind(self.device) == "cuda":  # or the copy would wait for what is being computed
             rows = rows.pin_memory()
-        return rows.to(self.device, non_blocking=True)
+        return rows.to(self.device, non_blocking=copies_without_wait(self.device))
 
     def inputs(self, rows: Tensor, width: int) -> list[Tensor]:
         """Return `[token_ids, segments, valid_lens]` of some pairs, int64, padded to `width`."""

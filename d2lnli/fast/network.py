@@ -236,19 +236,24 @@ def is_plain_as_a_whole(net: nn.Module) -> bool:
 
     Then a captured step, which does not run Python code again, misses nothing.
     """
-    parts = (part for part in net.modules() if type(part) not in _AS_A_WHOLE)
-    hooked = any(parameter._backward_hooks for parameter in net.parameters())
-    return type(net) is FastClassifier and _are_plain(*parts) and not hooked
+    known = all(type(part) in _PLAIN | _AS_A_WHOLE for part in net.modules())
+    hooked = any(
+        parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
+        for parameter in net.parameters()
+    )
+    return type(net) is FastClassifier and known and _are_untouched(*net.modules()) and not hooked
 
 
 def _are_plain(*parts: nn.Module) -> bool:
     """Return whether parts are of known classes, and nobody hooked or patched them."""
+    return all(type(part) in _PLAIN for part in parts) and _are_untouched(*parts)
+
+
+def _are_untouched(*parts: nn.Module) -> bool:
+    """Return whether nobody hooked or patched parts."""
     hooks = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
     return all(
-        type(part) in _PLAIN
-        and _is_unpatched(part)
-        and not any(getattr(part, name) for name in hooks)
-        for part in parts
+        _is_unpatched(part) and not any(getattr(part, name) for name in hooks) for part in parts
     )
 
 

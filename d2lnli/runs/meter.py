@@ -6,7 +6,7 @@ import time
 import torch
 from torch import Tensor
 
-from ..devices import dtype_of_sums
+from ..devices import copies_without_wait, dtype_of_sums
 from ..history import Record
 from .ranks import Ranks
 
@@ -49,7 +49,8 @@ class Meter:
     @torch.no_grad()
     def add(self, losses: Tensor, y_hat: Tensor, y: Tensor) -> None:
         """Add a minibatch, or a part of it: each example's loss, outputs (classes) and label."""
-        correct = y_hat.argmax(dim=1) == y.to(y_hat.device, non_blocking=True)
+        device = y_hat.device
+        correct = y_hat.argmax(dim=1) == y.to(device, non_blocking=copies_without_wait(device))
         dtype = self.sums.dtype
         self.sums += torch.stack([losses.sum(dtype=dtype), correct.sum(dtype=dtype)])
         self.num_own += len(y)
@@ -65,6 +66,8 @@ class Meter:
 
     def provisional_record(self, epoch: float) -> Record:
         """Estimate the record from this rank's own pairs, without waiting for the others."""
+        if self.ranks.size == 1:  # the sums are exact; fillers are among its own pairs
+            return self._record(epoch, self.sums)
         return self._record(epoch, self.sums * (self.num_pairs / self.num_own))
 
     def _record(self, epoch: float, sums: Tensor) -> Record:
