@@ -236,6 +236,56 @@ def test_a_random_state_of_another_length_is_not_set(net, data, tmp_path, monkey
     assert firsts == [2]
 
 
+# ---- Captured steps ------------------------------------------------------------------------------
+
+
+HOOKS = {
+    "forward": "register_forward_hook",
+    "forward pre": "register_forward_pre_hook",
+    "backward": "register_full_backward_hook",
+    "backward pre": "register_full_backward_pre_hook",
+}
+
+
+@pytest.fixture
+def nothing_may_be_captured(net, data, monkeypatch):
+    """Fail where a step is captured, as the steps of a plain network are."""
+
+    def capture(*_):
+        raise AssertionError("a step was captured")
+
+    seams.cpu_passes_for("cuda")
+    monkeypatch.setattr(seams.graphs, "Graph", capture)
+    with pytest.raises(AssertionError, match="captured"):
+        d2l.finetune(copy.deepcopy(net), data, None, **OPTIONS)
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook")
+@pytest.mark.parametrize("how", [*HOOKS, "method"])
+@pytest.mark.parametrize("part", ["", "hidden", "hidden.1", "output", "encoder.blks.1.attention"])
+def test_a_network_with_code_of_the_readers_own_is_not_captured(
+    nothing_may_be_captured, net, data, part, how
+):
+    module, calls = net.get_submodule(part), []
+    if how in HOOKS:
+        getattr(module, HOOKS[how])(lambda *_: calls.append(how))
+    else:
+        forward = module.forward
+        module.forward = lambda *inputs: calls.append(how) or forward(*inputs)
+    d2l.finetune(net, data, None, **OPTIONS)
+    assert len(calls) == 30
+
+
+@pytest.mark.parametrize("hook", ["register_hook", "register_post_accumulate_grad_hook"])
+def test_a_network_with_a_hook_of_a_weight_is_not_captured(
+    nothing_may_be_captured, net, data, hook
+):
+    calls = []
+    getattr(net.output.weight, hook)(lambda _: calls.append(hook))
+    d2l.finetune(net, data, None, **OPTIONS)
+    assert len(calls) == 30
+
+
 # ---- Precision -----------------------------------------------------------------------------------
 
 
