@@ -205,7 +205,7 @@ def nothing_is_timed() -> None:
 def gpus_are(kind: str, number: int) -> None:
     """Make torch find so many GPUs of a kind; nothing can be computed on them."""
     _replace(torch.accelerator, "is_available", lambda: number > 0)
-    _replace(torch.accelerator, "current_accelerator", lambda: torch.device(kind))
+    _replace(torch.accelerator, "current_accelerator", lambda **_: torch.device(kind))
     _replace(torch.accelerator, "device_count", lambda: number)
 
 

@@ -111,22 +111,31 @@ def test_means_agree_with_those_of_a_cpu(kind, net, data):
         assert history.column(name) == pytest.approx(expected.column(name), abs=1e-5)
 
 
-def test_sums_in_float32_give_the_means_of_a_large_corpus():
-    def mean_loss() -> float:
-        meter, losses = Meter(CPU, Ranks()), torch.linspace(0.7, 1.4, 512)
-        outputs, labels = torch.zeros(512, 3), torch.zeros(512, dtype=torch.int64)
-        for i in range(1000):
-            meter.add(losses + 1e-3 * i, outputs, labels)
-            meter.end_minibatch(512)
-            if i % 50 == 49:
-                record = meter.record(i / 1000)
-                meter.begin_twentieth()
-        assert record.epoch_train_acc == 1
-        return record.epoch_loss
+@pytest.mark.parametrize("kind", GPUS)
+def test_parts_of_minibatches_fit_and_give_the_numbers_of_whole_ones(kind, net, data):
+    whole = without_dropout(copy.deepcopy(net))
+    expected = d2l.finetune(whole, data, None, **OPTIONS)
+    seams.cpu_passes_for(kind)
+    shapes = shapes_seen(net)
+    history = d2l.finetune(without_dropout(net), data, None, **OPTIONS, most_tokens=60)
+    assert max(pairs * tokens for pairs, tokens in shapes) <= 60
+    assert history.column("epoch_loss") == pytest.approx(expected.column("epoch_loss"), abs=1e-5)
 
-    expected = mean_loss()
-    seams.cpu_passes_for("mps")
-    assert mean_loss() == pytest.approx(expected, abs=1e-5)
+
+@pytest.mark.parametrize("kind", ["cpu", "mps"])
+def test_sums_give_the_means_of_a_large_corpus(kind):
+    if kind != "cpu":
+        seams.cpu_passes_for(kind)
+    meter, losses = Meter(CPU, Ranks()), torch.linspace(0.7, 1.4, 512)
+    outputs, labels = torch.zeros(512, 3), torch.zeros(512, dtype=torch.int64)
+    for i in range(1000):
+        meter.add(losses + 1e-3 * i, outputs, labels)
+        meter.end_minibatch(512)
+        if i % 50 == 49:
+            record = meter.record(i / 1000)
+            meter.begin_twentieth()
+    assert record.epoch_loss == pytest.approx(1.05 + 1e-3 * 499.5, abs=1e-5)
+    assert record.epoch_train_acc == 1
 
 
 # ---- Random states -------------------------------------------------------------------------------
@@ -369,6 +378,17 @@ def test_all_matrix_products_are_in_tf32_or_none(
     assert torch.get_float32_matmul_precision() == matmul_precision
 
 
+def test_a_setting_of_torch_that_excludes_the_precisions_is_named(net, data, monkeypatch):
+    def refuse():
+        raise RuntimeError("mix of the legacy and new APIs to set the matmul precision")
+
+    nvidia_is((8, 0), monkeypatch)
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", refuse)
+    for use in (d2l.finetune, d2l.evaluate):
+        with pytest.raises(ValueError, match=r"cuda\.matmul\.fp32_precision.*leave"):
+            use(net, data, None, **{"precision": "fp32"})
+
+
 def test_the_matmul_precision_is_put_back_after_an_error(net, data, monkeypatch, matmul_precision):
     def fail(*_):
         raise ValueError("stop here")
@@ -427,6 +447,13 @@ def test_a_device_that_is_not_here_is_refused_by_name(net, data, kind, number, a
         loss, trainer = nn.CrossEntropyLoss(reduction="none"), torch.optim.SGD(net.parameters())
         with pytest.raises(ValueError, match=rf"{asked[0]}.*try_all_gpus"):
             d2l.train_ch13(net, batches, batches, loss, trainer, 1, asked)
+
+
+def test_of_several_devices_the_first_trains_without_a_word(net, data, capsys):
+    seams.gpus_are("cpu", 2)
+    history = d2l.finetune(net, data, None, **OPTIONS)
+    assert history.device == str([torch.device("cpu", 0)])
+    assert "devices given" not in capsys.readouterr().out
 
 
 def test_under_torchrun_a_process_takes_its_own_of_the_devices(net, data, monkeypatch):
@@ -609,6 +636,17 @@ def test_the_precision_is_that_of_training_where_the_device_is_fast_in_it(
     assert types == {expected}
 
 
+@pytest.mark.parametrize("kind", ["cpu", *GPUS])
+def test_a_precision_of_another_version_is_not_used(net, data, monkeypatch, kind):
+    if kind == "cuda":
+        nvidia_is((8, 0), monkeypatch)
+    elif kind != "cpu":
+        seams.cpu_passes_for(kind)
+    net.history, types = d2l.History(precision="fp8"), types_seen(net)
+    d2l.evaluate(net, data)
+    assert types == {torch.float32}
+
+
 def test_a_network_keeps_the_precision_of_its_training(net, data):
     types = types_seen(net)
     seams.bf16_is_faster(9)
@@ -641,7 +679,7 @@ def lines_of_check(capsys) -> str:
 
 @pytest.mark.parametrize(
     ("capability", "expected"),
-    [((9, 0), r"bf16 .*computes in bf16"), ((7, 5), "fp32 .*not in bf16")],
+    [((9, 0), r"bf16 .*says that.*bf16"), ((7, 5), "fp32 .*not say.*bf16")],
 )
 def test_the_checkup_names_nvidias_gpus(capsys, monkeypatch, capability, expected):
     seams.gpus_are("cuda", 2)
@@ -659,14 +697,14 @@ def test_the_checkup_names_intels_gpu(capsys, monkeypatch):
     monkeypatch.setattr(torch.xpu, "is_bf16_supported", lambda including_emulation: True)
     monkeypatch.setattr(torch.xpu, "get_device_name", lambda device: f"Arc {device.index}")
     lines = lines_of_check(capsys)
-    assert re.fullmatch(r"OK    device: Arc 0\nOK    precision: bf16 .*in bf16\)", lines)
+    assert re.fullmatch(r"OK    device: Arc 0\nOK    precision: bf16 .*says that.*bf16\)", lines)
 
 
 def test_the_checkup_knows_apples_gpu(capsys):
     seams.gpus_are("mps", 1)
     seams.nothing_is_timed()
     lines = lines_of_check(capsys)
-    assert re.fullmatch(r"OK    device: mps\nOK    precision: fp32 .*not in bf16\)", lines)
+    assert re.fullmatch(r"OK    device: mps\nOK    precision: fp32 .*not say.*bf16\)", lines)
 
 
 @pytest.mark.parametrize(("speedup", "expected"), [(3.0, "bf16"), (0.5, "fp32")])
