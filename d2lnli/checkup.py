@@ -68,7 +68,7 @@ def _device_and_precision() -> list[Check]:
         why = f"a bf16 matrix product runs at {bf16_speedup():.1f} times the speed of fp32"
     else:
         found = ", ".join(map(name_of, devices))
-        why = f"torch says that this GPU computes {'' if chosen == 'bf16' else 'not '}in bf16"
+        why = f"torch {'says' if chosen == 'bf16' else 'does not say'} that this GPU has bf16"
     precision = f"{chosen} ({why})"
     return [Check(True, "device", found), Check(True, "precision", precision)]
 

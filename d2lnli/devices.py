@@ -121,7 +121,7 @@ def is_fast_in(precision: str, device: torch.device) -> bool:
             "fp16": True,
             "bf16": is_amds or since_ampere,
             "tf32": since_ampere and not is_amds,
-        }[precision]
+        }.get(precision, False)
     asks = getattr(torch.get_device_module(kind(device)), "is_bf16_supported", lambda **_: False)
     return precision == "fp16" or (precision == "bf16" and asks(including_emulation=False))
 

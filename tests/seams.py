@@ -188,13 +188,24 @@ def users_cache_is(folder: Path) -> None:
 
 def bf16_is_faster(times: float) -> None:
     """Make bf16 measure `times` times as fast as fp32."""
-    _replace(devices, "bf16_speedup", lambda: times)
+    for module in (devices, checkup):
+        _replace(module, "bf16_speedup", lambda: times)
+
+
+def nothing_is_timed() -> None:
+    """Fail where the speed of bf16 is measured."""
+
+    def fail():
+        raise AssertionError("a matrix product was timed")
+
+    for module in (devices, checkup):
+        _replace(module, "bf16_speedup", fail)
 
 
 def gpus_are(kind: str, number: int) -> None:
     """Make torch find so many GPUs of a kind; nothing can be computed on them."""
     _replace(torch.accelerator, "is_available", lambda: number > 0)
-    _replace(torch.accelerator, "current_accelerator", lambda: torch.device(kind))
+    _replace(torch.accelerator, "current_accelerator", lambda **_: torch.device(kind))
     _replace(torch.accelerator, "device_count", lambda: number)
 
 
@@ -278,6 +289,12 @@ def scoring_is(function: Callable) -> None:
 def loading_is(function: Callable) -> None:
     """Replace the loading of pretrained models in the command line."""
     _replace(command_line, "load_pretrained_model", function)
+
+
+def classifier_loading_is(function: Callable) -> None:
+    """Replace the loading of classifiers in the command line and in load_or_finetune."""
+    for module in (command_line, training):
+        _replace(module, "load_classifier", function)
 
 
 def reading_is(function: Callable) -> None:

@@ -6,7 +6,7 @@ the plain part's rate and scale. A part that you have changed, or that has hooks
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -228,7 +228,7 @@ _PLAIN = {
     *(TransformerEncoderBlock, AddNorm, PositionWiseFFN),
     *(nn.Linear, nn.LayerNorm, nn.Dropout, nn.Embedding, *ACTIVATIONS.values()),
 }
-_AS_A_WHOLE = {FastClassifier, nn.Sequential, nn.Tanh}
+_PLAIN_AS_A_WHOLE = {*_PLAIN, FastClassifier, nn.Sequential, nn.Tanh}
 
 
 def is_plain_as_a_whole(net: nn.Module) -> bool:
@@ -236,24 +236,20 @@ def is_plain_as_a_whole(net: nn.Module) -> bool:
 
     Then a captured step, which does not run Python code again, misses nothing.
     """
-    known = all(type(part) in _PLAIN | _AS_A_WHOLE for part in net.modules())
     hooked = any(
-        parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
+        parameter._backward_hooks or parameter._post_accumulate_grad_hooks
         for parameter in net.parameters()
     )
-    return type(net) is FastClassifier and known and _are_untouched(*net.modules()) and not hooked
+    parts = net.modules()
+    return type(net) is FastClassifier and not hooked and _are_plain(*parts, of=_PLAIN_AS_A_WHOLE)
 
 
-def _are_plain(*parts: nn.Module) -> bool:
+def _are_plain(*parts: nn.Module, of: Collection[type] = _PLAIN) -> bool:
     """Return whether parts are of known classes, and nobody hooked or patched them."""
-    return all(type(part) in _PLAIN for part in parts) and _are_untouched(*parts)
-
-
-def _are_untouched(*parts: nn.Module) -> bool:
-    """Return whether nobody hooked or patched parts."""
     hooks = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
     return all(
-        _is_unpatched(part) and not any(getattr(part, name) for name in hooks) for part in parts
+        type(part) in of and _is_unpatched(part) and not any(getattr(part, name) for name in hooks)
+        for part in parts
     )
 
 
