@@ -11,6 +11,7 @@ six minutes. `--small` measures everything in miniature, on a CPU too.
 import argparse
 import csv
 import json
+import math
 import subprocess
 import sys
 import time
@@ -19,11 +20,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.metadata import version
-from importlib.util import find_spec
-from functools import cache, partial
-from importlib.metadata import version
-from importlib.util import find_spec
 from importlib.metadata import version
 from importlib.util import find_spec
 from io import StringIO
@@ -35,7 +31,6 @@ import numpy as np
 import torch
 
 import d2lnli as d2l
-from d2lnli.devices import name_of
 from d2lnli.devices import name_of
 from d2lnli.fast.minibatches import loader_on
 
@@ -204,8 +199,10 @@ class Contest(Setting):
         from transformers import BertConfig, BertForSequenceClassification
 
         config = BertConfig(
-            self.sizes["vocab_size"], self.sizes["num_hiddens"], self.sizes["num_blks"],
-            self.sizes["num_heads"], self.sizes["ffn_num_hiddens"], num_labels=len(d2l.LABELS),
+            vocab_size=self.sizes["vocab_size"], hidden_size=self.sizes["num_hiddens"],
+            intermediate_size=self.sizes["ffn_num_hiddens"],
+            num_attention_heads=self.sizes["num_heads"],
+            num_hidden_layers=self.sizes["num_blks"], num_labels=len(d2l.LABELS),
         )  # fmt: skip
         torch.manual_seed(0)
         return BertForSequenceClassification(config)
@@ -247,7 +244,8 @@ def write_model(folder: Path, contest: Contest) -> None:
     """Write a pretrained model with random weights, in the book's layout."""
     folder.mkdir()
     torch.save(d2l.BERTModel(**contest.sizes).state_dict(), folder / "pretrained.params")
-    sizes = {name: size for name, size in contest.sizes.items() if name != "vocab_size"}
+    not_in_a_file = "vocab_size", "dropout"
+    sizes = {name: size for name, size in contest.sizes.items() if name not in not_in_a_file}
     for name, content in (("vocab", contest.vocab.idx_to_token), ("config", sizes)):
         (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
@@ -322,6 +320,11 @@ def clock_of(contest: Contest) -> Clock:
     return clock
 
 
+def clocked(contest: Contest, measure: Callable[[Clock], float]) -> float:
+    """Return what is measured by the clock."""
+    return measure(clock_of(contest))
+
+
 @cache
 def shapes(contest: Contest) -> list[torch.Size]:
     """Return the shapes of an epoch's minibatches."""
@@ -329,8 +332,14 @@ def shapes(contest: Contest) -> list[torch.Size]:
     return [X[0].shape for X, _, _ in batches]
 
 
-def padding(contest: Contest, num_tokens: int) -> float:
+def num_shapes(contest: Contest) -> float:
+    """Return how many shapes an epoch's minibatches have."""
+    return float(len(set(shapes(contest))))
+
+
+def padding(contest: Contest, num_tokens: int | None = None) -> float:
     """Return how many percent of the tokens that an epoch computes are padding."""
+    num_tokens = num_tokens or sum(map(math.prod, shapes(contest)))
     return 100 * (1 - int(contest.dataset.valid_lens.sum()) / num_tokens)
 
 
@@ -373,24 +382,21 @@ def lines(scale: Scale, device: torch.device) -> Iterator[Line]:
             aim=aim,
             chapter=small.chapter_evaluates,
         )
-    yield Line(
-        "steady steps in which the GPU works", lambda: clock_of(small).share_at_work(), "%", "≥ 80"
+    at_work, capturing = (
+        partial(clocked, small, of) for of in (Clock.share_at_work, Clock.seconds_of_captures)
     )
-    yield Line("capturing steps", lambda: clock_of(small).seconds_of_captures(), "s")
-    yield Line(
-        "shapes of an epoch's minibatches", lambda: float(len(set(shapes(small)))), "shapes", "≤ 12",
-        chapter=lambda: 1.0,
-    )  # fmt: skip
-    yield Line(
-        "padding in an epoch", lambda: padding(small, sum(map(math.prod, shapes(small)))), "%", "≤ 5",
-        chapter=lambda: padding(small, MAX_LEN * len(small.dataset)),
-    )  # fmt: skip
+    yield Line("steady steps in which the GPU works", at_work, "%", "≥ 80")
+    yield Line("capturing steps", capturing, "s")
+    yield Line("shapes of minibatches", partial(num_shapes, small), "shapes", "≤ 12", lambda: 1.0)
+    chapters_padding = partial(padding, small, MAX_LEN * len(small.dataset))
+    yield Line("padding", partial(padding, small), "%", "≤ 5", chapters_padding)
 
 
 def described(device: torch.device) -> str:
     """Name the card, and the versions that the figures hold for."""
-    here = find_spec("transformers")
-    trainer = f"transformers {version('transformers')}" if here else "no transformers, so no Trainer"
+    trainer = "without transformers, so without the Trainer"
+    if find_spec("transformers"):
+        trainer = f"transformers {version('transformers')}"
     return f"{name_of(device)}; {machine()}, d2lnli {d2l.__version__}, {trainer}"
 
 
