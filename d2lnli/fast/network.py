@@ -6,7 +6,7 @@ the plain part's rate and scale. A part that you have changed, or that has hooks
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -228,7 +228,7 @@ _PLAIN = {
     *(TransformerEncoderBlock, AddNorm, PositionWiseFFN),
     *(nn.Linear, nn.LayerNorm, nn.Dropout, nn.Embedding, *ACTIVATIONS.values()),
 }
-_AS_A_WHOLE = {FastClassifier, nn.Sequential, nn.Tanh}
+_PLAIN_WITH_HEAD = _PLAIN | {FastClassifier, nn.Sequential, nn.Tanh}
 
 
 def is_plain_as_a_whole(net: nn.Module) -> bool:
@@ -236,16 +236,16 @@ def is_plain_as_a_whole(net: nn.Module) -> bool:
 
     Then a captured step, which does not run Python code again, misses nothing.
     """
-    parts = (part for part in net.modules() if type(part) not in _AS_A_WHOLE)
+    plain = _are_plain(*net.modules(), known=_PLAIN_WITH_HEAD)
     hooked = any(parameter._backward_hooks for parameter in net.parameters())
-    return type(net) is FastClassifier and _are_plain(*parts) and not hooked
+    return type(net) is FastClassifier and plain and not hooked
 
 
-def _are_plain(*parts: nn.Module) -> bool:
+def _are_plain(*parts: nn.Module, known: Collection[type] = _PLAIN) -> bool:
     """Return whether parts are of known classes, and nobody hooked or patched them."""
     hooks = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
     return all(
-        type(part) in _PLAIN
+        type(part) in known
         and _is_unpatched(part)
         and not any(getattr(part, name) for name in hooks)
         for part in parts
