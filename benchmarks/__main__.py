@@ -13,16 +13,10 @@ from pathlib import Path
 import d2lnli as d2l
 
 from . import growth
-from .measure import machine
+from .measure import machine, markdown
 from .speed import SMALL, Row, Scale, table
 
 HEADER = ("what", "the chapter's recipe", "this package", "ratio", "to reach")
-
-
-def markdown(rows: list[Row], note: str) -> str:
-    """Return the table as Markdown, and below it what it holds for."""
-    lines = [HEADER, ["---"] * len(HEADER), *map(astuple, rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{note}\n"
 
 
 def described(folder: Path, scale: Scale) -> str:
@@ -51,7 +45,9 @@ def main() -> None:
         rows.append(row)
         print(*astuple(row), sep=" | ", flush=True)
     args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "speed.md").write_text(markdown(rows, note), encoding="utf-8")
+    (args.output / "speed.md").write_text(
+        markdown(HEADER, map(astuple, rows), note), encoding="utf-8"
+    )
     with (args.output / "speed.csv").open("w", encoding="utf-8", newline="") as file:
         names = [field.name for field in fields(Row)]
         csv.writer(file, lineterminator="\n").writerows([names, *map(astuple, rows)])
@@ -60,7 +56,7 @@ def main() -> None:
         measured.append(found)
         print(*found, flush=True)
     growth.write(measured, args.output / "growth")
-    print(markdown(rows, note))
+    print(markdown(HEADER, map(astuple, rows), note))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ class Attention(nn.Module):
         )
         scores = torch.bmm(queries, keys.transpose(1, 2)) / math.sqrt(queries.shape[-1])
         rows = valid_lens.repeat_interleave(self.num_heads * X.shape[1])
-        padded = torch.arange(X.shape[1]) >= rows[:, None]
+        padded = torch.arange(X.shape[1], device=X.device) >= rows[:, None]
         flat = scores.reshape(-1, X.shape[1])
         flat[padded] = -1e6
         weights = F.softmax(flat.reshape(scores.shape), dim=-1)
@@ -180,10 +180,16 @@ def loader(dataset: SNLIDataset, batch_size: int = 512, shuffle: bool = False) -
     return DataLoader(dataset, batch_size, shuffle=shuffle, num_workers=4)
 
 
+def device_of(net: nn.Module) -> torch.device:
+    """Return where a network is."""
+    return next(net.parameters()).device
+
+
 def train(net: nn.Module, batches: DataLoader, trainer: torch.optim.Optimizer) -> list[float]:
     """Train for an epoch on the sum of the losses; return the mean loss of every minibatch."""
-    loss, means = nn.CrossEntropyLoss(reduction="none"), []
+    loss, means, device = nn.CrossEntropyLoss(reduction="none"), [], device_of(net)
     for X, y in batches:
+        X, y = [x.to(device) for x in X], y.to(device)
         net.train()
         trainer.zero_grad()
         losses = loss(net(X), y)
@@ -196,9 +202,10 @@ def train(net: nn.Module, batches: DataLoader, trainer: torch.optim.Optimizer) -
 def evaluate(net: nn.Module, batches: DataLoader) -> float:
     """Return the accuracy."""
     net.eval()
-    correct = total = 0
+    correct, total, device = 0, 0, device_of(net)
     with torch.no_grad():
         for X, y in batches:
+            X, y = [x.to(device) for x in X], y.to(device)
             correct += int((net(X).argmax(dim=1) == y).sum())
             total += len(y)
     return correct / total

@@ -7,7 +7,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -111,3 +111,9 @@ def machine() -> str:
         f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {gpu}; "
         f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}"
     )
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], note: str) -> str:
+    """Return a table as Markdown, and below it what it holds for."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{note}\n"

@@ -73,13 +73,13 @@ SMALL = Scale(
 
 
 class Setting:
-    """A corpus, its vocabulary, and both networks with bert.small's sizes and random weights."""
+    """A corpus, its vocabulary, and both networks with given sizes and random weights."""
 
-    def __init__(self, folder: Path, scale: Scale):
+    def __init__(self, folder: Path, scale: Scale, sizes: dict = SIZES):
         self.pairs = d2l.read_snli(folder, "train", scale.most_pairs)
         self.vocab = corpus.vocabulary(self.pairs, scale.vocab_size)
         self.batch_size, self.epochs = scale.batch_size, scale.epochs
-        self.sizes = dict(SIZES, vocab_size=len(self.vocab), dropout=0.1)
+        self.sizes = dict(sizes, vocab_size=len(self.vocab), dropout=0.1)
 
     def package_set(self, pairs: corpus.Pairs | None = None) -> d2l.SNLIBERTDataset:
         """Build the package's dataset, without a word."""
@@ -119,8 +119,11 @@ def evaluate(net: d2l.BERTClassifier, dataset: d2l.SNLIBERTDataset, precision: s
 class ChapterTraining:
     """The chapter's training, to be measured some minibatches at a time."""
 
-    def __init__(self, setting: Setting, dataset: chapter.SNLIDataset):
-        self.dataset, self.net, self.batch_size = dataset, setting.chapter_net(), setting.batch_size
+    def __init__(
+        self, setting: Setting, dataset: chapter.SNLIDataset, device: torch.device | str = "cpu"
+    ):
+        self.dataset, self.batch_size = dataset, setting.batch_size
+        self.net = setting.chapter_net().to(device)
         self.trainer = torch.optim.Adam(self.net.parameters(), lr=1e-4)
 
     def train(self) -> float:

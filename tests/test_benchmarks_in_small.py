@@ -1,5 +1,6 @@
 """Benchmarks that take minutes or gigabytes, in miniature: they run, and say what they promise."""
 
+import csv
 import re
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import d2lnli as d2l
-from benchmarks import bulk, many_pairs, pretraining_gap
+from benchmarks import bulk, gpu, many_pairs, pretraining_gap
 
 
 @pytest.fixture
@@ -47,3 +48,20 @@ def test_the_pretraining_gap_is_a_row_for_each_start(monkeypatch, capsys):
         assert lr in ("0.001", "0.002")
         assert 0.2 < dev < 1
         assert mean == pytest.approx((first + second) / 2, abs=1e-4)
+
+
+def test_the_gpu_table_has_every_row_and_says_what_failed(monkeypatch, capsys, tmp_path):
+    file = tmp_path / "gpu.csv"
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--small", "--output", str(file)])
+    gpu.main()
+    header, *rows, (note, *_) = csv.reader(file.open(encoding="utf-8"))
+    assert tuple(header) == gpu.HEADER
+    said = capsys.readouterr().out
+    assert note in said and all("| " + " | ".join(row) + " |" in said for row in rows)
+    assert len(rows) == 12
+    for what, chapter, _, package, to_chapter, _, _, unit in rows:
+        if d2l.try_all_gpus()[0].type == "cpu" and re.search("tf32|GPU works|capturing", what):
+            assert re.match("failed: .*(tf32.*cpu|no step was captured)", package)
+        else:
+            assert float(package) > 0
+            assert (to_chapter == "–") == (chapter == "–" or unit != "pairs/s")

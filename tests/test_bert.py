@@ -397,3 +397,20 @@ def test_a_config_is_given_whole_or_size_by_size():
 def test_a_config_that_cannot_be_built_is_refused(option, message):
     with pytest.raises(ValueError, match=message):
         d2l.BERTModel(10, dropout=0.1, **{**SIZES, **option})
+
+
+@pytest.mark.parametrize("part", ["", "hidden", "hidden.1", "output", "encoder.blks.0.ffn"])
+def test_no_step_is_captured_where_a_part_is_hooked_or_patched(part):
+    net = d2l.BERTClassifier(d2l.BERTModel(20, dropout=0.1, **SIZES))
+    hooked = net.get_submodule(part)
+
+    def may_be_captured() -> bool:
+        with fast(net):
+            return seams.network.is_plain_as_a_whole(net)
+
+    assert may_be_captured()
+    handle = hooked.register_forward_hook(lambda *_: None)
+    assert not may_be_captured()
+    handle.remove()
+    hooked.forward = hooked.forward
+    assert not may_be_captured()
