@@ -20,6 +20,8 @@ PRECISIONS = {
     "fp16": torch.float16,
 }
 """In tf32, NVIDIA's GPUs round the factors of matrix products to 10 bits after the point."""
+# cuBLAS reads this at a process's first product; without it, sums may differ from run to run
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
@@ -101,6 +103,10 @@ def choose_precision(precision: str, device: torch.device) -> str:
             f"precision='tf32': only NVIDIA's GPUs since Ampere (2020) have it, not {device}: use "
             "fp32"
         )
+    if precision == "fp16" and kind(device) == "mps":
+        raise ValueError(
+            f"precision='fp16': its scaling needs float64, which {device} lacks: use fp32 or bf16"
+        )
     return precision
 
 
@@ -123,7 +129,9 @@ def is_fast_in(precision: str, device: torch.device) -> bool:
             "tf32": since_ampere and not is_amds,
         }.get(precision, False)
     asks = getattr(torch.get_device_module(kind(device)), "is_bf16_supported", lambda **_: False)
-    return precision == "fp16" or (precision == "bf16" and asks(including_emulation=False))
+    if precision == "fp16":
+        return kind(device) != "mps"
+    return precision == "bf16" and asks(including_emulation=False)
 
 
 @functools.cache
@@ -163,18 +171,18 @@ def tf32_as_asked(precision: str, device: torch.device) -> Iterator[None]:
     if kind(device) != "cuda":
         yield
         return
+    products: Any = torch.backends.cuda.matmul
     try:
-        before = torch.get_float32_matmul_precision()
-    except RuntimeError as error:  # torch refuses a mixture of its older and newer settings
-        raise ValueError(
-            "torch.backends.cuda.matmul.fp32_precision was changed: leave it as it was, and choose "
-            "precision='tf32' or 'fp32'"
-        ) from error
+        before, newer = torch.get_float32_matmul_precision(), None
+    except RuntimeError:  # somebody used torch's newer setting, and torch refuses the older one
+        before, newer = "highest", products.fp32_precision
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+        if newer:
+            products.fp32_precision = newer
 
 
 @contextmanager
@@ -186,7 +194,6 @@ def reproducible(device: torch.device) -> Iterator[None]:
     if kind(device) != "cuda":
         yield
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
     debugging: Any = torch.utils.deterministic  # it fills new tensors, which takes time
@@ -202,6 +209,24 @@ def reproducible(device: torch.device) -> Iterator[None]:
         finally:
             torch.use_deterministic_algorithms(before, warn_only=warned)
             debugging.fill_uninitialized_memory = filled
+
+
+@contextmanager
+def strictly_reproducible(device: torch.device) -> Iterator[None]:
+    """Inside `reproducible`, make torch take no operator that is not reproducible, or raise.
+
+    Otherwise, the fused attention adds up some gradients of longer inputs as they arrive. This is
+    for networks that are known to have only reproducible operators.
+    """
+    torch.use_deterministic_algorithms(True)
+    try:
+        torch.ones(1, 1, device=device).mm(torch.ones(1, 1, device=device))
+    except RuntimeError:  # cuBLAS was used before its setting was made
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def random_states(device: torch.device) -> tuple[Tensor, Tensor]:

@@ -215,10 +215,10 @@ def cpu_passes_for(kind: str) -> None:
     What such a GPU's part of torch would do on its own, a CPU does in its place: it keeps a random
     state, pins no memory, and takes each captured step again instead of replaying kernels.
     """
-    asked = devices.kind
+    asked, answer = devices.kind, lambda _: kind
     for name, module in list(sys.modules.items()):
         if name.startswith("d2lnli.") and vars(module).get("kind") is asked:
-            _replace(module, "kind", lambda _: kind)
+            _replace(module, "kind", answer)
     part, states = torch.get_device_module(kind), [torch.arange(16, dtype=torch.uint8)]
     _replaced.setattr(part, "get_rng_state", lambda _: states[-1].clone(), raising=False)
     _replaced.setattr(part, "set_rng_state", lambda state, _: states.append(state), raising=False)

@@ -378,15 +378,22 @@ def test_all_matrix_products_are_in_tf32_or_none(
     assert torch.get_float32_matmul_precision() == matmul_precision
 
 
-def test_a_setting_of_torch_that_excludes_the_precisions_is_named(net, data, monkeypatch):
-    def refuse():
-        raise RuntimeError("mix of the legacy and new APIs to set the matmul precision")
-
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="needs torch 2.9"
+)
+def test_torchs_newer_setting_of_the_matmul_precision_is_put_back_too(net, data, monkeypatch):
     nvidia_is((8, 0), monkeypatch)
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", refuse)
-    for use in (d2l.finetune, d2l.evaluate):
-        with pytest.raises(ValueError, match=r"cuda\.matmul\.fp32_precision.*leave"):
-            use(net, data, None, **{"precision": "fp32"})
+    seen, products = [], torch.backends.cuda.matmul
+    net.register_forward_pre_hook(lambda *_: seen.append(torch.get_float32_matmul_precision()))
+    products.fp32_precision = "tf32"
+    try:
+        d2l.evaluate(net, data, precision="fp32")
+        d2l.evaluate(net, data, precision="tf32")
+        assert products.fp32_precision == "tf32"
+    finally:
+        products.fp32_precision = "none"
+        torch.set_float32_matmul_precision("highest")
+    assert set(seen) == {"highest", "high"}
 
 
 def test_the_matmul_precision_is_put_back_after_an_error(net, data, monkeypatch, matmul_precision):
@@ -615,7 +622,7 @@ def types_seen(net: nn.Module) -> set[torch.dtype]:
         ("cpu", "fp32", 0.5, "bf16", torch.bfloat16),
         ("cpu", "fp32", 9, "auto", torch.bfloat16),
         ("mps", "bf16", 9, None, torch.float32),
-        ("mps", "fp16", 9, None, torch.float16),
+        ("mps", "fp16", 9, None, torch.float32),
         ("mps", "tf32", 9, None, torch.float32),
     ],
 )

@@ -222,6 +222,35 @@ def test_what_is_not_sure_to_be_captured_whole_is_not_captured(train_set, net, s
     assert not captures
 
 
+def test_capturing_can_be_turned_off(train_set, monkeypatch):
+    captures = seams.captures_on_a_cpu()
+    monkeypatch.setenv("D2LNLI_CAPTURE", "0")
+    curve(train_set)
+    assert not captures
+    monkeypatch.delenv("D2LNLI_CAPTURE")
+    monkeypatch.setattr(torch.version, "hip", "6.2")
+    curve(train_set)
+    assert not captures
+
+
+def test_captured_networks_are_held_to_reproducible_operators(train_set, monkeypatch):
+    seen, step = set(), Training.step
+
+    def noted(training, X, y, num_pairs):
+        strict = not torch.is_deterministic_algorithms_warn_only_enabled()
+        seen.add((torch.are_deterministic_algorithms_enabled(), strict))
+        return step(training, X, y, num_pairs)
+
+    monkeypatch.setattr(Training, "step", noted)
+    seams.captures_on_a_cpu()
+    curve(train_set)
+    assert seen == {(True, True)}
+    seen.clear()
+    curve(train_set, hooked())
+    assert seen == {(True, False)}
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_a_frozen_encoder_is_captured(train_set):
     captures, net = seams.captures_on_a_cpu(), new_net()
     net.encoder.requires_grad_(False)

@@ -4,6 +4,7 @@ The kernels of a step are captured in a CUDA graph, once for each shape of a min
 the whole graph is launched at once. Kernels and numbers stay the same.
 """
 
+import os
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..devices import kind
+from ..devices import kind, random_states, set_random_states, strictly_reproducible
 from .network import is_plain_as_a_whole
 
 Measured = list[tuple[Tensor, Tensor, Tensor]]
@@ -28,13 +29,15 @@ def captured(
     """Give a step for use inside the block: a captured one, or the same one where this is not sure.
 
     Python code in a network, such as a hook, would not run again. The scaler of fp16 decides about
-    each step in Python.
+    each step in Python. AMD's GPUs were not tried. D2LNLI_CAPTURE=0 in the environment captures
+    nothing.
     """
     device = next(net.parameters()).device
-    if kind(device) != "cuda" or precision == "fp16" or not is_plain_as_a_whole(net):
+    wanted = os.environ.get("D2LNLI_CAPTURE") != "0" and precision != "fp16"
+    if kind(device) != "cuda" or torch.version.hip or not (wanted and is_plain_as_a_whole(net)):
         yield step
         return
-    with own_stream(device):
+    with own_stream(device), strictly_reproducible(device):
         yield CapturedStep(step, clear_gradients)
 
 
@@ -74,12 +77,14 @@ class CapturedStep:
         if shape in self.graphs:
             return self.graphs[shape].replay(X, y, num_pairs)
         self.seen.add(shape)
+        before = random_states(y.device)
         try:
             return self.step(X, y, num_pairs)
         except torch.OutOfMemoryError as error:
             if not self.graphs:
                 raise
             self._give_up(error)  # graphs keep their memory
+        set_random_states(y.device, before)
         return self.step(X, y, num_pairs)
 
     def _give_up(self, error: RuntimeError) -> None:
@@ -88,10 +93,11 @@ class CapturedStep:
         self.can_capture = False
         self.graphs.clear()
         self.clear_gradients()
-        reason = str(error).partition("\n")[0]
+        reason = str(error.__context__ or error).partition("\n")[0]  # what came first
         warnings.warn(
             f"training steps cannot be captured on this GPU ({reason}), so it waits for Python at "
-            "each kernel: the numbers are the same, the speed is lower",
+            "each kernel: the numbers are the same, the speed is lower. If the run fails after "
+            "this, set D2LNLI_CAPTURE=0 in the environment and start it again",
             stacklevel=3,
         )
 
