@@ -38,7 +38,7 @@ from . import corpus, speed
 from .measure import machine, markdown
 from .speed import MAX_LEN, SIZES, ChapterTraining, Setting, evaluate
 
-CSV, ROOT = Path(__file__).with_suffix(".csv"), Path(__file__).parents[1]
+CSV, ROOT = Path(__file__).with_name("gpu_table.csv"), Path(__file__).parents[1]
 HEADER = ("what", "chapter", "Trainer", "package", "ratio to chapter", "ratio to Trainer")
 HEADER += ("aim", "unit")
 BASE = dict(num_hiddens=768, ffn_num_hiddens=3072, num_heads=12, num_blks=12, max_len=512)
