@@ -54,8 +54,11 @@ def test_nothing_unpickles_and_nothing_calls_a_shell(name):
 
 def test_what_starts_processes_is_known_and_starts_this_python():
     starting = [name for name, source in SOURCES.items() if "import subprocess" in source]
-    ways = {"d2lnli/runs/launched.py": ("Popen", "command"), "benchmarks/gpu.py": ("run", "command"),
-            "benchmarks/speed.py": ("run", "command")}  # fmt: skip
+    ways = {
+        "benchmarks/gpu.py": ("run", "command"),
+        "benchmarks/speed.py": ("run", "command"),
+        "d2lnli/runs/launched.py": ("Popen", "command"),
+    }
     assert set(starting) == set(ways)
     for name in starting:
         called = re.findall(r"subprocess\.([a-z]\w+|Popen)\(\s*(\w+)", SOURCES[name])
