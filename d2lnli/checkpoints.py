@@ -77,13 +77,11 @@ def load_classifier(
 ) -> tuple[BERTClassifier, Vocab]:
     """Load a fine-tuned classifier, in evaluation mode, on `device`, and its vocabulary.
 
-    The device 'auto' is the first GPU, or the CPU where there is none.
-
-    It is a folder that `save_classifier` or `export_classifier` wrote, or a
-    BertForSequenceClassification of Hugging Face's: a folder or `hf:ORG/NAME`. The latter names its
-    classes (`id2label`); give `label_names`, in the order of its outputs, if the names mean nothing
-    (`LABEL_0`). If the classes are `LABELS` in another order, they are put in this one, and a line
-    says so.
+    'auto' is the first GPU, or the CPU where there is none. The classifier is a folder that
+    `save_classifier` or `export_classifier` wrote, or a BertForSequenceClassification of Hugging
+    Face's: a folder or `hf:ORG/NAME`. The latter names its classes (`id2label`); give
+    `label_names`, in the order of its outputs, if the names mean nothing (`LABEL_0`). If the
+    classes are `LABELS` in another order, they are put in this one, and a line says so.
     """
     place = first_device(try_all_gpus()[:1] if device == "auto" else [device])
     net, vocab = _read_classifier(name_or_dir, label_names)
