@@ -1,6 +1,7 @@
 """What keeps a GPU busy, held without one: a few shapes, no wait in a step, captured steps."""
 
 import math
+import warnings
 from itertools import combinations
 
 import numpy as np
@@ -272,24 +273,45 @@ def test_a_gpu_that_captures_nothing_trains_nevertheless_and_says_so_once(train_
     assert len(told) == 1
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_memory_that_captured_steps_keep_is_given_back_before_a_run_fails(
-    train_set, times, monkeypatch
-):
-    captures, step, failures = seams.captures_on_a_cpu(), Training.step, []
+def runs_out_of_memory(
+    monkeypatch, captures: list, times: int, at_first: bool = False
+) -> list[int]:
+    """Let steps that are not replayed fail after a first capture; return the replays until then."""
+    step, failures = Training.step, []
 
-    def short_of_memory(training, X, y, num_pairs):
+    def fail_with_gradients(training, X, y, num_pairs):
         replayed = any(X[0] is graph.X[0] for graph in captures)
-        if captures and not replayed and len(failures) < times:
-            failures.append(X)
+        if (captures or at_first) and not replayed and len(failures) < times:
+            failures.append(sum(graph.times for graph in captures))
+            for parameter in training.net.parameters():
+                parameter.grad = torch.ones_like(parameter)
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return step(training, X, y, num_pairs)
 
-    monkeypatch.setattr(Training, "step", short_of_memory)
+    monkeypatch.setattr(Training, "step", fail_with_gradients)
+    return failures
+
+
+def test_memory_that_captured_steps_keep_is_given_back_before_a_run_fails(train_set, monkeypatch):
+    expected, captures = curve(train_set), seams.captures_on_a_cpu()
+    replays_before = runs_out_of_memory(monkeypatch, captures, times=1)
     with pytest.warns(UserWarning, match=r"captured.*CUDA out of memory"):
-        if times == 1:
-            assert len(curve(train_set)) > 0
-        else:
-            with pytest.raises(MemoryError, match=r"batch_size=15 or less.*most_tokens"):
-                curve(train_set)
-    assert len(failures) == times
+        assert curve(train_set) == pytest.approx(expected, abs=1e-4)
+    assert replays_before == [sum(graph.times for graph in captures)]
+
+
+def test_memory_that_is_missing_without_them_too_ends_in_advice(train_set, monkeypatch):
+    failures = runs_out_of_memory(monkeypatch, seams.captures_on_a_cpu(), times=2)
+    advice = pytest.raises(MemoryError, match=r"batch_size=15 or less.*most_tokens")
+    with pytest.warns(UserWarning, match=r"captured.*CUDA out of memory"), advice:
+        curve(train_set)
+    assert len(failures) == 2
+
+
+def test_a_minibatch_that_never_fitted_is_not_blamed_on_captured_steps(train_set, monkeypatch):
+    captures = seams.captures_on_a_cpu()
+    failures = runs_out_of_memory(monkeypatch, captures, times=1, at_first=True)
+    with warnings.catch_warnings(), pytest.raises(MemoryError, match=r"batch_size=\d+ or less"):
+        warnings.simplefilter("error")
+        curve(train_set)
+    assert len(failures) == 1
