@@ -152,7 +152,9 @@ def curve(train_set, net=None, **settings) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"most_tokens": 300}, {"batch_size": 1_000}], ids=["whole", "in parts", "one"]
+    "settings",
+    [{"schedule": "linear", "warmup": 0.2}, {"most_tokens": 300}, {"batch_size": 1_000}],
+    ids=["a rate that changes", "in parts", "one minibatch"],
 )
 def test_a_captured_run_has_the_numbers_of_one_that_is_not(train_set, settings):
     expected = curve(train_set, **settings)
