@@ -200,9 +200,10 @@ def reproducible(device: torch.device) -> Iterator[None]:
     filled = debugging.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
     debugging.fill_uninitialized_memory = False
-    with warnings.catch_warnings():  # one that concerns much longer inputs, and one of cuBLAS,
+    with warnings.catch_warnings():
+        # `strictly_reproducible` takes care of this where it can
         warnings.filterwarnings("ignore", message="Memory Efficient attention defaults")
-        # which asks for its setting once, and perhaps before: on one stream it is not needed
+        # cuBLAS looked for its setting before it was made; on one stream it does not need it
         warnings.filterwarnings("ignore", message="Deterministic behavior was enabled")
         try:
             yield
@@ -213,7 +214,7 @@ def reproducible(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def strictly_reproducible(device: torch.device) -> Iterator[None]:
-    """Inside `reproducible`, make torch take no operator that is not reproducible, or raise.
+    """Inside `reproducible`, let torch use only operators that are reproducible, or raise.
 
     Otherwise, the fused attention adds up some gradients of longer inputs as they arrive. This is
     for networks that are known to have only reproducible operators.
@@ -230,7 +231,7 @@ def strictly_reproducible(device: torch.device) -> Iterator[None]:
 
 
 def random_states(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the states of the random numbers of the CPU and of a GPU (empty without one)."""
+    """Return the random states of the CPU and of a device; the latter is empty for the CPU."""
     if kind(device) == "cpu":
         return torch.get_rng_state(), torch.empty(0, dtype=torch.uint8)
     return torch.get_rng_state(), torch.get_device_module(kind(device)).get_rng_state(device)
