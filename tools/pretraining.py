@@ -36,13 +36,13 @@ def make_vocab() -> d2l.Vocab:
 
 
 def held_out_sentences() -> set[str]:
-    """Return the sentences of the dev and the test split."""
-    splits = make_splits("dev", "test")
+    """Return the sentences of the dev, the test and the challenge split."""
+    splits = make_splits("dev", "test", "challenge")
     return {s.lower() for pairs in splits.values() for pair in pairs for s in pair[:2]}
 
 
 def pretraining_text() -> list[Passage]:
-    """Return text of the grammar, no sentence of which is in the dev or the test split."""
+    """Return text of the grammar, no sentence of which is in a split that is held out."""
     held_out = held_out_sentences()
     text = [Passage(*map(str.lower, passage)) for passage in make_text(NUM_PASSAGES, SEED)]
     return [passage for passage in text if held_out.isdisjoint(passage)]

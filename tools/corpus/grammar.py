@@ -5,11 +5,12 @@ of its events. Text is made the same way: two sentences about one scene.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from typing import NamedTuple
 
 from . import lexicon
-from .claims import CONTRADICTION, LABELS, MENU, PRESUPPOSED, Claim, action, claim_of, other, roles
+from .challenge import make_challenge_text
+from .claims import CONTRADICTION, LABELS, MENU, PRESUPPOSED, Claim, Pair, action, claim_of, other
 from .lexicon import ROWS, below, generals, plural
 from .scenes import (
     ADVERBIALS,
@@ -28,17 +29,9 @@ from .scenes import (
 from .sentences import sentence
 from .telling import lift, tell, tell_scene
 
-
-class Pair(NamedTuple):
-    """A labelled pair of sentences, and the phenomenon that its label rests on."""
-
-    premise: str
-    hypothesis: str
-    label: str
-    phenomenon: str
-
-
 RECEIVERS = ("object", "recipient")
+CHALLENGES = 0.1  # of the passages are built like those of the challenge split
+PAST = 0.3  # how many premises are told in the past
 
 
 def clouded(told: Sequence[Event], i: int, claim: Event) -> bool:
@@ -53,9 +46,15 @@ def clouded(told: Sequence[Event], i: int, claim: Event) -> bool:
 
 
 def hypothesis(
-    scene: Sequence[Event], told: Sequence[Event], premise: str, label: str, rng: random.Random
+    scene: Sequence[Event],
+    told: Sequence[Event],
+    premise: str,
+    label: str,
+    rng: random.Random,
+    seen: Container[str],
+    past: bool,
 ) -> Pair | None:
-    """Return a pair with the label, or None if fifty draws of a phenomenon give none."""
+    """Return a pair with the label, or None if fifty draws give none that is new."""
     for _ in range(50):
         i, name = int(rng.random() * len(scene)), pick(rng, MENU[label])
         found = claim_of(name, scene[i], told[i], label, rng)
@@ -64,26 +63,26 @@ def hypothesis(
         claim, phenomenon, passive = found
         if clouded(told, i, claim):
             continue
-        text = sentence([claim], rng, 0.3, passive)
-        if text.lower() != premise.lower():
+        text = sentence([claim], rng, 0.25, passive, past)
+        if text.lower() != premise.lower() and text not in seen:
             return Pair(premise, text, label, phenomenon)
     return None
 
 
-def make_pairs(num_pairs: int, seed: int, exclude: Sequence[str] = ()) -> list[Pair]:
-    """Return pairs, three to a premise and one of each label; no premise is in `exclude`.
+def make_pairs(num_pairs: int, seed: int, exclude: Collection[str] = ()) -> list[Pair]:
+    """Return pairs, three to a premise and one of each label; no sentence is in `exclude`.
 
     The last premise may have fewer.
     """
-    rng, seen = random.Random(seed), set(exclude)
+    rng, seen, taken = random.Random(seed), set(exclude), frozenset(exclude)
     pairs: list[Pair] = []
     while len(pairs) < num_pairs:
         scene = draw_scene(rng)
-        told = tell_scene(scene, rng)
-        premise = sentence(told, rng)
+        told, past = tell_scene(scene, rng), rng.random() < PAST
+        premise = sentence(told, rng, 0.15, past=past, caption=0.3)
         if premise in seen:
             continue
-        tried = [hypothesis(scene, told, premise, label, rng) for label in LABELS]
+        tried = [hypothesis(scene, told, premise, label, rng, taken, past) for label in LABELS]
         found = [pair for pair in tried if pair]
         if len(found) == len(LABELS):
             seen.add(premise)
@@ -101,9 +100,6 @@ class Passage(NamedTuple):
 
 def alter(event: Event, told: Event, first: Event, rng: random.Random) -> Claim | None:
     """Draw one thing anew that two sentences tell of an event, rather a detail than the deed."""
-    swapped = roles(event, told, CONTRADICTION, rng) if rng.random() < 0.3 else None
-    if swapped:
-        return swapped
     slots = [slot for slot in told if slot in first and slot != "seat"]
     details = [slot for slot in slots if slot not in ("agent", "verb", "object")]
     slot = pick(rng, details if details and rng.random() < 0.7 else slots)
@@ -133,17 +129,26 @@ def follow(event: Event, first: Event, rng: random.Random) -> tuple[Event, Event
 def make_text(num_passages: int, seed: int) -> Iterator[Passage]:
     """Yield unlabelled text: two sentences about a scene, and one that is wrong about it."""
     rng = random.Random(seed)
+    challenges = make_challenge_text(num_passages, seed)
     for _ in range(num_passages):
+        if rng.random() < CHALLENGES:
+            yield Passage(*next(challenges))
+            continue
         scene = draw_scene(rng)
         told, i = tell_scene(scene, rng), int(rng.random() * len(scene))
         told = [lift(event, rng, 0.1) for event in told]
         pair = follow(scene[i], told[i], rng)
         odds = pick(rng, (0.0, 0.2, 0.6))
-        retold = (sentence([lift(e, rng, odds, ("negated",))], rng, 0.3) for e in pair)
-        yield Passage(sentence(told, rng), *retold)
+        past = rng.random() < PAST
+        retold = [lift(e, rng, odds, ("negated",)) for e in pair]
+        first = sentence(told, rng, 0.15, past=past, caption=0.3)
+        yield Passage(first, *(sentence([event], rng, 0.3, past=past) for event in retold))
 
 
-FUNCTION_WORDS = "a an the some is are not there in wearing who with by to being while and as , ."
+FUNCTION_WORDS = """
+a an the some is are was were not there in wearing who that with by to being while and or but as
+before after he she they , .
+"""
 
 
 def lexicon_words() -> list[str]:
@@ -155,8 +160,9 @@ def lexicon_words() -> list[str]:
     phrases = [FUNCTION_WORDS, *nouns, *map(plural, nouns), *COUNTS, *verbs]
     phrases += [above for verb in verbs for above in generals(verb)]
     phrases += [word for frame in FRAMES.values() for word in (*frame.tools, frame.participle)]
+    phrases += [lexicon.PAST[verb] for verb in phrases if verb in lexicon.PAST]
     phrases += [phrase for row in ADVERBIALS.values() for phrase in row]
-    phrases += ["indoors", "outdoors", *places("b"), *lexicon.WEATHER_CLAUSES.values()]
+    phrases += ["indoors", "outdoors", *places(), *lexicon.WEATHER_CLAUSES.values()]
     phrases += [*lexicon.POSTURES, *(seat.replace("|", " ") for seat in lexicon.POSTURES.values())]
     phrases += [adjective for dimension in ROWS for adjective in scale(dimension)]
     words = {word for phrase in phrases for word in phrase.split()}

@@ -114,97 +114,161 @@ IRREGULAR = {
 
 # ---- What is done --------------------------------------------------------------------------------
 
-# Where (i indoors, o outdoors, b both), verb, participle, what it is done to | with what
+# Setting (letters of SETTINGS), verb, participle, what it is done to | with what
 DEEDS = """
-b eating eaten Food | fork spoon
-b drinking drunk drink | straw
-i cooking cooked meat vegetable soup stew omelet | skillet wok
-i baking baked pastry pizza | oven
-o grilling grilled meat vegetable burger | tongs
-i slicing sliced fruit vegetable meat cake | knife
-i peeling peeled apple banana pear mango potato onion carrot cucumber | peeler
-i chopping chopped vegetable | cleaver
-b serving served meal pastry drink | tray
-b playing played instrument |
-i tuning tuned instrument | wrench
-o riding ridden Cycle horse |
-o driving driven vehicle |
-o rowing rowed canoe rowboat raft | oar
-o flying flown aircraft |
-b reading read Text | magnifier
-b writing written letter poem book | pencil pen typewriter
-b tearing torn letter newspaper magazine card |
-o washing washed vehicle Cycle Opening | sponge hose
-i rinsing rinsed dish | sponge
-b wiping wiped furniture dish window | cloth rag
-i dusting dusted furniture picture Fixture | feather
-b scrubbing scrubbed Ground dish boat | brush
-b sweeping swept Ground | broom
-i mopping mopped floor staircase | mop
-b fixing fixed machine Cycle vehicle Fixture | screwdriver wrench pliers
-b breaking broken dish Fixture window | hammer
-o building built Building Barrier raft | hammer saw
-b assembling assembled furniture | screwdriver
-b painting painted picture Building Barrier furniture | brush roller
-b drawing drawn picture flower map | pencil chalk crayon
-b photographing photographed Building boat flower picture | tripod
-b carrying carried container Load plant |
-b lifting lifted container Load furniture | crane lever
-b pushing pushed Cart vehicle |
-b pulling pulled Cart barrel boat | chain
-b stacking stacked container Load | forklift
-b filling filled container | funnel
-b opening opened Opening container Gift | key crowbar
-b closing closed Opening container |
-o throwing thrown ball Missile |
-o catching caught ball Missile | glove net
-o kicking kicked ball |
-o climbing climbed Height tree Barrier |
-o watering watered plant crop | can hose
-o planting planted plant crop | shovel trowel
-o picking picked fruit flower |
-o trimming trimmed bush tree | shears
-o harvesting harvested crop vegetable | sickle
-i sewing sewn Garment Fabric | needle
-i knitting knitted sweater scarf blanket | needle
-i folding folded Garment Fabric Text |
-i ironing ironed Garment Fabric |
-b buying bought fruit vegetable flower jewel toy Garment |
-b selling sold fruit vegetable flower jewel toy Garment |
-b wrapping wrapped Gift jewel toy | ribbon
-b polishing polished jewel Footwear trophy | cloth rag
-b holding held toy dish plant Gift |
-b hiding hidden jewel Gift toy Text |
-b cutting cut rope log plank cake bush | knife saw scissors
-b burning burnt log letter newspaper | torch
+hkgap eating eaten Food | fork spoon
+hkgap drinking drunk drink | straw
+k cooking cooked meat vegetable soup stew omelet | skillet wok
+k baking baked pastry pizza | oven
+ga grilling grilled meat vegetable burger | tongs
+k slicing sliced fruit vegetable meat cake | knife
+k peeling peeled apple banana pear mango potato onion carrot cucumber | peeler
+k chopping chopped vegetable | cleaver
+k serving served meal pastry drink | tray
+hpgr playing played instrument |
+hpw tuning tuned instrument | wrench
+grfa riding ridden Cycle horse |
+rf driving driven vehicle |
+a rowing rowed canoe rowboat raft | oar
+y flying flown aircraft |
+hpga reading read Text | magnifier
+hpg writing written letter poem book | pencil pen typewriter
+hp tearing torn letter newspaper magazine card |
+gr washing washed vehicle Cycle Opening | sponge hose
+hk rinsing rinsed dish | sponge
+hkp wiping wiped furniture dish window | cloth rag
+hp dusting dusted furniture picture Fixture | feather
+hkp scrubbing scrubbed Ground dish | brush
+hp sweeping swept Ground | broom
+hkp mopping mopped floor staircase | mop
+hw fixing fixed machine Cycle vehicle Fixture | screwdriver wrench pliers
+hk breaking broken dish Fixture window | hammer
+fga building built Building Barrier raft | hammer saw
+hw assembling assembled furniture | screwdriver
+gw painting painted picture Building Barrier furniture | brush roller
+hpg drawing drawn picture flower map | pencil chalk crayon
+gran photographing photographed Building boat flower tree | tripod
+hmrfw carrying carried container Load plant |
+wfm lifting lifted container Load furniture | crane lever
+rg pushing pushed Cart vehicle |
+rfa pulling pulled Cart barrel boat | chain
+wm stacking stacked container Load | forklift
+kwf filling filled container | funnel
+hp opening opened Opening container Gift | key crowbar
+hp closing closed Opening container |
+gas throwing thrown ball Missile |
+gas catching caught ball Missile | glove net
+gas kicking kicked ball |
+fgn climbing climbed Height tree Barrier |
+gf watering watered plant crop | can hose
+gf planting planted plant crop | shovel trowel
+gf picking picked fruit flower |
+g trimming trimmed bush tree | shears
+f harvesting harvested crop vegetable | sickle
+hw sewing sewn Garment Fabric | needle
+hpg knitting knitted sweater scarf blanket | needle
+h folding folded Garment Fabric |
+h ironing ironed Garment Fabric |
+m buying bought fruit vegetable flower jewel toy Garment |
+m selling sold fruit vegetable flower jewel toy Garment |
+hm wrapping wrapped Gift jewel toy | ribbon
+hm polishing polished jewel Footwear trophy | cloth rag
+hpgrm holding held toy dish flower Gift |
+hg hiding hidden jewel Gift toy |
+hgw cutting cut rope log plank cake bush | knife saw scissors
+ga burning burnt log letter newspaper | torch
 """
 DEALINGS = """
-b chasing chased person animal |
-b following followed person animal |
-b leading led person animal |
-b bathing bathed animal child | sponge
-b feeding fed animal child |
-b petting petted animal |
-b brushing brushed dog cat horse |
-b hugging hugged person dog monkey |
-b greeting greeted person |
-b helping helped person |
-b teaching taught person |
-b watching watched person animal | telescope
-b scolding scolded child dog |
-b rescuing rescued person animal |
-b tickling tickled child monkey |
-b guarding guarded person sheep cow |
+grfa chasing chased person dog cat bird rabbit sheep goat pig squirrel |
+grfanp following followed person animal |
+grfanp leading led person dog horse cow sheep goat donkey camel |
+ha bathing bathed dog cat horse child | sponge
+hgfz feeding fed animal child |
+hgf petting petted dog cat horse cow sheep goat rabbit donkey |
+hf brushing brushed dog cat horse |
+hpgra hugging hugged person dog |
+pgrm greeting greeted person |
+hpgrm helping helped person |
+pgs teaching taught person |
+pgrfanz watching watched person animal | telescope
+hpg scolding scolded child dog |
+arn rescuing rescued person dog cat horse | rope
+hga tickling tickled child |
+prf guarding guarded person sheep cow |
 """
 HANDOVERS = """
-b giving given Gift fruit flower toy Text |
-b showing shown jewel picture toy Text |
-b handing handed dish fruit Text |
-b offering offered fruit jewel flower meal |
-b lending lent Cycle Text instrument |
-b bringing brought drink meal container |
+hpgm giving given Gift fruit flower toy Text |
+hpg showing shown jewel picture toy Text |
+hpk handing handed dish fruit Text |
+hpgm offering offered fruit jewel flower meal |
+hpg lending lent Cycle Text instrument |
+hkg bringing brought drink meal container |
 """
-ANIMALS_CAN = "chasing following leading guarding watching".split()  # of the dealings
+ONE_AT_A_TIME = """
+riding driving rowing flying playing tuning climbing bathing brushing mopping building
+""".split()
+SYMMETRIC = "hugging greeting".split()  # who does these, also has them done
+CHILDREN_CANNOT = """
+cooking baking grilling chopping serving tuning driving flying fixing building assembling stacking
+mopping lifting trimming harvesting sewing ironing selling lending teaching rescuing guarding
+burning typing gardening polishing scolding waltzing marching hiking yodeling sprinting
+""".split()
+EVERYBODY_DOES = """
+eating drinking reading writing carrying holding opening closing buying photographing watching
+greeting helping following giving showing handing offering walking running waving laughing singing
+sleeping pointing clapping
+""".split()
+# What a trade does besides, more often than that
+TRADES_DO = """
+musician guitarist violinist drummer pianist cellist flutist trumpeter accordionist: playing tuning
+singer: singing humming
+athlete gymnast boxer wrestler: jumping stretching running
+runner sprinter: jogging sprinting
+swimmer: swimming
+goalkeeper: catching throwing kicking
+cyclist: riding fixing
+fencer golfer skier surfer: hiking stretching
+artist painter: painting drawing
+sculptor potter: polishing painting
+photographer: photographing
+weaver: knitting sewing
+farmer: harvesting planting feeding picking driving
+worker builder carpenter: building lifting stacking cutting pushing
+plumber mechanic electrician welder: fixing
+gardener: watering planting trimming gardening
+tailor: sewing ironing folding
+baker: baking slicing selling
+butcher: slicing chopping selling
+waiter: serving bringing wiping
+barber: sweeping wiping
+miner: pushing lifting
+cobbler: polishing selling
+pilot: flying
+sailor: rowing pulling
+medic nurse doctor surgeon dentist paramedic: helping bringing
+veterinarian: feeding petting bathing
+scientist chemist biologist astronomer physicist botanist geologist mathematician: typing drawing
+official judge mayor: typing shouting
+policeman guard: guarding chasing
+soldier: marching guarding
+firefighter: rescuing climbing
+educator teacher professor tutor lecturer: teaching scolding
+librarian: stacking lending
+coach: teaching shouting
+performer clown juggler magician comedian puppeteer: throwing catching bowing
+acrobat dancer: dancing jumping bowing
+"""
+INSTRUMENTS = """
+guitarist guitar
+violinist violin
+drummer drum
+pianist piano
+cellist cello
+flutist flute
+trumpeter trumpet
+accordionist accordion
+"""
+ANIMALS_CAN = "chasing following watching guarding".split()  # of the dealings
 ANIMAL_POSTURES = "sitting standing lying".split()
 ANIMAL_MANNERS = "quickly slowly quietly loudly calmly nervously".split()
 PERSONS_DO = """
@@ -214,9 +278,62 @@ whispering laughing crying humming yodeling giggling sobbing waving clapping poi
 gardening typing stretching
 """.split()
 ANIMALS_DO = "running walking jumping crawling swimming sleeping napping hopping leaping".split()
-# Where these are done, if not anywhere: i or o
-SETTING = dict.fromkeys("swimming skating hiking marching gardening jogging".split(), "o")
-SETTING |= dict.fromkeys("typing waltzing snoring".split(), "i")
+# Where these are done
+SETTING = """
+running jogging: grsa
+walking: grfanp
+jumping hopping leaping: gsa
+crawling: hg
+swimming: a
+dancing: hpgr
+skating: rg
+sprinting: s
+strolling: gra
+marching: r
+limping: rp
+hiking: n
+waltzing: p
+sleeping napping: hga
+dozing: hpga
+snoring: h
+meditating: hgan
+singing: hpgr
+shouting: rsg
+whispering giggling sobbing: hpg
+laughing crying: hpgr
+humming: hgw
+yodeling: n
+waving: grap
+clapping: psg
+pointing: grnp
+bowing: pg
+gardening: g
+typing: hp
+stretching: gsh
+"""
+# Where an animal lives; without a line of its own it lives where its kind does
+HABITATS = """
+dog cat: hgrf
+bird sparrow robin pigeon crow hummingbird parrot: g
+duck goose swan: ga
+hen rooster turkey: f
+penguin flamingo ostrich peacock: z
+owl eagle falcon raven: n
+horse cow sheep goat pig donkey: fb
+rodent squirrel chipmunk: gn
+mouse rat hamster: hf
+beaver turtle crocodile: a
+reptile lizard snake: n
+tortoise iguana: z
+monkey ape: nz
+rabbit: gf
+deer fox wolf: n
+bear: nz
+elephant lion tiger zebra giraffe camel kangaroo llama: z
+animal: hgrfanz
+"""
+SMALL = "cat bird rodent reptile rabbit".split()  # these do not chase what is bigger
+MEET_PEOPLE = "dog horse cow goat monkey donkey goose animal".split()
 ACTIONS = """
 moving: running walking jumping crawling swimming dancing skating
 running: jogging sprinting
@@ -236,11 +353,17 @@ preparing: cooking baking grilling slicing peeling chopping
 growing: watering planting trimming
 """
 POSTURES = {  # with what one sits on, and so forth
-    "sitting": "on a bench|in an armchair|on a sofa|on a stool|on a rug|on a boulder",
+    "sitting": "on a bench|on a sofa|in an armchair|on a stool|on a rug|on a boulder",
     "standing": "on a platform|under an umbrella|behind a counter|in a doorway",
     "kneeling": "on a mat|on a cushion|on the grass",
     "lying": "in a hammock|on a mattress|in a bed|on a cot",
 }
+INDOOR_SEATS = """
+on a sofa|in an armchair|on a rug|behind a counter|in a doorway|on a mat|on a cushion
+on a mattress|in a bed|on a cot
+"""
+OUTDOOR_SEATS = "on a boulder|under an umbrella|on the grass|in a hammock"
+FOR_ONE = "in an armchair|on a stool|on a boulder|on a cushion|on a cot|in a hammock"
 EASY = """
 holding carrying lifting filling watching guarding following chasing leading hiding photographing
 """.split()  # these can be done while doing something else to the same thing
@@ -249,6 +372,15 @@ STATIONARY = """
 eating drinking reading writing playing sewing knitting drawing singing whispering laughing crying
 waving clapping holding wrapping
 """.split()
+
+# ---- The simple past ----------------------------------------------------------------------------
+
+IRREGULAR_PAST = """
+eating ate|drinking drank|riding rode|driving drove|flying flew|reading read|writing wrote
+tearing tore|breaking broke|drawing drew|throwing threw|hiding hid|sewing sewed|giving gave
+showing showed|running ran|swimming swam|sleeping slept|singing sang|crying cried
+making made|growing grew
+"""
 
 # ---- Where, when, how ----------------------------------------------------------------------------
 
@@ -271,6 +403,26 @@ on farmland: in a field|in a meadow|in an orchard|in a vineyard|in a pasture
 in a forest: in a jungle|in a grove
 on a mountain: on a volcano|on a glacier
 in a park: on a playground
+"""
+SETTINGS = """
+h: in a kitchen|in a bedroom|in a cellar|in an attic|in a bathroom
+k: in a kitchen|in a restaurant|in a diner|in a pizzeria|in a tavern|in a cafeteria|in a hotel
+k: in a bakery
+p: in an office|in a library|in a school|in a museum|in a hospital|in a theater|in a church
+p: in a station|in a hotel|in a bank|in a courtroom|in a gallery|in a classroom|in a ward
+p: in an elevator|in a prison
+w: in a garage|in a factory|in a studio|in a laboratory|in a mill|in a brewery|in a quarry
+m: in a shop|in a supermarket|in a bookstore|in a pharmacy|at a fair|in a plaza|in a bakery
+g: in a park|in a garden|on a playground|in a plaza|in a meadow|in a cemetery
+r: on a street|on a boulevard|in an alley|on a bridge|at a crossroads|in a tunnel
+f: on farmland|in a field|in a meadow|in an orchard|in a vineyard|in a pasture
+b: in a stable
+a: near water|on a beach|by a lake|by a river|on a pier|in a harbor|by a waterfall|on an island
+n: in a forest|on a mountain|in a valley|in a jungle|in a grove|in a desert|in a canyon
+n: in a swamp|on a volcano|on a glacier
+s: in a stadium|in a gym|on a racetrack|on a playground
+y: on a runway|in a field|on an island
+z: in a zoo
 """
 TIMES = """
 Day: in the morning|at noon|in the afternoon|in the evening|at night
@@ -299,6 +451,7 @@ WEATHER_CLAUSES = {
     "in the snow": "it is snowing",
     "in the sunshine": "the sun is shining",
 }
+FOR_WOMEN = "blouse gown dress bonnet skirt leggings".split()
 MANNERS = """
 quickly slowly
 quietly loudly
@@ -315,6 +468,14 @@ gracefully awkwardly
 bravely timidly
 alone together
 """
+# How things are done: of which rows by whom and with whom
+MOVING_MANNERS = "quickly slowly happily gracefully awkwardly alone together".split()
+SOCIAL_MANNERS = "politely rudely patiently impatiently gently proudly shyly".split()
+CAREFUL_MANNERS = """
+quickly slowly carefully carelessly skillfully clumsily happily eagerly reluctantly alone together
+calmly quietly
+""".split()
+VOICE_MANNERS = "quietly loudly happily sadly".split()
 
 # ---- Adjectives: a row is a dimension, on which a thing is only one of the words -----------------
 
@@ -335,7 +496,6 @@ size: big small
 newness: new used
 state: dirty clean
 heat: hot cold
-taste: sweet sour salty bitter
 freshness: fresh rotten
 pattern: striped dotted checkered plain
 color: red blue green yellow black white brown gray pink purple orange
@@ -374,16 +534,22 @@ wooden: oaken
 metal: steel copper
 """
 DIMENSIONS = {  # what can be said of what: the first row with a class that fits counts
+    "child": "height mood energy",
     "person": "age height weight mood energy hair wealth",
-    "bird reptile": "age size wetness hunger wildness",
+    "bird reptile": "size wetness hunger",
+    "puppy kitten calf foal lamb": "size coat wetness hunger",
+    "dog cat horse cow sheep goat pig donkey rabbit": "age size coat wetness hunger",
     "animal": "age size coat wetness hunger wildness",
-    "drink": "heat price taste",
+    "drink": "heat price",
     "fruit vegetable crop": "size freshness price",
     "Food": "size heat price",
     "Garment Fabric": "color pattern stuff state",
     "vehicle boat aircraft Cycle Cart": "color newness state size",
     "plant Ground Height Building": "size wetness age",
     "Text picture machine Fixture instrument jewel": "newness price size",
+    "toy ball": "size color newness state",
+    "Load Missile": "size state",
+    "Gift": "size price",
     "": "size color material newness state",
 }
 TRAITS = "a cane|a crutch|a ponytail|a braid|a tattoo|a monocle"
@@ -459,6 +625,17 @@ def plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
+def _read_past() -> dict[str, str]:
+    """Return the simple past of every verb by its form in -ing."""
+    verbs = [*PERSONS_DO, *ANIMALS_DO, *re.findall("[a-z]+ing", ACTIONS)]
+    past = {verb: verb.removesuffix("ing") + "ed" for verb in verbs}
+    for line in filter(None, (DEEDS + DEALINGS + HANDOVERS).splitlines()):
+        _, verb, participle, *_ = line.split()
+        past[verb] = participle
+    return past | dict(map(str.split, re.split(r"[|\n]", IRREGULAR_PAST.strip())))
+
+
+PAST = _read_past()
 SYNONYM = dict(map(str.split, SYNONYMS.strip().splitlines()))
 SYNONYM |= {plural(a): plural(b) for a, b in SYNONYM.items() if a in PARENT and a[-3:] != "ing"}
 

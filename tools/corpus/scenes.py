@@ -1,4 +1,4 @@
-"""What happens in a scene of the sample corpus, and the words that fit each slot of an event."""
+"""What happens in a scene of the bundled corpus, and the words that fit each slot of an event."""
 
 import random
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ Event = dict[str, str]
 
 
 class Frame(NamedTuple):
-    """A transitive verb: where it is done, its participle, its objects and its tools."""
+    """A transitive verb: its settings, its participle, its objects and its tools."""
 
-    setting: str
+    settings: str
     verb: str
     participle: str
     objects: tuple[str, ...]
@@ -31,8 +31,8 @@ def frames(table: str) -> dict[str, Frame]:
     found = {}
     for line in getattr(lexicon, table).strip().splitlines():
         left, _, tools = line.partition("|")
-        setting, verb, participle, *classes = left.split()
-        found[verb] = Frame(setting, verb, participle, tuple(below(*classes)), (*tools.split(),))
+        settings, verb, participle, *classes = left.split()
+        found[verb] = Frame(settings, verb, participle, tuple(below(*classes)), (*tools.split(),))
     return found
 
 
@@ -48,10 +48,66 @@ def workers() -> list[str]:
     return [word for word in below("person") if word not in people()]
 
 
+def _rows(table: str) -> dict[str, str]:
+    """Return what a table says of each word: in `a b: x y`, `x y` of both a and b."""
+    lines = (line.split(": ") for line in table.strip().splitlines())
+    return {word: rest for words, rest in lines for word in words.split()}
+
+
 @cache
-def places(setting: str) -> list[str]:
-    """Return the places of a setting: i indoors, o outdoors, b both."""
-    return below(*{"i": ["indoors"], "o": ["outdoors"], "b": ["outdoors", "indoors"]}[setting])
+def places(settings: str = "") -> list[str]:
+    """Return the places of settings, such as `hk` for home and kitchen; all if none is named."""
+    if not settings:
+        return below("outdoors", "indoors")
+    rows = [line.split(": ") for line in lexicon.SETTINGS.strip().splitlines()]
+    found = [place for name in settings for row, text in rows if row == name
+             for place in text.split("|")]  # fmt: skip
+    return list(dict.fromkeys(found))
+
+
+SETTING, HABITATS = _rows(lexicon.SETTING), _rows(lexicon.HABITATS)
+TRADES_DO = {trade: deeds.split() for trade, deeds in _rows(lexicon.TRADES_DO).items()}
+INSTRUMENTS = dict(map(str.split, lexicon.INSTRUMENTS.strip().splitlines()))
+
+
+@cache
+def settings_of(verb: str) -> str:
+    """Return the settings in which something is done."""
+    if verb in FRAMES:
+        return FRAMES[verb].settings
+    return SETTING.get(verb) or "".join(settings_of(word) for word in below(verb) if word != verb)
+
+
+@cache
+def habitats(animal: str) -> str:
+    """Return the settings in which an animal lives."""
+    return next(HABITATS[kind] for kind in (animal, *ancestors(animal)) if kind in HABITATS)
+
+
+@cache
+def can_do(agent: str, verb: str) -> bool:
+    """Tell whether it is plausible that somebody does something."""
+    if agent in ("child", *below("child")):
+        return verb not in lexicon.CHILDREN_CANNOT
+    return agent not in workers() or verb in (*trade_deeds(agent), *lexicon.EVERYBODY_DOES)
+
+
+@cache
+def trade_deeds(agent: str) -> list[str]:
+    """Return what somebody does by trade."""
+    return [deed for trade in (agent, *ancestors(agent)) for deed in TRADES_DO.get(trade, ())]
+
+
+@cache
+def could_meet(one: str, two: str) -> bool:
+    """Tell whether two animals, or an animal and a person, could have to do with each other."""
+    animals = [name for name in (one, two) if name in below("animal")]
+    if len(animals) < 2:
+        kinds = [kind for name in animals for kind in (name, *ancestors(name)[:-1])]
+        return not animals or not {*kinds}.isdisjoint(lexicon.MEET_PEOPLE)
+    small = [bool({*lexicon.SMALL} & {name, *ancestors(name)}) for name in animals]
+    dog = any("dog" in (name, *ancestors(name)) for name in animals)
+    return (dog or small[0] == small[1]) and bool({*habitats(one)} & {*habitats(two)})
 
 
 @cache
@@ -92,10 +148,10 @@ def options(event: Event, slot: str) -> list[str]:
     if detail:
         return scale(detail)
     if slot in ("agent", "partner"):
-        families = (people(), workers(), below("animal"))
-        return next((family for family in families if event["agent"] in family), [])
+        return mates(event)
     if slot in ("object", "other"):
-        return [word for frame in uses(event["verb"]) for word in frame.objects]
+        things = [word for frame in uses(event["verb"]) for word in frame.objects]
+        return things if is_person(event) else [w for w in things if could_meet(event["agent"], w)]
     if slot == "recipient":
         return people() + workers()
     if slot == "tool":
@@ -103,10 +159,51 @@ def options(event: Event, slot: str) -> list[str]:
     if slot == "posture":
         return list(lexicon.POSTURES) if is_person(event) else lexicon.ANIMAL_POSTURES
     if slot == "seat":
-        return lexicon.POSTURES[event["posture"]].split("|")
+        return seats(event)
     if slot == "place":
-        return places("b")
-    return ADVERBIALS[slot]
+        return fitting_places(event)
+    return garments(event["agent"]) if slot == "wear" else ADVERBIALS[slot]
+
+
+def mates(event: Event) -> list[str]:
+    """Return who could do what an event says, of the family of who does it."""
+    agent, verb = event["agent"], event.get("verb", "")
+    if agent in below("animal"):
+        return [name for name in below("animal") if could_meet(agent, name)]
+    family = next((family for family in (people(), workers()) if agent in family), [])
+    return [name for name in family if can_do(name, verb)] if verb in SETTING | FRAMES else family
+
+
+def seats(event: Event) -> list[str]:
+    """Return what fits a posture, the place and the number of those who take it."""
+    words = lexicon.POSTURES[event["posture"]].split("|")
+    unfit = lexicon.FOR_ONE.split("|") if {"agent.count", "partner"} & {*event} else []
+    if event.get("place") in places():
+        outdoors = "outdoors" in ancestors(event["place"])
+        text = lexicon.INDOOR_SEATS if outdoors else lexicon.OUTDOOR_SEATS
+        unfit += text.strip().replace("\n", "|").split("|")
+    return [word for word in words if word not in unfit]
+
+
+def fitting_places(event: Event) -> list[str]:
+    """Return where that which an event says may be."""
+    sets = [places(habitats(name)) for name in living(event) if name in below("animal")]
+    if "verb" in event and is_person(event):
+        sets = [places(settings_of(event["verb"]))]
+    found = [place for place in (sets[0] if sets else places()) if all(place in s for s in sets)]
+    seat = event.get("seat", "")
+    if seat in lexicon.INDOOR_SEATS.replace("\n", "|").split("|"):
+        return [place for place in found if "indoors" in ancestors(place)]
+    if seat in lexicon.OUTDOOR_SEATS.split("|"):
+        return [place for place in found if "outdoors" in ancestors(place)]
+    return found
+
+
+@cache
+def garments(agent: str) -> list[str]:
+    """Return what somebody may wear."""
+    unfit = lexicon.FOR_WOMEN if agent in ("man", "boy") else ()
+    return [word for word in ADVERBIALS["wear"] if word not in unfit]
 
 
 @cache
@@ -160,14 +257,14 @@ def prefer(rng: random.Random, items: Sequence):
 def draw_agent(rng: random.Random) -> Event:
     """Draw who acts."""
     roll = rng.random()
-    family = people() if roll < 0.55 else workers() if roll < 0.78 else below("animal")
+    family = people() if roll < 0.55 else workers() if roll < 0.75 else below("animal")
     event = {"agent": prefer(rng, family)}
     roll = rng.random()
-    if roll < 0.25:
+    if roll < 0.22:
         event["agent.count"] = draw_count(rng)
-    elif roll < 0.45:
-        partners = [word for word in family if is_apart(event["agent"], word)]
-        event["partner"] = prefer(rng, partners)
+    elif roll < 0.4:
+        partners = [word for word in mates(event) if is_apart(event["agent"], word)]
+        event |= {"partner": prefer(rng, partners)} if partners else {}
     return event
 
 
@@ -176,33 +273,54 @@ def is_person(event: Event) -> bool:
     return event["agent"] not in below("animal")
 
 
-def draw_action(agent: Event, rng: random.Random) -> tuple[Event, str]:
-    """Draw what an agent does, and where it may be done (i, o or b)."""
-    person, roll = is_person(agent), rng.random()
-    if roll < (0.12 if person else 0.25):
-        verb = prefer(rng, lexicon.PERSONS_DO if person else lexicon.ANIMALS_DO)
-        return {"verb": verb}, lexicon.SETTING.get(verb, "b")
-    if roll < (0.18 if person else 0.45):
-        posture = prefer(rng, list(lexicon.POSTURES))
-        if not person:
-            return {"posture": pick(rng, lexicon.ANIMAL_POSTURES)}, "b"
-        return {"posture": posture, "seat": prefer(rng, options({"posture": posture}, "seat"))}, "b"
-    if roll < 0.32 or not person:
-        frame = frames("DEALINGS")[
-            prefer(rng, lexicon.ANIMALS_CAN if not person else list(frames("DEALINGS")))
-        ]
-    elif roll < 0.42:
-        frame = pick(rng, list(frames("HANDOVERS").values()))
-    else:
-        frame = pick(rng, list(frames("DEEDS").values()))
-    found = draw_object(agent, frame, rng)
-    return (found, frame.setting) if found else draw_action(agent, rng)
+def draw_action(agent: Event, rng: random.Random) -> Event:
+    """Draw what an agent does, often something of their trade."""
+    names, verb = [agent[role] for role in ("agent", "partner") if role in agent], ""
+    own = trade_deeds(agent["agent"])
+    while not verb:
+        verb = pick(rng, own) if own and rng.random() < 0.5 else draw_verb(agent, rng)
+        if verb in lexicon.POSTURES:
+            return draw_posture(agent, verb, rng)
+        verb = verb if all(can_do(name, verb) for name in names) else ""
+    return (draw_object(agent, FRAMES[verb], rng) if verb in FRAMES else {"verb": verb}) or (
+        draw_action(agent, rng)
+    )
+
+
+def draw_verb(agent: Event, rng: random.Random) -> str:
+    """Draw a verb for a person or an animal, or a posture."""
+    roll = rng.random()
+    if not is_person(agent):
+        if roll < 0.45:
+            return prefer(rng, lexicon.ANIMALS_DO)
+        return pick(rng, lexicon.ANIMAL_POSTURES if roll < 0.6 else lexicon.ANIMALS_CAN)
+    if roll < 0.16:
+        return prefer(rng, lexicon.PERSONS_DO)
+    if roll < 0.22:
+        return prefer(rng, list(lexicon.POSTURES))
+    tables = ("DEALINGS", 0.34), ("HANDOVERS", 0.42), ("DEEDS", 1.0)
+    return pick(rng, list(frames(next(name for name, odds in tables if roll < odds))))
+
+
+def draw_posture(agent: Event, posture: str, rng: random.Random) -> Event:
+    """Draw where somebody sits, stands, kneels or lies; of an animal that is not said."""
+    if not is_person(agent):
+        return {"posture": posture}
+    anywhere = {slot: value for slot, value in agent.items() if slot != "place"}
+    seat = prefer(rng, seats({**anywhere, "posture": posture}))
+    return {"posture": posture, "seat": seat}
 
 
 def draw_object(agent: Event, frame: Frame, rng: random.Random) -> Event | None:
     """Draw what a transitive verb is done to, with what and to whom; None if nothing is left."""
+    if frame.verb == "guarding" and not is_person(agent) and "dog" not in (
+        agent["agent"], *ancestors(agent["agent"])
+    ):  # fmt: skip
+        return None
     taken = [agent[role] for role in ("agent", "partner") if role in agent]
-    things = apart_from(taken, frame.objects)
+    things = apart_from(taken, options({**agent, "verb": frame.verb}, "object"))
+    own = INSTRUMENTS.get(agent["agent"])
+    things = [own] if own in things else things
     if not things:
         return None
     action = {"verb": frame.verb, "object": prefer(rng, things)}
@@ -211,9 +329,9 @@ def draw_object(agent: Event, frame: Frame, rng: random.Random) -> Event | None:
         if not receivers:
             return None
         action["recipient"] = prefer(rng, receivers)
-    if action["object"] not in MASS | PLURAL_ONLY:
-        action |= draw_more(action, things, rng)
-    if frame.tools:
+    if action["object"] not in MASS | PLURAL_ONLY and frame.verb not in lexicon.ONE_AT_A_TIME:
+        action |= draw_more(agent, action, things, rng)
+    if frame.tools and is_person(agent):
         action["tool"] = pick(rng, frame.tools)
     return action
 
@@ -223,10 +341,10 @@ def apart_from(taken: Sequence[str], words: Sequence[str]) -> list[str]:
     return [word for word in words if all(is_apart(name, word) for name in taken)]
 
 
-def draw_more(action: Event, things: Sequence[str], rng: random.Random) -> Event:
+def draw_more(agent: Event, action: Event, things: Sequence[str], rng: random.Random) -> Event:
     """Draw how many things something is done to, or another thing beside them, or neither."""
     roll = rng.random()
-    if roll < 0.25:
+    if roll < (0.08 if "agent.count" in agent else 0.25):
         return {"object.count": draw_count(rng)}
     if roll >= 0.35 or action["verb"] in frames("DEALINGS"):
         return {}
@@ -237,7 +355,7 @@ def draw_more(action: Event, things: Sequence[str], rng: random.Random) -> Event
 
 def draw_count(rng: random.Random) -> str:
     """Draw a number, or `some`."""
-    return prefer(rng, COUNTS) if rng.random() < 0.8 else "some"
+    return COUNTS[int(rng.random() ** 2.5 * len(COUNTS))] if rng.random() < 0.8 else "some"
 
 
 def dimensions(word: str) -> list[str]:
@@ -258,42 +376,59 @@ def describe(event: Event, role: str, rng: random.Random) -> Event:
 def draw_event(rng: random.Random) -> Event:
     """Draw an event with every slot filled that fits the others."""
     event = draw_agent(rng)
-    action, setting = draw_action(event, rng)
-    event |= action
+    event |= draw_action(event, rng)
+    event["place"] = prefer(rng, fitting_places(event) or places("g"))
     if "partner" not in event:
         event |= describe(event, "agent", rng)
         if is_person(event):
-            if "agent.count" not in event:
-                event["trait"] = pick(rng, traits(event))
-            event |= {"wear": prefer(rng, ADVERBIALS["wear"])}
-            event |= describe(event, "wear", rng)
-            if event.get("verb") in lexicon.STATIONARY:
-                event["posture"] = prefer(rng, list(lexicon.POSTURES))
-                event["seat"] = prefer(rng, options(event, "seat"))
+            event |= draw_looks(event, rng)
     if "object" in event and "other" not in event:
         event |= describe(event, "object", rng)
     if "verb" in event and event["verb"] not in below("resting"):
         event["manner"] = pick(rng, manners(event))
-    event["place"] = prefer(rng, places(setting))
     event |= {slot: prefer(rng, ADVERBIALS[slot]) for slot in ("time", "day", "season")}
     if "outdoors" in ancestors(event["place"]):
         event["weather"] = prefer(rng, fitting_weather(event))
     return event
 
 
+def draw_looks(event: Event, rng: random.Random) -> Event:
+    """Draw what a person wears and has about them, and how they sit or stand."""
+    looks: Event = {}
+    if "agent.count" not in event:
+        looks["trait"] = pick(rng, traits(event))
+    if event.get("verb") not in ("swimming", *below("sleeping")):
+        looks["wear"] = prefer(rng, garments(event["agent"]))
+        looks |= describe(looks, "wear", rng)
+    if event.get("verb") in lexicon.STATIONARY:
+        posture = prefer(rng, list(lexicon.POSTURES))
+        if fitting := seats({**event, "posture": posture}):
+            looks |= {"posture": posture, "seat": prefer(rng, fitting)}
+    return looks
+
+
 def traits(event: Event) -> list[str]:
     """Return what somebody may have with them or on them."""
-    is_bald = event.get("agent.hair") == "bald"
-    unfit = ("a ponytail", "a braid") if is_bald else ()
+    unfit = ["a ponytail", "a braid"] if event.get("agent.hair") == "bald" else []
+    if event["agent"] in ("child", *below("child")):
+        unfit = [trait for trait in ADVERBIALS["trait"] if trait not in ("a ponytail", "a braid")]
     return [trait for trait in ADVERBIALS["trait"] if trait not in unfit]
 
 
 def manners(event: Event) -> list[str]:
     """Return how an event may be done."""
-    if not is_person(event):
-        return lexicon.ANIMAL_MANNERS
     many = "agent.count" in event or "partner" in event
-    return [word for word in OPPOSITE if word != ("alone" if many else "together")]
+    verb = event["verb"]
+    if not is_person(event):
+        words = lexicon.ANIMAL_MANNERS
+    elif verb in below("moving"):
+        words = lexicon.MOVING_MANNERS
+    elif verb in below("Voice"):
+        words = lexicon.VOICE_MANNERS
+    else:
+        social = verb in (*frames("DEALINGS"), *frames("HANDOVERS"))
+        words = lexicon.SOCIAL_MANNERS if social else lexicon.CAREFUL_MANNERS
+    return [word for word in words if word != ("alone" if many else "together")]
 
 
 def fitting_weather(event: Event) -> list[str]:
@@ -314,12 +449,15 @@ def draw_scene(rng: random.Random) -> list[Event]:
     roll = rng.random()
     size = 1 + sum(roll > odds for odds in (0.84, 0.955, 0.985, 0.993, 0.997))
     events = [draw_event(rng)]
-    while len(events) < size:
+    for _ in range(20 * (size - 1)):
         event = draw_event(rng)
         names = [name for e in events for name in living(e)]
-        if not any(related(a, b) for a in living(event) for b in names):
+        fits = events[0]["place"] in fitting_places(event)
+        if fits and not any(related(a, b) for a in living(event) for b in names):
             shared = ("place", "time", "day", "season", "weather")
             events.append({slot: value for slot, value in event.items() if slot not in shared})
+        if len(events) == size:
+            break
     return events
 
 

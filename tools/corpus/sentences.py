@@ -1,11 +1,12 @@
 """From events to English sentences."""
 
 import random
+import re
 from collections.abc import Sequence
 
 from . import lexicon
 from .lexicon import MASS, PLURAL_ONLY, ROWS, plural
-from .scenes import FRAMES, Event, is_person, pick
+from .scenes import FRAMES, Event, is_person, living, pick
 
 
 def with_article(phrase: str) -> str:
@@ -102,23 +103,93 @@ def clause(event: Event, rng: random.Random, definite: bool, passive: bool, ther
 
 
 def sentence(
-    events: Sequence[Event], rng: random.Random, definite: float = 0.0, passive: float = 0.12
+    events: Sequence[Event],
+    rng: random.Random,
+    definite: float = 0.0,
+    passive: float = 0.12,
+    past: bool = False,
+    caption: float = 0.0,
 ) -> str:
-    """Write events as one sentence, with one space between words and the stop."""
+    """Write events as one sentence, or one and more of its subject, with spaces between words.
+
+    `definite`, `passive` and `caption` are odds: of `the`, of the passive, and of leaving out `is`.
+    """
     first, negated = events[0], "negated" in events[0]
-    voice = [can_be_passive(e) and rng.random() < passive for e in events]
+    first, more = set_apart(first, rng) if caption and len(events) == 1 else (first, "")
+    voice = [can_be_passive(e) and not more and rng.random() < passive for e in events]
     there = not negated and not voice[0] and "posture" not in first and rng.random() < 0.12
-    first, front, back = move_weather(first, rng)
+    first, front, back = (first, "", "") if more else move_weather(first, rng)
     if not (negated or front or there):
         first, front = move_adverbial(first, rng)
     parts = [
-        clause(e, rng, not there and rng.random() < definite, v, there and i == 0)
+        clause(
+            e,
+            rng,
+            not there and can_be_definite(e) and rng.random() < definite,
+            v,
+            there and i == 0,
+        )
         for i, (e, v) in enumerate(zip([first, *events[1:]], voice, strict=True))
     ]
     text = front + parts[0]
     for part in parts[1:]:
         text += f" {pick(rng, ('while', 'and', ', and', 'as', 'while'))} {part}"
-    return finish(text + back, rng)
+    text += back + more
+    if past:
+        text = in_past(text, rng.random() < 0.6)
+    elif can_be_caption(text) and not (len(events) > 1 or there or more) and rng.random() < caption:
+        text = without_be(text)
+    return finish(text, rng)
+
+
+def can_be_definite(event: Event) -> bool:
+    """Tell whether `the` leaves no doubt of how many: `the sheep ran` does."""
+    return NUMBERLESS.isdisjoint(event.values())
+
+
+PRONOUNS = {"man": "he", "boy": "he", "woman": "she", "girl": "she"}
+
+
+def set_apart(event: Event, rng: random.Random) -> tuple[Event, str]:
+    """Say in a clause of its own what somebody wears, or how they sit; return the rest and it.
+
+    Its subject is a pronoun, so nobody else may be there whom it could stand for.
+    """
+    pronoun = "they" if "agent.count" in event else PRONOUNS.get(event["agent"])
+    roles = [role for role in ("wear", "posture") if role in event and "verb" in event]
+    if not pronoun or not roles or len(living(event)) > 1 or rng.random() < 0.4:
+        return event, ""
+    role = pick(rng, roles)
+    apart = {s: v for s, v in event.items() if s.partition(".")[0] in (role, "agent.count")}
+    apart |= {"seat": event["seat"]} if role == "posture" else {}
+    rest = {slot: value for slot, value in event.items() if slot not in apart}
+    be = "are" if "agent.count" in event else "is"
+    count = {s: event[s] for s in ("agent.count",) if s in event}
+    said = predicate({"agent": event["agent"], **count, **apart}, rng, False)
+    return rest, " ".join([pick(rng, (" .", " while")), pronoun, be, *filter(None, said)])
+
+
+SIMPLE_PAST = re.compile(rf"(?<!who )\b(is|are) ((?:\w+ly )?)({'|'.join(lexicon.PAST)})\b")
+NUMBERLESS = {noun for noun, form in lexicon.IRREGULAR.items() if noun == form}
+BE = re.compile(r"(?<!who) (is|are)\b")
+
+
+def in_past(text: str, simple: bool) -> str:
+    """Put a sentence into the past: `was eating`, or `ate` where nothing is in between."""
+    if simple:
+        text = SIMPLE_PAST.sub(lambda found: found[2] + lexicon.PAST[found[3]], text)
+    past = {"is": "was", "are": "were"}
+    return " ".join(past.get(word, word) for word in text.split())
+
+
+def can_be_caption(text: str) -> bool:
+    """Tell whether there is one `is`, and one noun before it that the rest can belong to."""
+    return not re.search(r"\bwho\b|\bsun\b|\bit\b|\band\b", text)
+
+
+def without_be(text: str) -> str:
+    """Make a caption of a sentence: `two dogs running in a park`."""
+    return BE.sub("", text, count=1)
 
 
 def move_weather(event: Event, rng: random.Random) -> tuple[Event, str, str]:
@@ -135,7 +206,7 @@ def move_weather(event: Event, rng: random.Random) -> tuple[Event, str, str]:
 def move_adverbial(event: Event, rng: random.Random) -> tuple[Event, str]:
     """Move where or when to the front, or leave it; return the rest and the front."""
     slots = [s for s in ("time", "day", "season", "place") if s in event]
-    if not slots or len(event) <= 3 or rng.random() >= 0.15:
+    if not slots or len(event) <= 3 or rng.random() >= 0.25:
         return event, ""
     slot = pick(rng, slots)
     return {s: value for s, value in event.items() if s != slot}, f"{event[slot]} , "
@@ -144,14 +215,16 @@ def move_adverbial(event: Event, rng: random.Random) -> tuple[Event, str]:
 def finish(text: str, rng: random.Random) -> str:
     """Put in synonyms, and set articles, capitals and the stop right."""
     words = [
-        lexicon.SYNONYM[w] if w in lexicon.SYNONYM and rng.random() < 0.3 else w
+        lexicon.SYNONYM[w] if w in lexicon.SYNONYM and rng.random() < 0.2 else w
         for w in text.split()
     ]
     for i, word in enumerate(words[:-1]):
         if word in ("a", "an"):
             words[i] = with_article(words[i + 1]).split()[0]
-    names = [word.capitalize() if word in lexicon.NAMES else word for word in words]
-    return " ".join([names[0].capitalize(), *names[1:], "."])
+    starts = [i == 0 or words[i - 1] == "." for i in range(len(words))]
+    capital = [start or word in lexicon.NAMES for start, word in zip(starts, words, strict=True)]
+    words = [w.capitalize() if up else w for w, up in zip(words, capital, strict=True)]
+    return " ".join([*words, "."])
 
 
 def can_be_passive(event: Event) -> bool:

@@ -1,7 +1,7 @@
 """What a sentence tells of an event: some of its slots, here and there in a more general word."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from .lexicon import MASS, PLURAL_ONLY, generals
 from .scenes import COUNTS, FRAMES, MATES, OBJECT_OPTIONAL, Event, is_apart, pick
@@ -25,7 +25,15 @@ def tell(event: Event, rng: random.Random, odds: float, keep: Sequence[str] = ()
         must = must or (slot == "object.count" and "object" in told)
         if must or slot in kept or rng.random() < odds * MORE.get(slot, 1):
             told[slot] = value
-    return settle(told)
+    return settle(trimmed(told, kept))
+
+
+def trimmed(told: Event, kept: Collection[str]) -> Event:
+    """Leave who acts two modifiers at most, those to keep before others."""
+    names = [slot for slot in told if slot.startswith("agent.") and slot != "agent.count"]
+    names += [slot for slot in ("trait", "wear", "posture") if slot in told and "verb" in told]
+    names.sort(key=lambda slot: slot not in kept)
+    return {slot: value for slot, value in told.items() if slot not in names[2:]}
 
 
 def base(slot: str) -> str:
@@ -69,5 +77,5 @@ def general_words(event: Event, slot: str) -> list[str]:
 
 def tell_scene(scene: Sequence[Event], rng: random.Random) -> list[Event]:
     """Tell a scene: some tell little, some much, and some in general words."""
-    odds = pick(rng, (0.12, 0.16, 0.23, 0.34))
+    odds = pick(rng, (0.16, 0.21, 0.29, 0.4))
     return [lift(tell(event, rng, odds), rng, 0.06) for event in scene]
