@@ -1,7 +1,7 @@
 """The speed table and the figure of how cost grows: `python -m benchmarks [--corpus FOLDER]`.
 
 The corpus is a folder of SNLI's layout, of whose training pairs longer corpora are made; the
-bundled sample if it is left out. `speed.md`, `speed.csv`, `growth.csv` and `growth.png` are written
+bundled corpus if it is left out. `speed.md`, `speed.csv`, `growth.csv` and `growth.png` are written
 to this folder, or to another. It takes some 20 minutes, and wants the machine for itself.
 """
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="see that it runs, in a minute")
     args = parser.parse_args()
     scale = SMALL if args.small else Scale()
-    folder = Path(args.corpus or d2l.download_extract("SNLI-sample"))
+    folder = Path(args.corpus or d2l.download_extract("Scenes"))
     note = f"Measured on {machine()}; {described(folder, scale)}."
     print(note, flush=True)
     rows = []

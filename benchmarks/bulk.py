@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    source = Path(args.corpus or d2l.download_extract("SNLI-sample"))
+    source = Path(args.corpus or d2l.download_extract("Scenes"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         in_new_process(write_files, source, folder, args.pairs)

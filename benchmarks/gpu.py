@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu [--small] [--output FILE.csv]
 
-The pairs are random, with the sample's words at its lengths, which are close to SNLI's; the
+The pairs are random, with the words of `Scenes` at its lengths, which are close to SNLI's; the
 vocabulary has 60,005 words. The Trainer is tuned: bf16, and minibatches of similar length. Each
 measurement stands alone, so a table also says which one failed. On an H100 it should take three to
 six minutes. `--small` measures everything in miniature, on a CPU too.
@@ -129,7 +129,7 @@ class Contest(Setting):
         self, scale: Scale, sizes: dict, batch_size: int, num_pairs: int, steps: int,
         device: torch.device,
     ):  # fmt: skip
-        sample = Path(d2l.download_extract("SNLI-sample"))
+        sample = Path(d2l.download_extract("Scenes"))
         of_both = speed.Scale(
             batch_size=batch_size, epochs=scale.epochs, vocab_size=scale.vocab_size
         )

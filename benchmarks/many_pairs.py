@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, help="a folder with snli_1.0_train.txt")
     parser.add_argument("--pairs", type=int, default=5_000_000)
     args = parser.parse_args()
-    source = Path(args.corpus or d2l.download_extract("SNLI-sample"))
+    source = Path(args.corpus or d2l.download_extract("Scenes"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         in_new_process(write_corpus, source, folder, args.pairs)

@@ -297,7 +297,7 @@ def main() -> None:
     """Measure, predict, print the tables and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, metavar="FOLDER", help="of SNLI's layout")
-    folder = parser.parse_args().corpus or Path(d2l.download_extract("SNLI-sample"))
+    folder = parser.parse_args().corpus or Path(d2l.download_extract("Scenes"))
     write(CSV, measured(folder, rounds=3))
     found = read(CSV)
     write(CSV, [*found, *predictions(found)])

@@ -40,13 +40,13 @@ from .store.classifiers import (
     save_classifier,
 )
 from .store.datasets import mapped_pairs
-from .store.hub import data_dir, find_corpus, find_folder, is_writable
+from .store.hub import data_dir, find_corpus, find_folder, is_writable, present_name
 from .store.splits import STANDARD
 from .training import finetune
 from .truncation import TRUNCATIONS
 from .vocab import Vocab
 
-BUNDLED_CORPUS = "SNLI-sample"
+BUNDLED_CORPUS = "Scenes"
 CLASSIFIER_HELP = "classifier folder, or hf:ORG/NAME (from --model and --data)"
 
 
@@ -92,7 +92,7 @@ def finetune_command(arguments: argparse.Namespace) -> int:
     ranks = current_ranks()
     if arguments.job:
         return _do_job(arguments.job, ranks)
-    corpus = arguments.train or arguments.data or BUNDLED_CORPUS
+    corpus = arguments.train or present_name(arguments.data or BUNDLED_CORPUS)
     output = Path(arguments.output or classifier_dir(arguments.model, corpus))
     if ranks.rank == 0 and not is_writable(output):  # check before the training, not after it
         raise OSError(f"cannot write to {output}: pass --output, or set D2LNLI_DATA_DIR")
@@ -315,7 +315,7 @@ def _parser() -> argparse.ArgumentParser:
            help="bert.tiny (bundled, the default), bert.small, bert.base, minilm, hf:ORG/NAME, "
                 "or a folder")  # fmt: skip
     option("--data", metavar="NAME",
-           help="SNLI-sample (bundled, the default), SNLI, a folder, or a file")  # fmt: skip
+           help="Scenes (bundled, the default), SNLI, a folder, or a file")  # fmt: skip
     files = argparse.ArgumentParser(add_help=False)
     option = files.add_argument_group("files of pairs (CSV, TSV or JSON lines)").add_argument
     option("--columns", nargs="+", metavar="NAME",

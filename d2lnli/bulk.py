@@ -25,7 +25,7 @@ from .evaluation import Evaluation, evaluate, logits_of
 from .labels import LABELS, TWO_LABELS, LabelReader
 from .runs.checks import max_positions
 from .store.files import replace_file, writing
-from .store.hub import DATA_HUB, find_folder
+from .store.hub import DATA_HUB, find_folder, present_name
 from .store.splits import only_table
 from .vocab import Vocab
 
@@ -38,7 +38,7 @@ def opened_pairs(source: str, **how: Any) -> Iterator[PairFile]:
 
     `-` is the standard input, which is copied, like any pipe.
     """
-    path = find_folder(source) if source in DATA_HUB else Path(source)
+    path = find_folder(source) if present_name(source) in DATA_HUB else Path(source)
     if path.is_dir():
         path = only_table(path)
     if source != "-" and (path.is_file() or not path.exists()):

@@ -66,7 +66,7 @@ def read_phenomena(
 ) -> list[str]:
     """Return the phenomenon that each pair of `read_snli` tests, such as 'negation'.
 
-    `SNLI-sample` names it at the end of its pairIDs. Pairs of other corpora have 'not told'.
+    `Scenes` names it at the end of its pairIDs. Pairs of other corpora have 'not told'.
     """
     pairs = open_split(data_dir, is_train)
     column = "pairID" if "pairID" in pairs.table.columns else pairs.premise

@@ -61,7 +61,7 @@ from .store.classifiers import (
     why_not,
 )
 from .store.files import exclusive_lock
-from .store.hub import find_corpus
+from .store.hub import find_corpus, present_name
 from .vocab import Vocab
 
 Inputs = Tensor | list[Tensor]
@@ -395,7 +395,7 @@ def _settled(recipe: Recipe, device: torch.device, ranks: Ranks, run: RunFolder 
 
 def load_or_finetune(
     model: str | os.PathLike = "bert.tiny",
-    corpus: str | os.PathLike = "SNLI-sample",
+    corpus: str | os.PathLike = "Scenes",
     num_pairs: int | None = None,
     max_len: int = 128,
 ) -> tuple[BERTClassifier, Vocab]:
@@ -435,7 +435,7 @@ def load_or_finetune(
             dev_pairs = open_split(data_dir, "dev", classes=names).read()
             dev_set = SNLIBERTDataset(dev_pairs, max_len, vocab)
             history = finetune(net, train_set, dev_set, **settings)
-        history.made_of.update(model=str(model), corpus=str(corpus))
+        history.made_of.update(model=str(model), corpus=present_name(corpus))
         if ranks.rank == 0:
             _keep(place_for(folders[0], wanted), net, vocab, history)
     return net, vocab

@@ -125,7 +125,7 @@ def write_sample(folder: Path, pattern: str = "", **numbers: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for split, number in numbers.items():
         name = f"snli_1.0_{split}.txt"
-        source = Path(d2l.download_extract("SNLI-sample")) / name
+        source = Path(d2l.download_extract("Scenes")) / name
         header, *rows = source.read_text(encoding="utf-8").splitlines()
         matching = [row for row in rows if re.match(pattern, row)][:number]
         (folder / name).write_text("\n".join([header, *matching]) + "\n", encoding="utf-8")

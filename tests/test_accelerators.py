@@ -73,7 +73,7 @@ def apples_gpu(monkeypatch):
 
 def test_a_classifier_is_made_and_used_on_apples_gpu(apples_gpu, tmp_path):
     bert, vocab = d2l.load_pretrained_model("bert.tiny")
-    folder = d2l.download_extract("SNLI-sample")
+    folder = d2l.download_extract("Scenes")
     train_set, dev_set = (
         d2l.SNLIBERTDataset(d2l.read_snli(folder, split, 300), 64, vocab)
         for split in ("train", "dev")

@@ -28,7 +28,7 @@ SIZES = dict(num_hiddens=32, ffn_num_hiddens=64, num_heads=4, num_blks=2, max_le
 
 @pytest.fixture(scope="module")
 def sample() -> Path:
-    return Path(d2l.download_extract("SNLI-sample"))
+    return Path(d2l.download_extract("Scenes"))
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_the_figure_shows_the_numbers_that_were_measured():
 
 # What follows trains for minutes.
 
-CORPORA = ["SNLI-sample", "../shared/snli_slice"]
+CORPORA = ["Scenes", "../shared/snli_slice"]
 
 
 def corpus_folder(name: str) -> Path:

@@ -13,7 +13,7 @@ from benchmarks import bulk, gpu, many_pairs, pretraining_gap
 
 @pytest.fixture
 def source() -> Path:
-    return Path(d2l.download_extract("SNLI-sample"))
+    return Path(d2l.download_extract("Scenes"))
 
 
 def test_many_pairs_are_written_mapped_and_trained_on_by_two_processes(source, tmp_path):

@@ -19,7 +19,7 @@ import seams
 from judge import judge
 from seams import BUNDLED, claims, grammar, lexicon, pretraining, scenes
 
-CORPUS, BERT = BUNDLED / "SNLI-sample", BUNDLED / "bert.tiny"
+CORPUS, BERT = BUNDLED / "Scenes", BUNDLED / "bert.tiny"
 SIZES = {"train": 10_000, "dev": 2_000, "test": 2_000}
 HEADER = (
     "gold_label sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse "
@@ -59,7 +59,7 @@ def test_regeneration_gives_the_same_bytes(tmp_path):
     subprocess.run(command, check=True, cwd=tmp_path, env=env)
     for split in SIZES:
         name = f"snli_1.0_{split}.txt"
-        assert (tmp_path / "SNLI-sample" / name).read_bytes() == (CORPUS / name).read_bytes(), name
+        assert (tmp_path / "Scenes" / name).read_bytes() == (CORPUS / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("split", SIZES)

@@ -672,7 +672,7 @@ def test_a_bundled_classifier_knows_its_history(data_dir, tmp_path):
     loaded, _ = d2l.load_or_finetune(num_pairs=60)
     for net in (made, loaded):
         found = net.history.made_of
-        assert (found["model"], found["corpus"], found["pairs"]) == ("bert.tiny", "SNLI-sample", 60)
+        assert (found["model"], found["corpus"], found["pairs"]) == ("bert.tiny", "Scenes", 60)
     np.testing.assert_equal(made.history.columns(), loaded.history.columns())
 
 

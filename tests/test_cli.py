@@ -271,11 +271,42 @@ def test_a_seed_that_cannot_be_kept_is_refused(seed, capsys):
 
 
 def test_download_fills_the_data_folder(capsys):
-    assert main(["download", "SNLI-sample", "bert.tiny"]) == 0
+    assert main(["download", "Scenes", "bert.tiny"]) == 0
     for line in capsys.readouterr().out.splitlines():
         name, folder = line.split(": ", 1)
         assert name in d2l.DATA_HUB
         assert Path(folder).is_dir()
+
+
+def test_a_former_name_of_a_corpus_is_taken(data_dir, capsys):
+    bundled = d2l.download_extract("Scenes")
+    assert main(["download", "SNLI-sample"]) == 0
+    assert capsys.readouterr() == (f"SNLI-sample: {bundled}\n", "")
+    assert main(["finetune", "--data", "SNLI-sample", "--pairs", "60", "--epochs", "1"]) == 0
+    said = capsys.readouterr()
+    assert "60 pairs of Scenes" in said.out and "SNLI-sample" not in said.out + said.err
+    assert contents(data_dir / "classifiers") == ["bert.tiny-Scenes"]
+    for name in ("SNLI-sample", "Scenes"):
+        assert main(["predict", "A man eats.", "A man sleeps.", "--data", name]) == 0
+        assert "bert.tiny-Scenes, fine-tuned on 60 pairs" in capsys.readouterr().err
+        assert main(["evaluate", "--input", name]) == 1  # it has three files
+        assert bundled in capsys.readouterr().err
+    assert main(["check"]) == 0
+    said = capsys.readouterr().out
+    assert "Scenes: present" in said and "SNLI-sample" not in said
+
+
+def test_a_classifier_of_the_corpus_with_the_former_name_is_only_listed(
+    data_dir, net, vocab, capsys
+):
+    d2l.save_classifier(data_dir / "classifiers" / "bert.tiny-SNLI-sample", net, vocab)
+    for name in ("SNLI-sample", "Scenes"):
+        assert main(["predict", "a", "b", "--data", name]) == 1
+        assert "bert.tiny-Scenes has no fine-tuned classifier" in capsys.readouterr().err
+    assert main(["cache"]) == 0
+    assert "classifiers/bert.tiny-SNLI-sample\n" in capsys.readouterr().out
+    assert main(["cache", "--clear", "classifiers/bert.tiny-SNLI-sample"]) == 0
+    assert contents(data_dir / "classifiers") == []
 
 
 def test_help_reads_well(monkeypatch, capsys):

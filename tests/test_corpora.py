@@ -871,10 +871,17 @@ def test_punctuation_and_case_move_no_premise_to_another_split(tmp_path):
         assert 2 * len(told) == len(premises)
 
 
-def test_a_name_of_the_hub_comes_before_a_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["Scenes", "SNLI-sample"])
+def test_a_name_of_the_hub_comes_before_a_file_and_a_folder(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    put(tmp_path / "SNLI-sample", "")
-    assert Path(d2l.download_extract("SNLI-sample")).is_dir()
+    bundled = d2l.download_extract("Scenes")
+    file = put(tmp_path / name, "")
+    assert d2l.download_extract(name) == bundled
+    assert d2l.download_extract(file) == str(file)
+    file.unlink()
+    file.mkdir()
+    assert d2l.download_extract(name) == bundled
+    assert d2l.download_extract(file) == str(file)
 
 
 def test_what_stands_behind_the_parses_is_not_read(tmp_path):

@@ -548,7 +548,7 @@ def test_under_torchrun_two_processes_print_and_keep_what_one_does(tmp_path, dat
 
 def classifier_and_test_set(output: Path) -> tuple:
     net, vocab = d2l.load_classifier(output)
-    folder = d2l.download_extract("SNLI-sample")
+    folder = d2l.download_extract("Scenes")
     return net, d2l.SNLIBERTDataset(d2l.read_snli(folder, "test"), 64, vocab)
 
 

@@ -52,16 +52,48 @@ def test_the_bundled_classifier_is_made_once_and_then_loaded(data_dir, capsys):
     made, vocab = d2l.load_or_finetune(num_pairs=60)
     said = capsys.readouterr()
     assert list(data_dir.rglob("*.safetensors")) == [
-        d2l.classifier_dir("bert.tiny", "SNLI-sample") / "classifier.safetensors"
+        d2l.classifier_dir("bert.tiny", "Scenes") / "classifier.safetensors"
     ]
     seams.training_is(must_not_run)
     loaded, words = d2l.load_or_finetune(num_pairs=60)
     assert said == capsys.readouterr()
-    line = r".*\bbert\.tiny-SNLI-sample\b.*\b60 pairs.* 20\d\d-\d\d-\d\d \d\d:\d\d\n"
+    line = r".*\bbert\.tiny-Scenes\b.*\b60 pairs.* 20\d\d-\d\d-\d\d \d\d:\d\d\n"
     assert re.fullmatch(line, said.out) and not said.err
     assert same(made, loaded)
     assert words.idx_to_token == vocab.idx_to_token
     assert not made.training and not loaded.training
+
+
+def test_a_former_name_of_the_corpus_finds_the_same_classifier(data_dir, trained, capsys):
+    d2l.load_or_finetune(corpus="SNLI-sample", num_pairs=60)
+    first = capsys.readouterr()
+    net, _ = d2l.load_or_finetune(corpus="Scenes", num_pairs=60)
+    d2l.load_or_finetune(corpus="SNLI-sample", num_pairs=60)
+    assert trained == [60] and net.history.made_of["corpus"] == "Scenes"
+    assert capsys.readouterr() == (first.out * 2, "") and "bert.tiny-Scenes" in first.out
+    assert contents(data_dir / "classifiers") == ["bert.tiny-Scenes"]
+
+
+def test_a_classifier_of_the_corpus_that_had_the_former_name_is_not_taken(
+    data_dir, corpus, trained, monkeypatch, capsys
+):
+    folders = [data_dir / "classifiers" / f"bert.tiny-{name}" for name in ("SNLI-sample", "Scenes")]
+    with monkeypatch.context() as before:  # the corpus under its former name, with other pairs
+        before.setitem(d2l.DATA_HUB, "SNLI-sample", (corpus.as_uri(), None))
+        d2l.load_or_finetune(corpus="SNLI-sample", num_pairs=60)
+    file = folders[0] / "classifier.safetensors"
+    old = file.read_bytes()
+    text = (corpus / "snli_1.0_train.txt").read_text(encoding="utf-8")
+    changed = text.replace("contradiction\t", "neutral\t", 1)
+    (corpus / "snli_1.0_train.txt").write_text(changed, encoding="utf-8")
+    monkeypatch.setitem(d2l.DATA_HUB, "Scenes", (corpus.as_uri(), None))
+    d2l.load_or_finetune(corpus="SNLI-sample", num_pairs=60)
+    assert trained == [60, 60] and file.read_bytes() == old
+    assert "another classifier" not in capsys.readouterr().out
+    shutil.copy(file, folders[1])  # even in the place of the new one
+    d2l.load_or_finetune(corpus="SNLI-sample", num_pairs=60)
+    assert trained == [60, 60, 60]
+    assert re.search(rf"{folders[1]} .*other pairs", capsys.readouterr().out)
 
 
 def test_it_trains_the_pretrained_model_by_its_recipe(data_dir, corpus):
@@ -138,7 +170,7 @@ def test_a_classifier_is_loaded_only_for_what_it_was_trained_on(
         return len(trained) == before
 
     for how in (
-        {"num_pairs": 60}, {}, {"max_len": 24}, {"corpus": other}, {"corpus": "SNLI-sample"},
+        {"num_pairs": 60}, {}, {"max_len": 24}, {"corpus": other}, {"corpus": "Scenes"},
         {"model": model}, {"model": model, "corpus": other, "num_pairs": 40},
     ):  # fmt: skip
         assert not load(**how)
@@ -533,7 +565,7 @@ def test_predict_proba_names_a_length_or_strategy_that_it_cannot_use(net, vocab)
 
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_the_phenomena_are_those_of_the_pairs(split):
-    folder = Path(d2l.download_extract("SNLI-sample"))
+    folder = Path(d2l.download_extract("Scenes"))
     phenomena = d2l.read_phenomena(folder, split)
     premises, _, labels = d2l.read_snli(folder, split)
     with (folder / f"snli_1.0_{split}.txt").open(encoding="utf-8", newline="") as file:

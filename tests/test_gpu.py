@@ -36,7 +36,7 @@ def gpu() -> torch.device:
 
 @functools.cache
 def dataset(split: str, num_pairs: int | None = None) -> d2l.SNLIBERTDataset:
-    folder, (_, vocab) = d2l.download_extract("SNLI-sample"), d2l.load_pretrained_model("bert.tiny")
+    folder, (_, vocab) = d2l.download_extract("Scenes"), d2l.load_pretrained_model("bert.tiny")
     return d2l.SNLIBERTDataset(d2l.read_snli(folder, split, num_pairs), 128, vocab)
 
 

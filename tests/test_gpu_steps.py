@@ -26,7 +26,7 @@ def vocab() -> d2l.Vocab:
 
 @pytest.fixture(scope="module")
 def train_set(vocab) -> d2l.SNLIBERTDataset:
-    pairs = d2l.read_snli(d2l.download_extract("SNLI-sample"), "train", 400)
+    pairs = d2l.read_snli(d2l.download_extract("Scenes"), "train", 400)
     return d2l.SNLIBERTDataset(pairs, 48, vocab)
 
 

@@ -8,7 +8,7 @@ import pytest
 import d2lnli as d2l
 import seams
 from conftest import SPECIALS, contents, write_checkpoint, zip_folder
-from seams import find_classifier, is_present, is_writable
+from seams import find_classifier, how_to_get, is_present, is_writable
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_the_published_entries():
     assert url == d2l.DATA_URL + "bert.small.torch.zip"
     assert sha1 == "c72329e68a732bef0452e4b96a1c341c8910f81f"
     assert d2l.DATA_HUB["SNLI"][0].endswith("nlp.stanford.edu/projects/snli/snli_1.0.zip")
-    installed = {"bert.tiny": "file:", "SNLI-sample": "file:", "minilm": "pypi:"}
+    installed = {"bert.tiny": "file:", "Scenes": "file:", "minilm": "pypi:"}
     for name, (url, sha1) in d2l.DATA_HUB.items():
         assert url.startswith(installed.get(name, "https://")), name
         assert name in installed or len(sha1) == 40
@@ -128,10 +128,41 @@ def test_a_local_archive_needs_no_network(tmp_path, monkeypatch, data_dir):
 
 
 def test_the_bundled_entries_need_no_network_and_write_nothing(data_dir):
-    for name in ("bert.tiny", "SNLI-sample"):
+    for name in ("bert.tiny", "Scenes"):
         assert is_present(name)
         assert any(Path(d2l.download_extract(name)).iterdir())
     assert not data_dir.exists()
+
+
+def test_a_former_name_opens_the_same_folder_and_says_and_writes_nothing(data_dir, capsys, recwarn):
+    assert "SNLI-sample" not in d2l.DATA_HUB
+    folder = d2l.download_extract("Scenes")
+    assert Path(folder).name == "Scenes" and is_present("SNLI-sample")
+    for call in (d2l.download_extract, d2l.download):
+        assert call("SNLI-sample") == folder
+    assert how_to_get("SNLI-sample") == how_to_get("Scenes").replace("Scenes", "SNLI-sample")
+    assert not Path(folder).with_name("SNLI-sample").exists() and not data_dir.exists()
+    assert capsys.readouterr() == ("", "") and not recwarn.list
+
+
+def test_ones_own_entry_comes_before_a_former_name(tmp_path, monkeypatch, data_dir):
+    bundled = d2l.download_extract("SNLI-sample")
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setitem(d2l.DATA_HUB, "SNLI-sample", ((tmp_path / "mine").as_uri(), None))
+    assert d2l.download_extract("SNLI-sample") == str(tmp_path / "mine")
+    assert d2l.download_extract("Scenes") == bundled
+    place = data_dir / "classifiers" / "bert.tiny-SNLI-sample"
+    assert d2l.classifier_dir("bert.tiny", "SNLI-sample") == place
+
+
+def test_a_former_name_leads_to_what_its_present_name_leads_to(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setitem(d2l.DATA_HUB, "Scenes", ((tmp_path / "mine").as_uri(), None))
+    assert d2l.download_extract("SNLI-sample") == str(tmp_path / "mine")
+    monkeypatch.delitem(d2l.DATA_HUB, "Scenes")
+    for call in (d2l.download_extract, d2l.download):
+        with pytest.raises(ValueError, match=r"'SNLI-sample'.*bert\.small"):
+            call("SNLI-sample")
 
 
 def test_the_data_folder_is_the_environments_or_the_users(data_dir, monkeypatch):
@@ -142,7 +173,8 @@ def test_the_data_folder_is_the_environments_or_the_users(data_dir, monkeypatch)
 
 def test_a_classifier_is_found_by_the_names_of_its_model_and_corpus(data_dir, tmp_path):
     folder = data_dir / "classifiers"
-    assert d2l.classifier_dir("bert.tiny", "SNLI-sample") == folder / "bert.tiny-SNLI-sample"
+    assert d2l.classifier_dir("bert.tiny", "Scenes") == folder / "bert.tiny-Scenes"
+    assert d2l.classifier_dir("bert.tiny", "SNLI-sample") == folder / "bert.tiny-Scenes"
     mine = d2l.classifier_dir("bert.tiny", tmp_path / "my")
     assert mine == d2l.classifier_dir("bert.tiny", str(tmp_path / "my/"))
     assert mine.parent == folder and mine.name.startswith("bert.tiny-my-")
@@ -159,9 +191,9 @@ def shared_folder(data_dir, tmp_path) -> Path:
 
 
 def test_in_a_shared_folder_a_classifier_is_kept_in_the_users_own(shared_folder, tmp_path):
-    own = tmp_path / "own" / "classifiers" / "bert.tiny-SNLI-sample"
-    assert d2l.classifier_dir("bert.tiny", "SNLI-sample") == own
-    assert find_classifier("bert.tiny", "SNLI-sample") is None
+    own = tmp_path / "own" / "classifiers" / "bert.tiny-Scenes"
+    assert d2l.classifier_dir("bert.tiny", "Scenes") == own
+    assert find_classifier("bert.tiny", "Scenes") is None
 
 
 def test_a_folder_is_writable_if_it_can_be_made_and_filled(tmp_path):
@@ -180,7 +212,7 @@ def test_a_data_folder_of_nobody_is_named(monkeypatch):
 
 @pytest.mark.parametrize("file", ["classifier.safetensors", "model.safetensors"])
 def test_ones_own_classifier_is_found_before_the_shared_one(shared_folder, file):
-    name = "bert.tiny", "SNLI-sample"
+    name = "bert.tiny", "Scenes"
     shared = shared_folder / "classifiers" / "-".join(name)
     for folder in (shared, d2l.classifier_dir(*name)):
         folder.mkdir(parents=True)

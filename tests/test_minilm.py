@@ -114,7 +114,7 @@ def test_a_folder_of_that_name_is_not_taken_for_the_package(tmp_path, monkeypatc
 def run_notebook(name: str, num_pairs: int, tmp_path: Path, monkeypatch) -> str:
     """Run a lesson with `minilm` as its model, its exercises left out; return its outputs."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
-    parameters = {"model": "minilm", "corpus": "SNLI-sample", "num_pairs": num_pairs}
+    parameters = {"model": "minilm", "corpus": "Scenes", "num_pairs": num_pairs}
     folder = ROOT / "notebooks"
     cells = run_lesson(folder / name, tmp_path, folder, **parameters)
     return json.dumps([cell.outputs for cell in cells if cell.cell_type == "code"])

@@ -101,7 +101,7 @@ def test_the_table_of_checkpoints_is_true():
     assert [row[0].split("`")[1] for row in rows] == list(sizes)
     names = {name for row in rows for name in re.findall("`(.*?)`", row[0])}
     assert names - {"hf:google-bert/bert-base-uncased"} == set(d2l.DATA_HUB) - {
-        "SNLI", "SNLI-sample", "Breaking_NLI",
+        "SNLI", "Scenes", "Breaking_NLI",
     }  # fmt: skip
     for row, config in zip(rows, sizes.values(), strict=True):
         _, blocks, hidden, vocabulary, tokenisation, parameters, size, *_ = row
@@ -119,7 +119,7 @@ def test_the_table_of_checkpoints_is_true():
 def test_a_notebook_begins_with_its_parameters_and_ends_with_exercises(notebook):
     first = code_cells(notebook)[0]
     assert first.metadata.tags == ["parameters"]
-    assert first.source.startswith('model, corpus = "bert.tiny", "SNLI-sample"')
+    assert first.source.startswith('model, corpus = "bert.tiny", "Scenes"')
     assert "num_pairs" in first.source
     head, text = notebook.cells[0].source, prose(notebook)
     assert head.startswith("# ")

@@ -80,7 +80,7 @@ def test_bytes_are_those_of_the_classifier():
 
 def test_processes_train_together_and_exchange_gradients(monkeypatch):
     monkeypatch.setitem(scaling.NUM_PAIRS, "bert.tiny", 128)
-    sample = Path(d2l.download_extract("SNLI-sample"))
+    sample = Path(d2l.download_extract("Scenes"))
     assert scaling.training_speed(sample, "bert.tiny", "fp32", 64) > 0
     assert scaling.together(2, 1, scaling.exchange_seconds, 4) > 0
 

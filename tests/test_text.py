@@ -99,7 +99,7 @@ def sentences_of(path: Path) -> tuple[list[str], list[str]]:
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
 def test_sentences_and_parses_of_the_bundled_corpus_give_the_same_tokens(split):
-    path = Path(d2l.download_extract("SNLI-sample")) / f"snli_1.0_{split}.txt"
+    path = Path(d2l.download_extract("Scenes")) / f"snli_1.0_{split}.txt"
     texts, parses = sentences_of(path)
     assert [space_words(parse) for parse in parses] == parses
     vocab = d2l.load_pretrained_model("bert.tiny")[1]

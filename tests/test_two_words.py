@@ -20,8 +20,8 @@ d2l.DATA_HUB.update({entries!r})
 
 
 def snli_rows() -> list[str]:
-    """Rows of the real SNLI, or of the sample, without its phenomena, where it is not at hand."""
-    folder = SLICE if SLICE.is_dir() else Path(d2l.download_extract("SNLI-sample"))
+    """Rows of the real SNLI, or of `Scenes`, without its phenomena, where it is not at hand."""
+    folder = SLICE if SLICE.is_dir() else Path(d2l.download_extract("Scenes"))
     text = (folder / "snli_1.0_train.txt").read_text(encoding="utf-8")
     return re.sub(r"(?m)(r\d+\w)\.[a-z]+(\t|$)", r"\1\2", text).splitlines()
 

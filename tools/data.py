@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the sample corpus (in seconds) and the tiny pretrained BERT (in half an hour)."""
+    """Write the corpus `Scenes` (in seconds) and the tiny pretrained BERT (in half an hour)."""
     parser = argparse.ArgumentParser(prog="python -m tools.data", description=__doc__)
     parser.add_argument(
         "what", nargs="?", choices=("corpus", "bert"), help="what to make (default: both)"
@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.what != "bert":
         from .corpus.splits import write_corpus
 
-        write_corpus(args.out / "SNLI-sample")
+        write_corpus(args.out / "Scenes")
     if args.what != "corpus":
         from .pretraining import pretrain
 

@@ -25,7 +25,7 @@ from ..bert import BERTClassifier, BERTModel, label_names_of, unwrapped
 from ..history import History, differences
 from ..vocab import Vocab, WordPieceVocab
 from .files import exclusive_lock, read_json, write_safetensors, writing
-from .hub import DATA_HUB, data_dir, is_writable, user_cache_dir
+from .hub import DATA_HUB, data_dir, is_writable, present_name, user_cache_dir
 
 CLASSIFIER = "classifier.safetensors"
 _FORMER_FILES = ("config.json", "vocab.json", "model.safetensors")  # files of earlier versions
@@ -59,6 +59,7 @@ def find_classifier(model: str | os.PathLike, corpus: str | os.PathLike) -> Path
 
 def _short_name(name: str) -> str:
     """Return a unique name for a model or corpus, which can be part of a file name."""
+    name = present_name(name)
     if name in DATA_HUB or name.startswith("hf:"):
         return name.removeprefix("hf:").replace("/", "--")
     path = Path(name).resolve()

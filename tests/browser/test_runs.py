@@ -12,7 +12,7 @@ import d2lnli as d2l
 from .lab import Lab
 
 DATA = """import torch, d2lnli as d2l
-folder = d2l.download_extract("SNLI-sample")
+folder = d2l.download_extract("Scenes")
 bert, vocab = d2l.load_pretrained_model("bert.tiny")
 train_set, dev_set = (
     d2l.SNLIBERTDataset(d2l.read_snli(folder, split, 2000), 128, vocab)
