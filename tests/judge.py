@@ -1,21 +1,37 @@
 """A slow and plain judge of the sample corpus, to check the generator's labels against.
 
-It sees two sentences and the tables of words, and nothing of what wrote the sentences. It reads a
-sentence into clauses, each a dict of slots (`agent`, `agent.count`, `agent.mood`, `verb`, `object`,
-`place`, ...), and compares the slots that a claim fills with what the premise says in them.
+It sees two sentences and the tables of words, and nothing of what wrote the sentences. First it
+reads a sentence into clauses: who does what to what, where and when. Then it compares what a claim
+says with what the premise says: each thing that is claimed is supported, open or ruled out.
 """
 
 import re
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations, pairwise, permutations
+from typing import Any
 
 from seams import lexicon
 
 MASS, OPPOSITE, PLURAL_ONLY = lexicon.MASS, lexicon.OPPOSITE, lexicon.PLURAL_ONLY
 ancestors, below, plural = lexicon.ancestors, lexicon.below, lexicon.plural
 
-Clause = dict[str, str]
-SUPPORTED, OPEN, RULED_OUT = range(3)  # what a premise may make of a claim, or of a slot of it
+SUPPORTED, OPEN, RULED_OUT = range(3)  # what a premise may make of a claim, or of a part of it
 VERDICTS = ("entailment", "neutral", "contradiction")
+
+Noun = dict[str, Any]  # the noun, its count, its adjectives, its trait, what it wears (a Noun), ...
+
+
+@dataclass
+class Clause:
+    """Who does what to whom, and where, when and how."""
+
+    nouns: dict[str, list[Noun]] = field(default_factory=dict)  # agent, object, recipient
+    slots: dict[str, str] = field(default_factory=dict)  # verb, tool, place, manner, ...
+    given: list[Noun] | None = None  # the agents without what is denied of them, if it is denied
+    turn: int | None = None  # 0 for what comes first and 1 for what comes next, if that is told
+
 
 # ---- The words, from the tables ------------------------------------------------------------------
 
@@ -32,19 +48,38 @@ def taxonomy(*names: str) -> list[str]:
     return [*names, *below(*names)]
 
 
+def either(words) -> str:
+    """Return a pattern for one of the words or phrases."""
+    return f"(?:{'|'.join(sorted(words, key=len, reverse=True))})(?!\\S)"
+
+
 FRAMES = (lexicon.DEEDS + lexicon.DEALINGS + lexicon.HANDOVERS).split("\n")
 FRAMES = [line.partition("|") for line in FRAMES if line]
 VERB_OF = {left.split()[2]: left.split()[1] for left, _, _ in FRAMES}  # eaten -> eating
 VERBS = {*VERB_OF.values(), *lexicon.PERSONS_DO, *lexicon.ANIMALS_DO}
 VERBS |= {above for verb in VERBS for above in ancestors(verb) if above.islower()}
+PAST = {(usual(past), usual(verb)) for verb, past in lexicon.PAST.items()}
+DOING = dict(PAST)  # ate -> eating
+if len(DOING) < len(PAST):
+    raise ValueError("two verbs have the same past")
 
 NOUNS = lexicon.PEOPLE + lexicon.JOBS + lexicon.ANIMALS + lexicon.THINGS
 NOUNS = {word.rstrip("~+:") for word in NOUNS.split() if word.islower()}
 NOUN_OF = {form: noun for noun in NOUNS for form in (noun, plural(noun))}  # geese -> goose
-GARMENTS = [form for form, noun in NOUN_OF.items() if noun in below("Garment")]
+GARMENTS = {*below("Garment")}
+BEINGS = {*taxonomy("person", "animal")}
+PRONOUNS = {  # and who is not called so
+    "he": {"woman", "girl"},
+    "she": {"man", "boy"},
+    "it": {*taxonomy("person")},
+    "they": set(),
+    "same": set(),  # the one that is not named in `and painted a wall`
+}
 DIMENSION = {word: name for name, row in lexicon.ROWS.items() for word in taxonomy(*row)}
 NUMBERS = "two three four five six seven eight nine ten".split()
-MATE = {"agent": "partner", "object": "other"}
+DETERMINERS = ["a", "the", "some", *NUMBERS]
+FINITE = ("is", "are", "did")
+TENSE = {"is": "present", "are": "present", "was": "past", "were": "past", "did": "past"}
 
 ADVERBIALS = "manner place time day season weather".split()
 FIXED = {  # the phrases that always fill the same slot
@@ -61,17 +96,35 @@ FIXED = {  # the phrases that always fill the same slot
 }
 PHRASES = {usual(value): (slot, value) for slot, row in FIXED.items() for value in row}
 PHRASES |= {usual(clause): ("sky", value) for value, clause in lexicon.WEATHER_CLAUSES.items()}
-WORD = re.compile(rf"(?:{'|'.join(sorted(PHRASES, key=len, reverse=True))})(?!\S)|\S+")
-WHO = re.compile(f" who (is|are)(?= ({'|'.join(['wearing', *lexicon.POSTURES])}))")
+WORD = re.compile(rf"{either(PHRASES)}|\S+")
+WHO = re.compile(f" (who|that) (is|are|did)(?= {either(['wearing', *lexicon.POSTURES])})")
+DID = re.compile(rf"(?<!\S)(?<!being ){either(DOING)}")
+NOUN = f"(?:the )?(?:{either(DETERMINERS)} )?(?:{either(DIMENSION)} )*{either(NOUN_OF)}"
+OR = re.compile(rf"(?<!\S){NOUN}(?: or {NOUN})+")
+BUT = re.compile(rf"(?<!\S)({NOUN}) but ({NOUN})")
 
-# ---- From a sentence to clauses ------------------------------------------------------------------
+# ---- From the words of a clause to the clause ----------------------------------------------------
+
+
+def is_plural(nouns: list[Noun]) -> bool:
+    """Tell whether `are` goes with nouns."""
+    count = nouns[0].get("count", "some" if nouns[0]["noun"] in {*PLURAL_ONLY, "they"} else "a")
+    return len(nouns) > 1 or count != "a"
+
+
+def put(into: dict, **slots: Any):
+    """Fill slots, each of them once."""
+    if twice := into.keys() & slots:
+        raise ValueError(f"{twice.pop()} is told twice")
+    into.update(slots)
 
 
 class Reader:
-    """Reads the words of one clause, from left to right, into slots; a phrase counts as a word."""
+    """Reads the words of one clause, from left to right; a phrase counts as a word."""
 
-    def __init__(self, words: list[str], sentence: str):
-        self.words, self.clause, self.sentence = [*words, "."], Clause(), sentence
+    def __init__(self, words: list[str], sentence: str, is_caption: bool = False):
+        self.words, self.sentence, self.is_caption = [*words, "."], sentence, is_caption
+        self.clauses: list[Clause] = []
 
     def fail(self):
         raise ValueError(f"cannot read {self.words[0]!r} in {self.sentence!r}")
@@ -84,114 +137,292 @@ class Reader:
         """Read the next word, which must be one of the choices."""
         return self.take(*choices) or self.fail()
 
-    def put(self, slot: str, value: str):
-        """Fill a slot, once."""
-        if slot in self.clause:
-            self.fail()
-        self.clause[slot] = value
-
-    def phrase(self, *slots: str) -> bool:
+    def phrase(self, into: dict, *slots: str) -> bool:
         """Read a phrase such as `in a park`, if one for these slots is next."""
         slot, value = PHRASES.get(self.words[0], ("", ""))
         if slot in slots:
-            self.put(slot, value)
+            put(into, **{slot: value})
             self.words.pop(0)
         return slot in slots
 
-    def noun(self, role: str) -> str:
-        """Read such as `an old man` or `three hats`; return which of is and are goes with it."""
-        article = self.take("a", "the", "some")
-        number = article if article in ("a", "some") else self.take(*NUMBERS)
-        while adjective := self.take(*DIMENSION):
-            self.put(f"{role}.{DIMENSION[adjective]}", adjective)
-        word = self.need(*(GARMENTS if role == "wear" else NOUN_OF))
-        noun = NOUN_OF[word]
-        self.put(role, noun)
-        if noun in MASS | PLURAL_ONLY and number in ("", "some"):
-            return "is" if noun in MASS else "are"
+    def count(self, article: str, form: str, noun: str) -> str:
+        """Return how many there are: a number, `a`, `some`, or nothing for `tea` and `jeans`."""
+        if noun in MASS | PLURAL_ONLY and article in ("", "the", "some"):
+            return ""
+        if article == "the" and form == plural(noun) == noun and self.words[0] == "did":
+            self.fail()  # the sheep ran
         if article == "the":
-            number = number or ("some" if word != noun or self.words[0] == "are" else "a")
-        if role == "wear":  # two men in hats
-            number = number or "some"
-        if not number or noun in MASS or word != (noun if number == "a" else plural(noun)):
+            several = form != noun or (form == plural(noun) and self.words[0] == "are")
+            article = "some" if several else "a"
+        if noun in MASS or form != (noun if article == "a" else plural(noun)):
             self.fail()
-        self.put(f"{role}.count", number)
-        return "is" if number == "a" else "are"
+        return article or self.fail()
 
-    def nouns(self, role: str) -> str:
-        """Read such as `two men` or `a man and a woman`; return which of is and are fits."""
-        verb = self.noun(role)
-        if self.take("and") and self.need("a", "the"):
-            self.put(MATE[role], self.need(*NOUNS))
-            self.clause[f"{role}.count"], verb = "a", "are"  # a man and a woman: one of each
-        if role == "agent":
-            self.look()
-        return verb
+    def noun(self, default: str = "") -> Noun:
+        """Read such as `an old man` or `three hats`."""
+        article, adjectives = self.take(*DETERMINERS) or default, Noun()
+        if article == "the":
+            article = self.take(*NUMBERS) or article
+        while word := self.take(*DIMENSION):
+            put(adjectives, **{DIMENSION[word]: word})
+        form = self.need(*NOUN_OF)
+        count = self.count(article, form, NOUN_OF[form])
+        return {"noun": NOUN_OF[form]} | ({"count": count} if count else {}) | adjectives
 
-    def look(self):
+    def garment(self, into: Noun) -> bool:
+        """Read such as `wearing a red hat`, or `in hats` where several wear one, if it is next."""
+        if found := self.take("in", "wearing"):
+            put(into, wear=self.noun("some"))
+            if into["wear"]["noun"] not in GARMENTS:
+                self.fail()
+        return bool(found)
+
+    def look(self) -> Noun:
         """Read any such as `with a cane`, `in a hat` and `sitting on a bench` that are next."""
-        while self.phrase("trait", "posture", "seat") or (
-            self.take("in", "wearing") and self.noun("wear")
-        ):
+        said = Noun()
+        while self.phrase(said, "trait", "posture", "seat") or self.garment(said):
             pass
+        return said
 
-    def predicate(self):
-        """Read what follows `is`."""
-        self.phrase("manner")
-        self.look()
-        if passive := self.take("being"):
-            self.put("verb", VERB_OF[self.need(*VERB_OF)])
-        elif verb := self.take(*VERBS):
-            self.put("verb", verb)
-            if self.words[0] in {"a", "the", "some", *NUMBERS, *DIMENSION, *NOUN_OF}:
-                self.nouns("object")
+    def described(self) -> Noun:
+        """Read a noun, and what follows to describe it; only persons and animals are described."""
+        noun, said = self.noun(), self.look()
+        if said and noun["noun"] not in BEINGS:
+            self.fail()
+        put(noun, **said)
+        return noun
+
+    def pair(self) -> list[Noun]:
+        """Read such as `two men`, `a man and a woman` or `they`."""
+        if pronoun := self.take(*PRONOUNS):
+            return [{"noun": pronoun} | self.look()]
+        return [self.described(), *([self.described()] if self.take("and") else [])]
+
+    def things(self) -> list[Noun]:
+        """Read to what, or to whom, something is done; who is sitting there would not be clear."""
+        nouns = self.pair()
+        bad = any("posture" in noun or noun["noun"] in PRONOUNS for noun in nouns)
+        return self.fail() if bad else nouns
+
+    def finite(self, nouns: list[Noun], clause: Clause):
+        """Read `is`, `are` or `did`, and `quickly` before `did`."""
+        if self.words[1:2] == ["did"]:
+            self.phrase(clause.slots, "manner")
+        be = self.need(*FINITE)
+        if be not in ("did", "are" if is_plural(nouns) else "is") and nouns[0]["noun"] != "same":
+            self.fail()
+
+    def active(self, clause: Clause, agents: list[Noun]):
+        """Read such as `eating an apple`, if a verb is next."""
+        clause.nouns["agent"] = agents
+        if verb := self.take(*VERBS):
+            put(clause.slots, verb=verb)
+            if any(noun["noun"] not in BEINGS | {*PRONOUNS} for noun in agents):
+                self.fail()
+            if self.words[0] in {*DETERMINERS, *DIMENSION, *NOUN_OF}:
+                clause.nouns["object"] = self.things()
+            self.recipient(clause)
+
+    def passive(self, clause: Clause, things: list[Noun]):
+        """Read what follows `being`, such as `eaten by a man`."""
+        put(clause.slots, verb=VERB_OF[self.need(*VERB_OF)])
+        if things[0]["noun"] in PRONOUNS:
+            self.fail()
+        self.recipient(clause)
+        self.need("by")
+        clause.nouns |= {"object": things, "agent": self.pair()}
+        if clause.given:
+            clause.given = clause.nouns["agent"]
+
+    def recipient(self, clause: Clause):
+        """Read such as `to a man`, if it is next."""
         if self.take("to"):
-            self.noun("recipient")
-        if passive and self.need("by"):
-            self.nouns("agent")
-        while self.phrase("tool", *ADVERBIALS):
+            clause.nouns["recipient"] = self.things()
+
+    def predicate(self, clause: Clause, subject: list[Noun]):
+        """Read what is said of the subject."""
+        self.phrase(clause.slots, "manner")
+        said = self.look()
+        for noun in subject:
+            put(noun, **said)
+        (self.passive if self.take("being") else self.active)(clause, subject)
+        while self.phrase(clause.slots, "tool", *ADVERBIALS):
             pass
 
-    def read(self) -> Clause:
-        """Read a whole clause."""
-        if not self.phrase("sky"):
-            if self.phrase(*ADVERBIALS):
+    def relative(self, subject: list[Noun]):
+        """Read such as `who is following a boy` and `that a boy is following`, if it is next."""
+        if self.take("who", "that"):
+            clause = Clause()
+            agents = (
+                subject if self.words[0] in FINITE or self.words[1:2] == ["did"] else self.pair()
+            )
+            self.finite(agents, clause)
+            self.predicate(clause, agents)
+            if agents is not subject:
+                put(clause.nouns, object=subject)
+            self.clauses.append(clause)
+
+    def main(self, clause: Clause):
+        """Read a clause from its subject on."""
+        there = self.take("there") and self.need("is", "are")
+        subject = self.pair()
+        self.relative(subject)
+        if there and there != "are" and is_plural(subject[:1]):
+            self.fail()
+        if not there and not self.is_caption:
+            self.finite(subject, clause)
+            if self.take("not"):
+                clause.given = deepcopy(subject)
+            if self.words == ["."]:
+                self.fail()
+        self.predicate(clause, subject)
+        if self.is_caption and says_who_is_there(clause):
+            self.fail()
+
+    def read(self) -> list[Clause]:
+        """Read the whole clause, and those within it."""
+        clause = Clause()
+        if not self.phrase(clause.slots, "sky"):
+            if self.phrase(clause.slots, *ADVERBIALS):
                 self.need(",")
-            be = self.take("there") and self.need("is", "are")
-            verb = self.nouns("object" if "being" in self.words else "agent")
-            if be and be != verb and "partner" not in self.clause:
-                self.fail()
-            if not be and self.need(verb) and self.take("not"):
-                self.put("negated", "not")
-            if not be and self.words == ["."]:
-                self.fail()
-            self.predicate()
+            self.main(clause)
         self.need(".")
-        return self.clause
+        return [*self.clauses, clause]
 
 
-def read_joined(words: list[str], sentence: str) -> list[Clause]:
+# ---- From a sentence to clauses ------------------------------------------------------------------
+
+
+def in_present(sentence: str) -> tuple[str, str]:
+    """Return what a sentence says as if it were in the present, and the tense that it is in.
+
+    The tense of a caption, such as `two dogs running`, is "".
+    """
+    text = DID.sub(lambda match: f"did {DOING[match[0]]}", usual(sentence).removesuffix(" ."))
+    tenses = {TENSE[word] for word in text.split() if word in TENSE}
+    if len(tenses) > 1:
+        raise ValueError(f"two tenses in {sentence!r}")
+    text = re.sub(
+        " (, and|as|\\.) ", " while ", re.sub(r"\bwas\b", "is", re.sub(r"\bwere\b", "are", text))
+    )
+    return WHO.sub("", text), "".join(tenses)
+
+
+def read_joined(text: str, is_caption: bool = False) -> list[Clause]:
     """Read clauses joined by `and`: some of the `and`s join clauses, the others nouns."""
-    heads = [w for w in words if w in ("is", "are") or PHRASES.get(w, [""])[0] == "sky"]
+    words = WORD.findall(text)
+    verbs = sum(word in FINITE or PHRASES.get(word, [""])[0] == "sky" for word in words)
     ands = [i for i, word in enumerate(words) if word == "and"]
-    readings, reason = [], ValueError(f"no verb in {sentence!r}")
-    for cuts in combinations(ands, max(len(heads) - 1, 0)):
-        spans = pairwise([-1, *cuts, len(words)])
+    readings, reason = [], ValueError(f"no verb in {text!r}")
+    for cuts in combinations(ands, max(verbs - words.count("who") - words.count("that") - 1, 0)):
+        spans = [words[i + 1 : j] for i, j in pairwise([-1, *cuts, len(words)])]
         try:
-            readings.append([Reader(words[i + 1 : j], sentence).read() for i, j in spans])
+            readings.append([c for span in spans for c in Reader(span, text, is_caption).read()])
         except ValueError as error:
             reason = error
     if len(readings) != 1:
-        raise ValueError(f"two ways to read {sentence!r}") if readings else reason
+        raise ValueError(f"two ways to read {text!r}") if readings else reason
     return readings[0]
 
 
-def clauses(sentence: str) -> list[Clause]:
-    """Read a sentence, or raise a ValueError."""
-    text = re.sub(r" (, and|as) ", " while ", WHO.sub("", usual(sentence))).removesuffix(" .")
-    parts = [read_joined(WORD.findall(part), sentence) for part in text.split(" while ")]
-    sky = [{"weather": c["sky"]} for part in parts for c in part if "sky" in c]
-    return [Clause(*sky) | c for part in parts for c in part if "sky" not in c]
+def with_the_sky(clauses: list[Clause]) -> list[Clause]:
+    """Say in each clause what clauses such as `it is raining` say."""
+    if any(clause.given for clause in clauses) and len(clauses) > 1:
+        raise ValueError("a clause is denied beside others")
+    skies = [clause.slots["sky"] for clause in clauses if "sky" in clause.slots]
+    clauses = [clause for clause in clauses if "sky" not in clause.slots]
+    for clause in clauses if skies else []:
+        clause.slots = {"weather": skies[0]} | clause.slots
+    return clauses
+
+
+def pronoun_of(clause: Clause) -> str:
+    """Return the pronoun that a clause says something of, or nothing."""
+    return next((n["noun"] for n in clause.nouns["agent"] if n["noun"] in PRONOUNS), "")
+
+
+def antecedent(clauses: list[Clause]) -> list[Noun]:
+    """Return whom the pronouns stand for: the agents of the only clause that has no pronoun."""
+    named = [clause for clause in clauses if not pronoun_of(clause)]
+    if len(named) != 1 or any(clause.given for clause in clauses):
+        raise ValueError("a pronoun may stand for several")
+    agents = named[0].nouns["agent"]
+    for pronoun in filter(None, map(pronoun_of, clauses)):
+        called_otherwise = any(noun["noun"] in PRONOUNS[pronoun] for noun in agents)
+        if called_otherwise or (pronoun != "same" and is_plural(agents) != (pronoun == "they")):
+            raise ValueError(f"{pronoun!r} does not stand for {agents}")
+    return agents
+
+
+def resolve(clauses: list[Clause]) -> list[Clause]:
+    """Let clauses such as `he is wearing a hat` describe the agents of the only other clause."""
+    told = [clause for clause in clauses if pronoun_of(clause)]
+    for clause in told:
+        (noun,) = clause.nouns["agent"]
+        if clause.slots or len(noun) == 1:
+            raise ValueError(f"{noun['noun']!r} does more than wear and sit")
+        for agent in antecedent(clauses):
+            put(agent, **{slot: value for slot, value in noun.items() if slot != "noun"})
+    return [clause for clause in clauses if clause not in told]
+
+
+def read_order(text: str) -> list[Clause]:
+    """Read such as `a man ate a pear before he washed a car and painted a wall`."""
+    text = re.sub("^(before|after) (.+) , (.+)$", r"\3 \1 \2", text)
+    main, word, rest = re.split(" (before|after) ", text)
+    sides = [read_joined(side.replace(" and did ", " and same did ")) for side in (main, rest)]
+    clauses = [clause for side in sides for clause in side]
+    done = all("verb" in clause.slots for clause in clauses)
+    if len(sides[0]) > 1 or not done or {"is", "are"} & {*text.split()}:
+        raise ValueError(f"the order is not clear in {text!r}")
+    for side, turn in zip(sides, (0, 1) if word == "before" else (1, 0), strict=True):
+        for clause in side:
+            clause.turn = turn
+    agents = antecedent(clauses)
+    if any(pronoun_of(clause) and len(clause.nouns["agent"][0]) > 1 for clause in clauses):
+        raise ValueError(f"a pronoun is described in {text!r}")
+    for clause in clauses:
+        clause.nouns["agent"] = agents
+    return clauses
+
+
+def read_one(text: str, is_caption: bool) -> list[Clause]:
+    """Read a text without `or`."""
+    if "before" in (words := text.split()) or "after" in words:
+        return read_order(text)
+    if but := BUT.search(text):
+        denied, told = (text.replace(but[0], noun) for noun in but.groups())
+        (denied,), (told,) = read_joined(denied), read_joined(told.replace(" not ", " ", 1))
+        if not denied.given or told.given:
+            raise ValueError(f"nothing is denied before `but` in {text!r}")
+        return [denied, told]
+    parts = [read_joined(part, is_caption) for part in text.split(" while ")]
+    return resolve(with_the_sky([clause for part in parts for clause in part]))
+
+
+def alternatives(text: str) -> list[str]:
+    """Return the texts that a text with `or` chooses from."""
+    if not (nouns := " or " in text and OR.search(text)):
+        return [text]
+    chosen = nouns[0].split(" or ")
+    return [
+        t
+        for noun in chosen
+        for t in alternatives(text[: nouns.start()] + noun + text[nouns.end() :])
+    ]
+
+
+def read(sentence: str) -> tuple[list[list[Clause]], str]:
+    """Read a sentence, or raise a ValueError; return its alternatives, and its tense."""
+    text, tense = in_present(sentence)
+    readings = [read_one(choice, not tense) for choice in alternatives(text)]
+    clauses = readings[0]
+    several = len(readings) > 1
+    if several and any(clause.given for clause in clauses):
+        raise ValueError(f"what is denied is not clear in {sentence!r}")
+    if not clauses or (not tense and len(clauses) > 1):
+        raise ValueError(f"not one clause in {sentence!r}")
+    return readings, tense
 
 
 # ---- What clauses say of each other --------------------------------------------------------------
@@ -203,7 +434,7 @@ def compare_words(slot: str, told: str | None, claimed: str) -> int:
         return OPEN
     if told == claimed or claimed in ancestors(told):
         return SUPPORTED
-    if slot.endswith(".count") and "a" not in (told, claimed):
+    if slot == "count" and "a" not in (told, claimed):
         return {claimed: SUPPORTED, told: OPEN}.get("some", RULED_OUT)
     return OPEN if told in ancestors(claimed) or go_together(slot, told, claimed) else RULED_OUT
 
@@ -218,37 +449,120 @@ def go_together(slot: str, one: str, two: str) -> bool:
     return slot == "trait" or sorted(map(len, kinds)) == [1, 2]  # a guard and a man
 
 
-def compare_nouns(role: str, told: Clause, claim: Clause) -> int:
-    """Compare one or two of a role with one or two, in the order that is best for the claim."""
-    telling = [told[r] for r in (role, MATE[role]) if r in told]
-    claimed = [claim[r] for r in (role, MATE[role]) if r in claim]
-    telling += [None] * (len(claimed) - len(telling))
+def compare_slots(told: dict, claimed: dict) -> int:
+    """Compare what is told in slots with what is claimed; the claim is as good as its worst slot."""
+    return max(
+        [
+            (compare_worn if slot == "wear" else partial(compare_words, slot))(
+                told.get(slot), claim
+            )
+            for slot, claim in claimed.items()
+        ],
+        default=SUPPORTED,
+    )
+
+
+def compare_worn(told: Noun | None, claimed: Noun) -> int:
+    """Compare two garments; one may be worn with the other."""
+    if told is None or go_together("wear", told["noun"], claimed["noun"]):
+        return OPEN
+    return compare_slots(told, claimed)
+
+
+def compare_nouns(told: list[Noun], claimed: list[Noun]) -> int:
+    """Compare one or two nouns with one or two, in the order that is best for the claim."""
+    told = told + [{}] * (len(claimed) - len(told))
     return min(
-        max(map(compare_words, [role] * 2, order, claimed), default=SUPPORTED)
-        for order in permutations(telling, len(claimed))
+        max(map(compare_slots, order, claimed)) for order in permutations(told, len(claimed))
     )
 
 
 def compare(told: Clause, claim: Clause) -> int:
-    """Compare a claim with a clause; the claim is as good as its worst slot."""
-    nouns = [compare_nouns(role, told, claim) for role in MATE]
-    slots = claim.keys() - {*MATE, *MATE.values(), "negated"}
-    if "wear" in told.keys() & slots and go_together("wear", told["wear"], claim["wear"]):
-        told = {slot: value for slot, value in told.items() if not slot.startswith("wear")}
-    return max(nouns + [compare_words(slot, told.get(slot), claim[slot]) for slot in slots])
+    """Compare a claim with a clause; the claim is as good as its worst part."""
+    nouns = [compare_nouns(told.nouns.get(role, []), claim.nouns[role]) for role in claim.nouns]
+    return max([*nouns, compare_slots(told.slots, claim.slots)])
 
 
 def others(told: Clause) -> list[Clause]:
     """Return clauses that say no more than that there is what, and to whom, something is done."""
-    there = {slot: told[slot] for slot in ADVERBIALS if slot in told}
-    roles = [role for role in ("object", "recipient") if role in told]
-    return [there | {s.replace(r, "agent"): told[s] for s in told if r in s} for r in roles]
+    there = {slot: told.slots[slot] for slot in ADVERBIALS if slot in told.slots}
+    roles = [role for role in ("object", "recipient") if role in told.nouns]
+    return [Clause({"agent": told.nouns[role]}, there) for role in roles]
+
+
+def says_who_is_there(claim: Clause) -> bool:
+    """Tell whether a claim says of nobody what he does, has or wears."""
+    said = {slot for noun in claim.nouns["agent"] for slot in noun} | claim.slots.keys()
+    return not said & {"verb", "posture", "wear", "trait"}
+
+
+def affirms(claim: Clause, denied: Clause) -> bool:
+    """Tell whether a claim implies what is denied, of those of whom it is denied."""
+    agents, given = denied.nouns["agent"], denied.given
+    news = [{s: n[s] for s in n if s not in g} for n, g in zip(agents, given, strict=True)]
+    slots = {slot for noun in news for slot in noun}
+    named = [{s: n[s] for s in n if s not in slots} for n in claim.nouns["agent"]]
+    rest = Clause(denied.nouns | {"agent": news}, denied.slots)
+    return compare_nouns(given, named) == SUPPORTED == compare(claim, rest)
+
+
+def decide(told: list[Clause], claim: Clause) -> int:
+    """Decide what clauses make of a claim, as if nothing were denied in it."""
+    denied = [clause for clause in told if clause.given]
+    if any(affirms(claim, clause) for clause in denied):
+        return RULED_OUT
+    told = [clause for clause in told if not clause.given]
+    if denied and not told:  # who does not do it is there all the same
+        return min(OPEN, compare(Clause({"agent": denied[0].given}), claim))
+    told += [o for clause in told for o in others(clause)] if says_who_is_there(claim) else []
+    return min(compare(clause, claim) for clause in told)
+
+
+def are_linked(clauses: list[Clause]) -> bool:
+    """Tell whether clauses have an order, or are about the same ones."""
+    return any(shared_roles(*two) for two in combinations(clauses, 2))
+
+
+def shared_roles(one: Clause, two: Clause) -> list[tuple[str, str]]:
+    """Return the roles in which the same ones are in two clauses."""
+    return [(a, b) for a in one.nouns for b in two.nouns if one.nouns[a] is two.nouns[b]]
+
+
+def compare_links(told: tuple[Clause, Clause], claims: tuple[Clause, Clause]) -> int:
+    """Compare the order of two claims, and who is in both, with what is told."""
+    if not {*shared_roles(*claims)} <= {*shared_roles(*told)}:
+        return RULED_OUT
+    (t, u), (c, d) = [[clause.turn for clause in two] for two in (told, claims)]
+    if c == d:
+        return SUPPORTED
+    return OPEN if t == u else SUPPORTED if (t < u) == (c < d) else RULED_OUT
+
+
+def decide_together(told: list[Clause], claims: list[Clause]) -> int:
+    """Decide on claims with an order, or about the same ones, each by a clause of its own."""
+    if not are_linked(told) or (told[0].turn is None) != (claims[0].turn is None):
+        raise ValueError("the premise does not tell who is who, or an order")
+    return min(
+        max(
+            *map(compare, chosen, claims),
+            *map(compare_links, combinations(chosen, 2), combinations(claims, 2)),
+        )
+        for chosen in permutations(told, len(claims))
+    )
+
+
+def verdict(told: list[Clause], claims: list[Clause]) -> int:
+    """Decide what one reading of a premise makes of one reading of a hypothesis."""
+    if are_linked(claims):
+        return decide_together(told, claims)
+    decided = [(decide(told, claim), claim.given) for claim in claims]
+    return max(RULED_OUT - found if denied else found for found, denied in decided)
 
 
 def judge(premise: str, hypothesis: str) -> str:
     """Return the label that follows from the two sentences."""
-    told, (claim,) = clauses(premise), clauses(hypothesis)
-    if not claim.keys() & {"verb", "posture", "wear", "trait"}:
-        told += [other for clause in told for other in others(clause)]
-    verdict = min(compare(clause, claim) for clause in told)
-    return VERDICTS[RULED_OUT - verdict if "negated" in claim else verdict]
+    (told, tense), (claimed, claimed_tense) = read(premise), read(hypothesis)
+    if claimed_tense != (tense or "present"):
+        raise ValueError(f"other tenses in {premise!r} and {hypothesis!r}")
+    verdicts = {min(verdict(reading, claims) for claims in claimed) for reading in told}
+    return VERDICTS[verdicts.pop() if len(verdicts) == 1 else OPEN]
