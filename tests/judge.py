@@ -6,10 +6,10 @@ says with what the premise says: each thing that is claimed is supported, open o
 """
 
 import re
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import combinations, pairwise, permutations
+from itertools import combinations, pairwise, permutations, product
 from typing import Any
 
 from seams import lexicon
@@ -30,7 +30,7 @@ class Clause:
     nouns: dict[str, list[Noun]] = field(default_factory=dict)  # agent, object, recipient
     slots: dict[str, str] = field(default_factory=dict)  # verb, tool, place, manner, ...
     given: list[Noun] | None = None  # the agents without what is denied of them, if it is denied
-    turn: int | None = None  # 0 for what comes first and 1 for what comes next, if that is told
+    turn: int = 0  # or 1, if it comes after another clause
 
 
 # ---- The words, from the tables ------------------------------------------------------------------
@@ -67,7 +67,6 @@ NOUNS = lexicon.PEOPLE + lexicon.JOBS + lexicon.ANIMALS + lexicon.THINGS
 NOUNS = {word.rstrip("~+:") for word in NOUNS.split() if word.islower()}
 NOUN_OF = {form: noun for noun in NOUNS for form in (noun, plural(noun))}  # geese -> goose
 GARMENTS = {*below("Garment")}
-BEINGS = {*taxonomy("person", "animal")}
 PRONOUNS = {  # and who is not called so
     "he": {"woman", "girl"},
     "she": {"man", "boy"},
@@ -75,11 +74,13 @@ PRONOUNS = {  # and who is not called so
     "they": set(),
     "same": set(),  # the one that is not named in `and painted a wall`
 }
+BEINGS = {*taxonomy("person", "animal"), *PRONOUNS}
 DIMENSION = {word: name for name, row in lexicon.ROWS.items() for word in taxonomy(*row)}
 NUMBERS = "two three four five six seven eight nine ten".split()
 DETERMINERS = ["a", "the", "some", *NUMBERS]
 FINITE = ("is", "are", "did")
 TENSE = {"is": "present", "are": "present", "was": "past", "were": "past", "did": "past"}
+PRESENT = {"was": "is", "were": "are"}
 
 ADVERBIALS = "manner place time day season weather".split()
 FIXED = {  # the phrases that always fill the same slot
@@ -102,6 +103,12 @@ DID = re.compile(rf"(?<!\S)(?<!being ){either(DOING)}")
 NOUN = f"(?:the )?(?:{either(DETERMINERS)} )?(?:{either(DIMENSION)} )*{either(NOUN_OF)}"
 OR = re.compile(rf"(?<!\S){NOUN}(?: or {NOUN})+")
 BUT = re.compile(rf"(?<!\S)({NOUN}) but ({NOUN})")
+
+
+def said(clause: Clause) -> set[str]:
+    """Return the slots that a clause fills, those of its agents included."""
+    return {slot for noun in clause.nouns["agent"] for slot in noun} | clause.slots.keys()
+
 
 # ---- From the words of a clause to the clause ----------------------------------------------------
 
@@ -149,11 +156,11 @@ class Reader:
         """Return how many there are: a number, `a`, `some`, or nothing for `tea` and `jeans`."""
         if noun in MASS | PLURAL_ONLY and article in ("", "the", "some"):
             return ""
-        if article == "the" and form == plural(noun) == noun and self.words[0] == "did":
-            self.fail()  # the sheep ran
+        one_form = noun == plural(noun)  # sheep
+        if article == "the" and one_form and self.words[0] == "did":
+            self.fail()
         if article == "the":
-            several = form != noun or (form == plural(noun) and self.words[0] == "are")
-            article = "some" if several else "a"
+            article = "some" if form != noun or (one_form and self.words[0] == "are") else "a"
         if noun in MASS or form != (noun if article == "a" else plural(noun)):
             self.fail()
         return article or self.fail()
@@ -193,16 +200,18 @@ class Reader:
         return noun
 
     def pair(self) -> list[Noun]:
-        """Read such as `two men`, `a man and a woman` or `they`."""
-        if pronoun := self.take(*PRONOUNS):
-            return [{"noun": pronoun} | self.look()]
+        """Read such as `two men` or `a man and a woman`."""
         return [self.described(), *([self.described()] if self.take("and") else [])]
 
+    def subject(self) -> list[Noun]:
+        """Read such as `two men` or `they`."""
+        pronoun = self.take(*PRONOUNS)
+        return [{"noun": pronoun}] if pronoun else self.pair()
+
     def things(self) -> list[Noun]:
-        """Read to what, or to whom, something is done; who is sitting there would not be clear."""
-        nouns = self.pair()
-        bad = any("posture" in noun or noun["noun"] in PRONOUNS for noun in nouns)
-        return self.fail() if bad else nouns
+        """Read to what, or to whom, something is done."""
+        nouns = self.pair()  # who sits in `is following a boy sitting on a bench` is not clear
+        return self.fail() if any("posture" in noun for noun in nouns) else nouns
 
     def finite(self, nouns: list[Noun], clause: Clause):
         """Read `is`, `are` or `did`, and `quickly` before `did`."""
@@ -212,32 +221,21 @@ class Reader:
         if be not in ("did", "are" if is_plural(nouns) else "is") and nouns[0]["noun"] != "same":
             self.fail()
 
-    def active(self, clause: Clause, agents: list[Noun]):
-        """Read such as `eating an apple`, if a verb is next."""
-        clause.nouns["agent"] = agents
-        if verb := self.take(*VERBS):
+    def action(self, clause: Clause, subject: list[Noun]):
+        """Read such as `eating an apple` or `being eaten by a man`, if it is next."""
+        passive = self.take("being")
+        verb = VERB_OF[self.need(*VERB_OF)] if passive else self.take(*VERBS)
+        clause.nouns["object" if passive else "agent"] = subject
+        if verb:
             put(clause.slots, verb=verb)
-            if any(noun["noun"] not in BEINGS | {*PRONOUNS} for noun in agents):
-                self.fail()
-            if self.words[0] in {*DETERMINERS, *DIMENSION, *NOUN_OF}:
-                clause.nouns["object"] = self.things()
-            self.recipient(clause)
-
-    def passive(self, clause: Clause, things: list[Noun]):
-        """Read what follows `being`, such as `eaten by a man`."""
-        put(clause.slots, verb=VERB_OF[self.need(*VERB_OF)])
-        if things[0]["noun"] in PRONOUNS:
-            self.fail()
-        self.recipient(clause)
-        self.need("by")
-        clause.nouns |= {"object": things, "agent": self.pair()}
-        if clause.given:
-            clause.given = clause.nouns["agent"]
-
-    def recipient(self, clause: Clause):
-        """Read such as `to a man`, if it is next."""
-        if self.take("to"):
+        if verb and not passive and self.words[0] in {*DETERMINERS, *DIMENSION, *NOUN_OF}:
+            clause.nouns["object"] = self.things()
+        if verb and self.take("to"):
             clause.nouns["recipient"] = self.things()
+        if passive and self.need("by"):
+            clause.nouns["agent"] = self.pair()
+        if verb and any(noun["noun"] not in BEINGS for noun in clause.nouns["agent"]):
+            self.fail()
 
     def predicate(self, clause: Clause, subject: list[Noun]):
         """Read what is said of the subject."""
@@ -245,7 +243,7 @@ class Reader:
         said = self.look()
         for noun in subject:
             put(noun, **said)
-        (self.passive if self.take("being") else self.active)(clause, subject)
+        self.action(clause, subject)
         while self.phrase(clause.slots, "tool", *ADVERBIALS):
             pass
 
@@ -253,9 +251,8 @@ class Reader:
         """Read such as `who is following a boy` and `that a boy is following`, if it is next."""
         if self.take("who", "that"):
             clause = Clause()
-            agents = (
-                subject if self.words[0] in FINITE or self.words[1:2] == ["did"] else self.pair()
-            )
+            is_agent = self.words[0] in FINITE or self.words[1] == "did"
+            agents = subject if is_agent else self.pair()
             self.finite(agents, clause)
             self.predicate(clause, agents)
             if agents is not subject:
@@ -265,18 +262,21 @@ class Reader:
     def main(self, clause: Clause):
         """Read a clause from its subject on."""
         there = self.take("there") and self.need("is", "are")
-        subject = self.pair()
+        subject = self.subject()
         self.relative(subject)
-        if there and there != "are" and is_plural(subject[:1]):
-            self.fail()
+        if there and (self.clauses or (there == "is" and is_plural(subject[:1]))):
+            self.fail()  # who is eating in `there is a man who is following a boy eating`?
         if not there and not self.is_caption:
             self.finite(subject, clause)
-            if self.take("not"):
-                clause.given = deepcopy(subject)
+            clause.given = deepcopy(subject) if self.take("not") else None
             if self.words == ["."]:
                 self.fail()
         self.predicate(clause, subject)
-        if self.is_caption and says_who_is_there(clause):
+        if clause.given and clause.nouns["agent"] is not subject:
+            clause.given = clause.nouns["agent"]
+        if self.is_caption and not said(clause) & {"verb", "posture", "wear"}:
+            self.fail()
+        if is_pronoun(subject) and clause.nouns["agent"] is not subject:
             self.fail()
 
     def read(self) -> list[Clause]:
@@ -294,18 +294,13 @@ class Reader:
 
 
 def in_present(sentence: str) -> tuple[str, str]:
-    """Return what a sentence says as if it were in the present, and the tense that it is in.
-
-    The tense of a caption, such as `two dogs running`, is "".
-    """
+    """Return what a sentence says as if in the present, and its tense; that of a caption is ""."""
     text = DID.sub(lambda match: f"did {DOING[match[0]]}", usual(sentence).removesuffix(" ."))
     tenses = {TENSE[word] for word in text.split() if word in TENSE}
     if len(tenses) > 1:
         raise ValueError(f"two tenses in {sentence!r}")
-    text = re.sub(
-        " (, and|as|\\.) ", " while ", re.sub(r"\bwas\b", "is", re.sub(r"\bwere\b", "are", text))
-    )
-    return WHO.sub("", text), "".join(tenses)
+    text = " ".join(PRESENT.get(word, word) for word in text.split())
+    return WHO.sub("", re.sub(r" (, and|as|\.) ", " while ", text)), "".join(tenses)
 
 
 def read_joined(text: str, is_caption: bool = False) -> list[Clause]:
@@ -327,62 +322,63 @@ def read_joined(text: str, is_caption: bool = False) -> list[Clause]:
 
 def with_the_sky(clauses: list[Clause]) -> list[Clause]:
     """Say in each clause what clauses such as `it is raining` say."""
-    if any(clause.given for clause in clauses) and len(clauses) > 1:
-        raise ValueError("a clause is denied beside others")
-    skies = [clause.slots["sky"] for clause in clauses if "sky" in clause.slots]
+    skies = [{"weather": clause.slots["sky"]} for clause in clauses if "sky" in clause.slots]
     clauses = [clause for clause in clauses if "sky" not in clause.slots]
-    for clause in clauses if skies else []:
-        clause.slots = {"weather": skies[0]} | clause.slots
+    for clause, sky in product(clauses, skies):
+        clause.slots = sky | clause.slots
     return clauses
 
 
-def pronoun_of(clause: Clause) -> str:
-    """Return the pronoun that a clause says something of, or nothing."""
-    return next((n["noun"] for n in clause.nouns["agent"] if n["noun"] in PRONOUNS), "")
+def is_pronoun(nouns: list[Noun]) -> bool:
+    """Tell whether nouns are a pronoun."""
+    return nouns[0]["noun"] in PRONOUNS
 
 
-def antecedent(clauses: list[Clause]) -> list[Noun]:
-    """Return whom the pronouns stand for: the agents of the only clause that has no pronoun."""
-    named = [clause for clause in clauses if not pronoun_of(clause)]
-    if len(named) != 1 or any(clause.given for clause in clauses):
-        raise ValueError("a pronoun may stand for several")
-    agents = named[0].nouns["agent"]
-    for pronoun in filter(None, map(pronoun_of, clauses)):
-        called_otherwise = any(noun["noun"] in PRONOUNS[pronoun] for noun in agents)
-        if called_otherwise or (pronoun != "same" and is_plural(agents) != (pronoun == "they")):
-            raise ValueError(f"{pronoun!r} does not stand for {agents}")
-    return agents
+def is_called(agents: list[Noun], pronoun: str) -> bool:
+    """Tell whether a pronoun may stand for agents."""
+    fits = pronoun == "same" or is_plural(agents) == (pronoun == "they")
+    return fits and all(noun["noun"] not in PRONOUNS[pronoun] for noun in agents)
+
+
+def antecedent(clauses: list[Clause]) -> tuple[list[Noun], list[Noun]]:
+    """Return the agents of the only clause without a pronoun, and the pronouns that mean them."""
+    agents = [clause.nouns["agent"] for clause in clauses]
+    (named,) = [nouns for nouns in agents if not is_pronoun(nouns)]
+    pronouns = [nouns[0] for nouns in agents if is_pronoun(nouns)]
+    if not all(is_called(named, pronoun["noun"]) for pronoun in pronouns):
+        raise ValueError(f"{pronouns} do not stand for {named}")
+    return named, pronouns
 
 
 def resolve(clauses: list[Clause]) -> list[Clause]:
     """Let clauses such as `he is wearing a hat` describe the agents of the only other clause."""
-    told = [clause for clause in clauses if pronoun_of(clause)]
-    for clause in told:
-        (noun,) = clause.nouns["agent"]
-        if clause.slots or len(noun) == 1:
-            raise ValueError(f"{noun['noun']!r} does more than wear and sit")
-        for agent in antecedent(clauses):
-            put(agent, **{slot: value for slot, value in noun.items() if slot != "noun"})
-    return [clause for clause in clauses if clause not in told]
+    told = [clause for clause in clauses if not is_pronoun(clause.nouns["agent"])]
+    if len(told) < len(clauses):
+        agents, pronouns = antecedent(clauses)
+        if told[0].given or any(clause.slots for clause in clauses if clause not in told):
+            raise ValueError(f"{pronouns} do more than wear and sit")
+        for agent, pronoun in product(agents, pronouns):
+            put(agent, **{slot: value for slot, value in pronoun.items() if slot != "noun"})
+    return told
 
 
 def read_order(text: str) -> list[Clause]:
     """Read such as `a man ate a pear before he washed a car and painted a wall`."""
     text = re.sub("^(before|after) (.+) , (.+)$", r"\3 \1 \2", text)
     main, word, rest = re.split(" (before|after) ", text)
-    sides = [read_joined(side.replace(" and did ", " and same did ")) for side in (main, rest)]
-    clauses = [clause for side in sides for clause in side]
+    (one,) = read_joined(main)
+    clauses = [one, *read_joined(rest.replace(" and did ", " and same did "))]
+    agents, pronouns = antecedent(clauses)
     done = all("verb" in clause.slots for clause in clauses)
-    if len(sides[0]) > 1 or not done or {"is", "are"} & {*text.split()}:
+    if (
+        not done
+        or not {"is", "are"}.isdisjoint(text.split())
+        or any(len(pronoun) > 1 for pronoun in pronouns)
+    ):
         raise ValueError(f"the order is not clear in {text!r}")
-    for side, turn in zip(sides, (0, 1) if word == "before" else (1, 0), strict=True):
-        for clause in side:
-            clause.turn = turn
-    agents = antecedent(clauses)
-    if any(pronoun_of(clause) and len(clause.nouns["agent"][0]) > 1 for clause in clauses):
-        raise ValueError(f"a pronoun is described in {text!r}")
     for clause in clauses:
         clause.nouns["agent"] = agents
+        clause.turn = int((clause is one) == (word == "after"))
     return clauses
 
 
@@ -397,41 +393,40 @@ def read_one(text: str, is_caption: bool) -> list[Clause]:
             raise ValueError(f"nothing is denied before `but` in {text!r}")
         return [denied, told]
     parts = [read_joined(part, is_caption) for part in text.split(" while ")]
-    return resolve(with_the_sky([clause for part in parts for clause in part]))
+    clauses = [clause for part in parts for clause in part]
+    if len(clauses) > 1 and (is_caption or any(clause.given for clause in clauses)):
+        raise ValueError(f"a caption or what is denied is not alone in {text!r}")
+    return resolve(with_the_sky(clauses))
 
 
 def alternatives(text: str) -> list[str]:
     """Return the texts that a text with `or` chooses from."""
     if not (nouns := " or " in text and OR.search(text)):
         return [text]
-    chosen = nouns[0].split(" or ")
-    return [
-        t
-        for noun in chosen
-        for t in alternatives(text[: nouns.start()] + noun + text[nouns.end() :])
-    ]
+    before, after = text[: nouns.start()], text[nouns.end() :]
+    texts = [f"{before}{noun}{after}" for noun in nouns[0].split(" or ")]
+    return [choice for chosen in texts for choice in alternatives(chosen)]
 
 
 def read(sentence: str) -> tuple[list[list[Clause]], str]:
     """Read a sentence, or raise a ValueError; return its alternatives, and its tense."""
     text, tense = in_present(sentence)
     readings = [read_one(choice, not tense) for choice in alternatives(text)]
-    clauses = readings[0]
-    several = len(readings) > 1
-    if several and any(clause.given for clause in clauses):
+    if len(readings) > 1 and any(clause.given for clause in readings[0]):
         raise ValueError(f"what is denied is not clear in {sentence!r}")
-    if not clauses or (not tense and len(clauses) > 1):
-        raise ValueError(f"not one clause in {sentence!r}")
     return readings, tense
 
 
 # ---- What clauses say of each other --------------------------------------------------------------
 
 
-def compare_words(slot: str, told: str | None, claimed: str) -> int:
-    """Compare what is told in a slot with what is claimed."""
+def compare_values(slot: str, told: Any, claimed: Any) -> int:
+    """Compare what is told in a slot with what is claimed: two words, or two garments."""
     if told is None:
         return OPEN
+    if slot == "wear":
+        worn_together = go_together(slot, told["noun"], claimed["noun"])
+        return OPEN if worn_together else compare_slots(told, claimed)
     if told == claimed or claimed in ancestors(told):
         return SUPPORTED
     if slot == "count" and "a" not in (told, claimed):
@@ -449,32 +444,15 @@ def go_together(slot: str, one: str, two: str) -> bool:
     return slot == "trait" or sorted(map(len, kinds)) == [1, 2]  # a guard and a man
 
 
-def compare_slots(told: dict, claimed: dict) -> int:
-    """Compare what is told in slots with what is claimed; the claim is as good as its worst slot."""
-    return max(
-        [
-            (compare_worn if slot == "wear" else partial(compare_words, slot))(
-                told.get(slot), claim
-            )
-            for slot, claim in claimed.items()
-        ],
-        default=SUPPORTED,
-    )
-
-
-def compare_worn(told: Noun | None, claimed: Noun) -> int:
-    """Compare two garments; one may be worn with the other."""
-    if told is None or go_together("wear", told["noun"], claimed["noun"]):
-        return OPEN
-    return compare_slots(told, claimed)
+def compare_slots(told: dict, claim: dict) -> int:
+    """Compare what is told in slots with what is claimed; a claim is as good as its worst slot."""
+    return max((compare_values(s, told.get(s), claim[s]) for s in claim), default=SUPPORTED)
 
 
 def compare_nouns(told: list[Noun], claimed: list[Noun]) -> int:
     """Compare one or two nouns with one or two, in the order that is best for the claim."""
-    told = told + [{}] * (len(claimed) - len(told))
-    return min(
-        max(map(compare_slots, order, claimed)) for order in permutations(told, len(claimed))
-    )
+    orders = permutations(told + [{}] * (len(claimed) - len(told)), len(claimed))
+    return min(max(map(compare_slots, order, claimed)) for order in orders)
 
 
 def compare(told: Clause, claim: Clause) -> int:
@@ -488,12 +466,6 @@ def others(told: Clause) -> list[Clause]:
     there = {slot: told.slots[slot] for slot in ADVERBIALS if slot in told.slots}
     roles = [role for role in ("object", "recipient") if role in told.nouns]
     return [Clause({"agent": told.nouns[role]}, there) for role in roles]
-
-
-def says_who_is_there(claim: Clause) -> bool:
-    """Tell whether a claim says of nobody what he does, has or wears."""
-    said = {slot for noun in claim.nouns["agent"] for slot in noun} | claim.slots.keys()
-    return not said & {"verb", "posture", "wear", "trait"}
 
 
 def affirms(claim: Clause, denied: Clause) -> bool:
@@ -514,38 +486,38 @@ def decide(told: list[Clause], claim: Clause) -> int:
     told = [clause for clause in told if not clause.given]
     if denied and not told:  # who does not do it is there all the same
         return min(OPEN, compare(Clause({"agent": denied[0].given}), claim))
-    told += [o for clause in told for o in others(clause)] if says_who_is_there(claim) else []
+    if not said(claim) & {"verb", "posture"}:
+        told += [other for clause in told for other in others(clause)]
     return min(compare(clause, claim) for clause in told)
 
 
-def are_linked(clauses: list[Clause]) -> bool:
-    """Tell whether clauses have an order, or are about the same ones."""
-    return any(shared_roles(*two) for two in combinations(clauses, 2))
+def shared(clauses: Sequence[Clause]) -> set[tuple]:
+    """Return in which roles of which clauses the same ones are."""
+    pairs = combinations(enumerate(clauses), 2)
+    return {
+        (i, a, j, b)
+        for (i, one), (j, two) in pairs
+        for a, b in product(one.nouns, two.nouns)
+        if one.nouns[a] is two.nouns[b]
+    }
 
 
-def shared_roles(one: Clause, two: Clause) -> list[tuple[str, str]]:
-    """Return the roles in which the same ones are in two clauses."""
-    return [(a, b) for a in one.nouns for b in two.nouns if one.nouns[a] is two.nouns[b]]
-
-
-def compare_links(told: tuple[Clause, Clause], claims: tuple[Clause, Clause]) -> int:
-    """Compare the order of two claims, and who is in both, with what is told."""
-    if not {*shared_roles(*claims)} <= {*shared_roles(*told)}:
-        return RULED_OUT
-    (t, u), (c, d) = [[clause.turn for clause in two] for two in (told, claims)]
-    if c == d:
-        return SUPPORTED
-    return OPEN if t == u else SUPPORTED if (t < u) == (c < d) else RULED_OUT
+def compare_turns(told: Sequence[Clause], claims: Sequence[Clause]) -> int:
+    """Compare the order of what is told with that of what is claimed."""
+    pairs = permutations(zip(told, claims, strict=True), 2)
+    steps = [one.turn - two.turn for (one, a), (two, b) in pairs if a.turn < b.turn]
+    return (SUPPORTED, OPEN, RULED_OUT)[1 + max(steps, default=-1)]
 
 
 def decide_together(told: list[Clause], claims: list[Clause]) -> int:
-    """Decide on claims with an order, or about the same ones, each by a clause of its own."""
-    if not are_linked(told) or (told[0].turn is None) != (claims[0].turn is None):
+    """Decide on claims about the same ones, each of them by a clause of its own."""
+    if not shared(told) or not {claim.turn for claim in claims} <= {clause.turn for clause in told}:
         raise ValueError("the premise does not tell who is who, or an order")
     return min(
         max(
             *map(compare, chosen, claims),
-            *map(compare_links, combinations(chosen, 2), combinations(claims, 2)),
+            compare_turns(chosen, claims),
+            SUPPORTED if shared(claims) <= shared(chosen) else RULED_OUT,
         )
         for chosen in permutations(told, len(claims))
     )
@@ -553,7 +525,7 @@ def decide_together(told: list[Clause], claims: list[Clause]) -> int:
 
 def verdict(told: list[Clause], claims: list[Clause]) -> int:
     """Decide what one reading of a premise makes of one reading of a hypothesis."""
-    if are_linked(claims):
+    if shared(claims):
         return decide_together(told, claims)
     decided = [(decide(told, claim), claim.given) for claim in claims]
     return max(RULED_OUT - found if denied else found for found, denied in decided)
