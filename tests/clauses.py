@@ -65,8 +65,8 @@ NOUNS = {word.rstrip("~+:") for word in NOUNS.split() if word.islower()}
 NOUN_OF = {form: noun for noun in NOUNS for form in (noun, plural(noun))}  # geese -> goose
 GARMENTS = {*below("Garment")}
 PRONOUNS = {  # and who is not called so
-    "he": {"woman", "girl"},
-    "she": {"man", "boy"},
+    "he": {"woman", "girl", *taxonomy("animal")},
+    "she": {"man", "boy", *taxonomy("animal")},
     "it": {*taxonomy("person")},
     "they": set(),
     "same": set(),  # the one that is not named in `and painted a wall`
@@ -254,7 +254,7 @@ class Reader:
         """Read such as `who is following a boy` and `that a boy is following`, if it is next."""
         if self.take("who", "that"):
             clause = Clause()
-            is_agent = self.words[0] in FINITE or self.words[1] == "did"
+            is_agent = self.words[0] in FINITE or self.words[1:2] == ["did"]
             agents = subject if is_agent else self.pair()
             self.finite(agents, clause)
             self.predicate(clause, agents)

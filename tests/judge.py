@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from itertools import combinations, permutations, product
 from typing import Any
 
-from clauses import ADVERBIALS, Clause, Noun, read, said
+from clauses import ADVERBIALS, NUMBERS, Clause, Noun, read, said
 from seams import lexicon
 
 ancestors, OPPOSITE = lexicon.ancestors, lexicon.OPPOSITE
 
 SUPPORTED, OPEN, RULED_OUT = range(3)  # what a premise may make of a claim, or of a part of it
+COUNTS = ["none", "a", *NUMBERS]
 VERDICTS = ("entailment", "neutral", "contradiction")
 
 
@@ -47,9 +48,20 @@ def compare_slots(told: dict, claim: dict) -> int:
     return max((compare_values(s, told.get(s), claim[s]) for s in claim), default=SUPPORTED)
 
 
+def together(two: list[Noun], word: str) -> list[Noun]:
+    """Return what two nouns are together, such as two people, if a word is above both."""
+    if len(two) < 2 or any(word not in (noun["noun"], *ancestors(noun["noun"])) for noun in two):
+        return []
+    counts = [COUNTS.index(noun["count"]) for noun in two if noun.get("count") in COUNTS]
+    known = len(counts) == 2 and sum(counts) < len(COUNTS)
+    return [{"noun": word, "count": COUNTS[sum(counts)] if known else "some"}]
+
+
 def compare_nouns(told: list[Noun], claimed: list[Noun]) -> int:
     """Compare one or two nouns with one or two, in the order that is best for the claim."""
-    orders = permutations(told + [{}] * (len(claimed) - len(told)), len(claimed))
+    orders = [*permutations(told + [{}] * (len(claimed) - len(told)), len(claimed))]
+    if len(claimed) == 1 and "noun" in claimed[0]:
+        orders += [[one] for one in together(told, claimed[0]["noun"])]
     return min(max(map(compare_slots, order, claimed)) for order in orders)
 
 

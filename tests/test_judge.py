@@ -46,6 +46,13 @@ Two men are carrying three boxes and four bags .
   c Two men are carrying four boxes and three bags .
 Two men are carrying three boxes and some bags .
   n Two men are carrying three bags .
+Two men are carrying three boxes and four bags .
+  e Two men are carrying seven containers .
+  c Two men are carrying eight containers .
+A man and a woman are eating .
+  e Two people are eating .
+  e Some adults are eating .
+  c Three people are eating .
 A man is washing two cars .
   c Two men are washing a car .
 Some men were washing two cars .
@@ -228,6 +235,7 @@ A man ate an apple quickly .
 Two dogs ran quickly .
   e Two dogs were moving .
   n Two dogs ran in a park .
+  n Two young dogs ran .
   c Three dogs ran .
 It was raining and a man was running .
   e A man ran in the rain .
@@ -313,6 +321,7 @@ A man is running while they are wearing hats .
 Two men are running while he is wearing a hat .
 A woman is running . He is wearing a hat .
 A man is running . It is sitting on a bench .
+A dog is following a man . He is sitting on a bench .
 A man is running while he is singing .
 A man is running while he is running .
 A man and a woman are running while a dog is sitting and he is sitting on a bench .
