@@ -260,6 +260,8 @@ class Reader:
             self.predicate(clause, agents)
             if agents is not subject:
                 put(clause.nouns, object=subject)
+            if self.words[0] == "did" and [*clause.slots][-1:] == ["manner"]:
+                self.fail()  # what is quick in `who followed a boy quickly ate a pear`?
             self.clauses.append(clause)
 
     def main(self, clause: Clause):
@@ -275,12 +277,16 @@ class Reader:
             if self.words == ["."]:
                 self.fail()
         self.predicate(clause, subject)
-        if clause.given and clause.nouns["agent"] is not subject:
-            clause.given = clause.nouns["agent"]
+        self.check(clause, subject)
+
+    def check(self, clause: Clause, subject: list[Noun]):
+        """Check that a caption says something, and look after the subject of a passive."""
         if self.is_caption and not said(clause) & {"verb", "posture", "wear"}:
             self.fail()
-        if is_pronoun(subject) and clause.nouns["agent"] is not subject:
-            self.fail()
+        if clause.nouns["agent"] is not subject:
+            if is_pronoun(subject):
+                self.fail()
+            clause.given = clause.given and clause.nouns["agent"]
 
     def read(self) -> list[Clause]:
         """Read the whole clause, and those within it."""

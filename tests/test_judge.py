@@ -184,6 +184,12 @@ A man in a red hat that a boy was following was eating a pear .
   e A boy was following a man in a red hat .
 A man who followed a boy ate a pear .
   e A man was following a boy .
+A man who quickly followed a boy ate a pear .
+  e A man followed a boy quickly .
+  n A man slowly ate a pear .
+A boy who is being followed by a man is eating a pear .
+  e A man is following a boy .
+  c A man is eating a pear .
 A man that a boy followed ate a pear .
   c A man followed a boy .
 A man who is following a boy is eating a pear .
@@ -336,6 +342,12 @@ It is raining while a man is not eating .
 A man is washing a car wearing a hat .
 A man is following a boy sitting on a bench .
 A man chased a dog and a cat and a woman drank tea .
+A man who followed a boy quickly ate a pear .
+A man that a boy followed slowly ate a pear .
+There is a man who is following a boy .
+Before he washed a car , a man ate a pear , before he painted a wall .
+A man is eating a pear or a woman is drinking tea .
+A man is not following a boy wearing a hat but a girl .
 The sheep ran .
 A man is eating a pear before he is washing a car .
 A man ate a pear and washed a car before he painted a wall .
