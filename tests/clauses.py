@@ -417,10 +417,17 @@ def alternatives(text: str) -> list[str]:
     return [choice for chosen in texts for choice in alternatives(chosen)]
 
 
+def pairs(clauses: list[Clause]) -> list[list[Noun]]:
+    """Return such as `a man and a woman` in clauses."""
+    return [two for clause in clauses for two in clause.nouns.values() if len(two) == 2]
+
+
 def read(sentence: str) -> tuple[list[list[Clause]], str]:
     """Read a sentence, or raise a ValueError; return its alternatives, and its tense."""
     text, tense = in_present(sentence)
     readings = [read_one(choice, not tense) for choice in alternatives(text)]
     if len(readings) > 1 and any(clause.given for clause in readings[0]):
         raise ValueError(f"what is denied is not clear in {sentence!r}")
+    if any(pairs(reading) != pairs(readings[0]) for reading in readings):
+        raise ValueError(f"what `and` and `or` join is not clear in {sentence!r}")
     return readings, tense

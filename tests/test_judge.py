@@ -120,6 +120,8 @@ A man was eating a pear and an apple .
   e A man was eating an apple .
 A man was drinking tea or coffee .
   n A man was drinking tea .
+A man and a woman are eating a pear or an apple .
+  e A woman is eating a fruit .
 # negation
 A man is not eating an apple but a pear .
   e A man is eating a pear .
@@ -342,6 +344,8 @@ It is raining while a man is not eating .
 A man is washing a car wearing a hat .
 A man is following a boy sitting on a bench .
 A man chased a dog and a cat and a woman drank tea .
+A man and a woman or a girl are eating .
+A man is eating a pear and an apple or a fig .
 A man who followed a boy quickly ate a pear .
 A man that a boy followed slowly ate a pear .
 There is a man who is following a boy .
@@ -387,3 +391,9 @@ REFUSED = [
 def test_what_cannot_be_compared_is_refused(premise, hypothesis):
     with pytest.raises(ValueError):
         judge(premise, hypothesis)
+
+
+def test_each_kind_of_challenge_has_enough_pairs_and_all_labels():
+    for part in PAIRS.split("# ")[1:9]:
+        labels = [line[2] for line in part.splitlines() if line.startswith("  ")]
+        assert len(labels) >= 8 and {*labels} == {*LABEL}, part
