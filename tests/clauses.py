@@ -329,15 +329,6 @@ def read_joined(text: str, is_caption: bool = False) -> list[Clause]:
     return readings[0]
 
 
-def with_the_sky(clauses: list[Clause]) -> list[Clause]:
-    """Say in each clause what clauses such as `it is raining` say."""
-    skies = [{"weather": clause.slots["sky"]} for clause in clauses if "sky" in clause.slots]
-    clauses = [clause for clause in clauses if "sky" not in clause.slots]
-    for clause, sky in product(clauses, skies):
-        clause.slots = sky | clause.slots
-    return clauses
-
-
 def is_pronoun(nouns: list[Noun]) -> bool:
     """Tell whether nouns are a pronoun."""
     return nouns[0]["noun"] in PRONOUNS
@@ -371,20 +362,26 @@ def resolve(clauses: list[Clause]) -> list[Clause]:
     return told
 
 
+def without_sky_and_pronouns(clauses: list[Clause]) -> list[Clause]:
+    """Say in each clause what clauses such as `it is raining`, and those of a pronoun, say."""
+    skies = [{"weather": clause.slots["sky"]} for clause in clauses if "sky" in clause.slots]
+    clauses = resolve([clause for clause in clauses if "sky" not in clause.slots])
+    for clause, sky in product(clauses, skies):
+        clause.slots = sky | clause.slots
+    return clauses
+
+
 def read_order(text: str) -> list[Clause]:
     """Read such as `a man ate a pear before he washed a car and painted a wall`."""
     text = re.sub("^(before|after) (.+) , (.+)$", r"\3 \1 \2", text)
     main, word, rest = re.split(" (before|after) ", text)
+    if re.search(r"\b(is|are)\b", text):
+        raise ValueError(f"an order of what goes on is not clear in {text!r}")
     (one,) = read_joined(main)
     clauses = [one, *read_joined(rest.replace(" and did ", " and same did "))]
     agents, pronouns = antecedent(clauses)
-    done = all("verb" in clause.slots for clause in clauses)
-    if (
-        not done
-        or not {"is", "are"}.isdisjoint(text.split())
-        or any(len(pronoun) > 1 for pronoun in pronouns)
-    ):
-        raise ValueError(f"the order is not clear in {text!r}")
+    if any("verb" not in clause.slots for clause in clauses) or max(map(len, pronouns)) > 1:
+        raise ValueError(f"an order of more than deeds in {text!r}")
     for clause in clauses:
         clause.nouns["agent"] = agents
         clause.turn = int((clause is one) == (word == "after"))
@@ -405,7 +402,7 @@ def read_one(text: str, is_caption: bool) -> list[Clause]:
     clauses = [clause for part in parts for clause in part]
     if len(clauses) > 1 and (is_caption or any(clause.given for clause in clauses)):
         raise ValueError(f"a caption or what is denied is not alone in {text!r}")
-    return resolve(with_the_sky(clauses))
+    return without_sky_and_pronouns(clauses)
 
 
 def alternatives(text: str) -> list[str]:

@@ -288,6 +288,8 @@ A man is eating an apple . He is wearing a red hat .
   e A man in a red hat is eating an apple .
   c A man in a blue hat is eating an apple .
   n A man is wearing boots .
+It was raining . A man was running while he was wearing a hat .
+  e A man in a hat ran in the rain .
 Two women were running . They were wearing hats .
   e Two women wearing hats ran .
 A man and a woman are eating a pear while they are sitting on a bench .
@@ -360,6 +362,7 @@ He ate a pear before he washed a car .
 A man ate a pear before they washed a car .
 A man ate a pear before he washed a car after he painted a wall .
 A man ate a pear before he sat on a bench .
+A man ate a pear before it was raining .
 A man ate a pear and washed a car .
 A man is eating a spoon .
 A man is being eaten .
