@@ -49,6 +49,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, help="processes, with a thread each")
     parser.add_argument("--output", type=Path, default=FOLDER)
     args = parser.parse_args()
+    if args.small and args.output == FOLDER:
+        parser.error("--small makes no table to keep: name another folder with --output")
+    args.output.mkdir(parents=True, exist_ok=True)
     given = {"seeds": args.seeds and tuple(args.seeds), "jobs": args.jobs}
     scale = replace(SMALL if args.small else Scale(), **{k: v for k, v in given.items() if v})
     began = time.perf_counter()
