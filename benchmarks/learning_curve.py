@@ -20,7 +20,7 @@ from .measure import markdown
 
 COLUMNS = ("pairs", "start", "lr", "seed", "dev", "test", "seconds")
 RATES = {
-    "pretrained": (5e-4, 1e-3, 2e-3, 4e-3),
+    "pretrained": (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3),
     "untrained": (5e-4, 1e-3, 2e-3, 4e-3),
     "frozen": (3e-3, 1e-2, 3e-2, 1e-1),  # one layer wants larger steps
 }
