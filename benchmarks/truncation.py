@@ -2,93 +2,68 @@
 
 For each seed one classifier is trained on pairs of full length and tested on pairs that are cut;
 and for each strategy and max_len one is trained and tested on pairs that are cut that way. All use
-bert.tiny's recipe on the whole of SNLI-sample. The CSV is written anew after each seed: a row for
-each seed and one for all of them, each with its difference from longest_first on the same pairs.
-
-    python -m benchmarks.truncation [--seeds 0 1 …] [--max-lens 10 12 …] [--output FILE]
+bert.tiny's recipe on the whole of the corpus. The CSV has a row for each seed and one for all of
+them, each with its difference from longest_first on the same pairs.
 """
 
-import argparse
-import contextlib
-import csv
-import io
 from collections import defaultdict
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import d2lnli as d2l
 
+from . import tiny
+
 CSV = Path(__file__).with_suffix(".csv")
 COLUMNS = ("trained", "max_len", "strategy", "seed", "accuracy", "difference", "low", "high")
-FULL_LENGTH = 128
+TRAINED = ("at full length", "at this max_len")
+UNCUT = (tiny.FULL_LENGTH, "longest_first")
+Cell = tuple[str, int, str]  # where it was trained, max_len, strategy
 
 
-def load(split: str) -> tuple[list[str], list[str], list[int]]:
-    """Return one split of the sample."""
-    return d2l.read_snli(d2l.download_extract("SNLI-sample"), split)
+def grid(scale: tiny.Scale) -> list[tuple[int, str]]:
+    """Return each (max_len, strategy) in the table's order, and last that no pair is cut."""
+    return [*product(scale.max_lens, d2l.TRUNCATIONS), UNCUT]
 
 
-def cut_pairs(pairs: tuple, max_len: int, strategy: str = "longest_first") -> d2l.SNLIBERTDataset:
-    """Return pairs as a dataset, cut to `max_len`, without a word."""
-    _, vocab = d2l.load_pretrained_model("bert.tiny")
-    with contextlib.redirect_stdout(io.StringIO()):
-        return d2l.SNLIBERTDataset(pairs, max_len, vocab, strategy)
+def train_and_test(
+    max_len: int, strategy: str, seed: int, scale: tiny.Scale
+) -> dict[Cell, np.ndarray]:
+    """Train on pairs that are cut in one way; return which test pairs were right.
 
-
-def fine_tune(train_set: d2l.SNLIBERTDataset, seed: int) -> d2l.BERTClassifier:
-    """Fine-tune bert.tiny with its recipe; the seed decides the new layer and the order of pairs.
-
-    The dev split is not looked at: nothing is chosen by it.
+    What is trained at full length is tested on pairs that are cut in every way.
     """
-    torch.manual_seed(seed)
-    net = d2l.BERTClassifier(d2l.load_pretrained_model("bert.tiny")[0])
-    with contextlib.redirect_stderr(io.StringIO()):
-        d2l.finetune(net, train_set, None, **d2l.recipe("bert.tiny"), seed=seed)
-    return net
+    cut = dict(most=scale.most, max_len=max_len, truncation=strategy)
+    net = tiny.fine_tune(tiny.dataset("train", **cut), seed, num_epochs=scale.num_epochs)
+    uncut = (max_len, strategy) == UNCUT
+    trained, correct = TRAINED[not uncut], {}
+    for length, way in grid(scale) if uncut else [(max_len, strategy)]:
+        test_set = tiny.dataset("test", most=scale.most, max_len=length, truncation=way)
+        correct[trained, length, way] = d2l.evaluate(net, test_set).correct
+    return correct
 
 
-def rows(correct: dict[tuple, list[np.ndarray]], seeds: list[int]) -> list[tuple]:
-    """Return the table's rows from which test pairs were right: (trained, max_len, strategy)."""
-    table = []
-    for (trained, max_len, strategy), by_seed in correct.items():
-        reference = correct[trained, max_len, "longest_first"]
-        for seed, ours, theirs in [
-            *zip(seeds, by_seed, reference, strict=True),
-            ("all", by_seed, reference),
-        ]:
-            difference = d2l.paired_difference(ours, theirs)
-            numbers = (f"{number:.4f}" for number in (np.mean(ours), *difference))
-            table.append((trained, max_len, strategy, seed, *numbers))
-    return table
+def rows(correct: dict[Cell, list[np.ndarray]], scale: tiny.Scale) -> Iterator[tuple]:
+    """Yield the table's rows from which test pairs were right, seed by seed."""
+    for (max_len, strategy), trained in product(grid(scale), TRAINED):
+        if by_seed := correct[trained, max_len, strategy]:
+            reference = correct[trained, max_len, "longest_first"]
+            seeds = *scale.seeds, "all"
+            pairs = *zip(by_seed, reference, strict=True), (by_seed, reference)
+            for seed, (ours, theirs) in zip(seeds, pairs, strict=True):
+                numbers = np.mean(ours), *d2l.paired_difference(ours, theirs)
+                yield (trained, max_len, strategy, seed, *(f"{number:.4f}" for number in numbers))
 
 
-def main() -> None:
-    """Train and test the whole grid and write the CSV."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--max-lens", type=int, nargs="+", default=[10, 12, 16, 20, 24, 32])
-    parser.add_argument("--output", type=Path, default=CSV)
-    args = parser.parse_args()
-    train, test = load("train"), load("test")
+def write(folder: Path, scale: tiny.Scale) -> None:
+    """Train and test the whole grid with each seed, and write `truncation.csv`."""
+    calls = [(*cut, seed, scale) for seed in scale.seeds for cut in grid(scale)]
     correct = defaultdict(list)
-    for number, seed in enumerate(args.seeds, start=1):
-        whole = fine_tune(cut_pairs(train, FULL_LENGTH), seed)
-        for max_len in args.max_lens:
-            for strategy in d2l.TRUNCATIONS:
-                test_set = cut_pairs(test, max_len, strategy)
-                same = fine_tune(cut_pairs(train, max_len, strategy), seed)
-                for trained, net in (("at full length", whole), ("at this max_len", same)):
-                    result = d2l.evaluate(net, test_set)
-                    correct[trained, max_len, strategy].append(result.correct)
-                    print(seed, trained, max_len, strategy, result, flush=True)
-        uncut = d2l.evaluate(whole, cut_pairs(test, FULL_LENGTH))
-        correct["at full length", FULL_LENGTH, "longest_first"].append(uncut.correct)
-        table = [COLUMNS, *rows(correct, args.seeds[:number])]
-        with args.output.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(table)
-
-
-if __name__ == "__main__":
-    main()
+    for call, found in zip(calls, tiny.each(train_and_test, calls, scale.jobs), strict=True):
+        for cell, right in found.items():
+            correct[cell].append(right)
+        print(*call[:3], f"{right.mean():.4f}", flush=True)
+    tiny.write_csv(folder / CSV.name, COLUMNS, rows(correct, scale))

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import d2lnli as d2l
 import seams
-from benchmarks import chapter, corpus, growth, minilm, speed
+from benchmarks import (
+    challenge,
+    chapter,
+    corpus,
+    growth,
+    learning_curve,
+    minilm,
+    scenes,
+    speed,
+    tiny,
+)
 from benchmarks.measure import PeakMemory, in_turn, median_ratio
 from conftest import GOLDEN
 from seams import fast
@@ -275,6 +286,42 @@ def test_buckets_and_bf16_end_at_the_same_accuracy(name):
     means = {kind: np.mean(each) for kind, each in accuracies.items()}
     assert means["bf16"] == pytest.approx(means["plain"], abs=0.01)
     assert means["fp32"] > means["plain"] - 0.01
+
+
+def test_the_pages_show_the_tables_that_were_made():
+    shown = set()
+    for page in scenes.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert scenes.rendered(text) == text, page
+        shown |= set(re.findall(r"<!-- table: (\w+) -->", text))
+    assert shown == set(scenes.SHOWN)
+
+
+def test_a_table_is_put_between_its_markers(tmp_path):
+    rows = [(300, start, "0.001", "mean", "0.5", "0.61", "1.0") for start in learning_curve.RATES]
+    tiny.write_csv(tmp_path / "learning_curve.csv", learning_curve.COLUMNS, rows)
+    page = "a\n\n<!-- table: learning_curve -->\n| old |\n<!-- end -->\n\nb\n"
+    new = scenes.rendered(page, tmp_path)
+    assert "| 300 | 0.610 | 0.610 | 0.610 |\n" in new and "old" not in new
+    assert new.startswith("a\n\n<!-- table: learning_curve -->\n| training pairs |")
+    assert new.endswith("\n<!-- end -->\n\nb\n") and scenes.rendered(new, tmp_path) == new
+
+
+def test_the_tables_are_of_the_present_corpus(sample):
+    for split, name, kind in (
+        ("challenge", "challenge", "kind"),
+        ("test", "phenomena", "phenomenon"),
+    ):
+        rows = tiny.read_csv(ROOT / "benchmarks" / f"{name}.csv")
+        counts = {
+            row[kind]: int(row["pairs"])
+            for row in rows
+            if row["label"] == "all" != row[kind] and row.get("split", split) == split
+        }
+        assert counts == Counter(d2l.read_phenomena(sample, split)), name
+        assert name != "phenomena" or set(counts) == set(challenge.DOES)
+    kinds = (set(d2l.read_phenomena(sample, split)) for split in ("challenge", "augment"))
+    assert set.difference(*kinds) == {challenge.LEFT_OUT}
 
 
 def test_the_docs_and_the_table_of_minilm_agree():

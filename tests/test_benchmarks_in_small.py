@@ -3,12 +3,14 @@
 import csv
 import re
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
+import torch
 
 import d2lnli as d2l
-from benchmarks import bulk, gpu, many_pairs, pretraining_gap
+from benchmarks import bulk, challenge, gpu, learning_curve, many_pairs, scenes, tiny, truncation
 
 
 @pytest.fixture
@@ -36,18 +38,62 @@ def test_a_file_of_pairs_is_predicted_and_evaluated(source, tmp_path):
     assert bulk.predict_seconds(tmp_path) > 0 and bulk.evaluate_seconds(tmp_path) > 0
 
 
-def test_the_pretraining_gap_is_a_row_for_each_start(monkeypatch, capsys):
-    options = "--pairs 96 --seeds 0 1 --lrs 1e-3 2e-3 --epochs 1".split()
-    monkeypatch.setattr(sys, "argv", ["pretraining_gap.py", *options])
-    pretraining_gap.main()
-    said = capsys.readouterr().out
-    rows = re.findall(r"^ +96 +(\w+) +(0\.00\d) +((?:[01]\.\d{4} +){4})", said, re.MULTILINE)
-    assert [start for start, *_ in rows] == ["pretrained", "untrained"]
-    for _, lr, numbers in rows:
-        dev, first, second, mean = map(float, numbers.split())
-        assert lr in ("0.001", "0.002")
-        assert 0.2 < dev < 1
-        assert mean == pytest.approx((first + second) / 2, abs=1e-4)
+def rows_of(folder: Path, name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    rows = tiny.read_csv(folder / f"{name}.csv")
+    assert tuple(rows[0]) == columns
+    return rows
+
+
+def test_the_scenes_tables_are_written_whole(source, tmp_path, monkeypatch, capsys):
+    options = ["--small", "--jobs", "1", "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["scenes.py", *options])
+    scenes.main()
+    said, seeds = capsys.readouterr().out, [*map(str, scenes.SMALL.seeds)]
+    for name in (*scenes.TABLES, "all together"):
+        assert re.search(rf"^{name}: \d+ s$", said, re.MULTILINE)
+
+    curve = rows_of(tmp_path, "learning_curve", learning_curve.COLUMNS)
+    grid = product(map(str, scenes.SMALL.pairs), learning_curve.RATES, (*seeds, "mean"))
+    assert [(row["pairs"], row["start"], row["seed"]) for row in curve] == list(grid)
+    for first, second, mean in zip(curve[::3], curve[1::3], curve[2::3], strict=True):
+        assert first["lr"] == second["lr"] == mean["lr"]
+        assert float(mean["lr"]) in learning_curve.RATES[mean["start"]]
+        expected = (float(first["test"]) + float(second["test"])) / 2
+        assert float(mean["test"]) == pytest.approx(expected, abs=1e-4)
+
+    kinds = set(d2l.read_phenomena(source, "challenge", scenes.SMALL.most))
+    table = rows_of(tmp_path, "challenge", challenge.COLUMNS)
+    totals = [row for row in table if row["seed"] == "mean" and row["label"] == "all"]
+    found = [(row["training"], row["split"], row["kind"]) for row in totals]
+    each = [("challenge", kind) for kind in (*sorted(kinds), "all")]
+    each += [("dev", "all"), ("test", "all")]
+    assert found == [(training, *cell) for training in challenge.COPIES for cell in each]
+    for training, split in product(challenge.COPIES, challenge.SPLITS):
+        part = [row for row in table if (row["training"], row["split"]) == (training, split)]
+        (whole,) = (row for row in part if row in totals and row["kind"] == "all")
+        for row_is_part in (
+            lambda row: row["kind"] == "all" and row["label"] != "all",
+            lambda row: row["kind"] != "all" and row["label"] == "all",
+        ):
+            parts = [row for row in part if row["seed"] == "mean" and row_is_part(row)]
+            for number in ("accuracy", "predicted_entailment") if parts else ():
+                right = sum(int(row["pairs"]) * float(row[number]) for row in parts)
+                expected = int(whole["pairs"]) * float(whole[number])
+                assert right == pytest.approx(expected, abs=0.02)
+
+    by_phenomenon = rows_of(tmp_path, "phenomena", challenge.PHENOMENA_COLUMNS)
+    (before,) = (row for row in totals if (row["training"], row["split"]) == ("before", "test"))
+    assert by_phenomenon[-1]["phenomenon"] == by_phenomenon[-1]["label"] == "all"
+    assert by_phenomenon[-1]["accuracy"] == before["accuracy"]
+
+    cut = rows_of(tmp_path, "truncation", truncation.COLUMNS)
+    assert len(cut) == (2 * len(d2l.TRUNCATIONS) + 1) * (len(seeds) + 1)
+    assert cut[-1]["max_len"] == "128"
+
+
+def test_jobs_that_run_side_by_side_have_a_thread_each_and_keep_their_order():
+    assert list(tiny.each(divmod, [(7, 2), (9, 4)], 2)) == [(3, 1), (2, 1)]
+    assert list(tiny.each(torch.get_num_threads, [(), ()], 2)) == [1, 1]
 
 
 def test_the_gpu_table_has_every_row_and_says_what_failed(monkeypatch, capsys, tmp_path):

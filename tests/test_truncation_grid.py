@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import d2lnli as d2l
-from benchmarks import truncation
+from benchmarks import tiny, truncation
 
 ROOT = Path(__file__).parents[1]
 with truncation.CSV.open(encoding="utf-8") as file:
@@ -22,11 +22,11 @@ for row in ROWS:
     CELLS[key][row["seed"]] = {name: float(row[name]) for name in truncation.COLUMNS[4:]}
 
 
-def test_the_table_has_every_cell_with_five_seeds():
+def test_the_table_has_every_cell_with_every_seed():
     grid = product(("at full length", "at this max_len"), (10, 12, 16, 20, 24, 32), d2l.TRUNCATIONS)
-    uncut = ("at full length", truncation.FULL_LENGTH, "longest_first")
+    uncut = ("at full length", *truncation.UNCUT)
     assert set(CELLS) == {*grid, uncut}
-    assert {tuple(seeds) for seeds in CELLS.values()} == {("0", "1", "2", "3", "4", "all")}
+    assert {tuple(seeds) for seeds in CELLS.values()} == {(*map(str, tiny.Scale().seeds), "all")}
 
 
 def test_means_and_differences_follow_from_the_seeds():
@@ -41,14 +41,11 @@ def test_means_and_differences_follow_from_the_seeds():
 
 
 def test_a_cell_of_the_table_can_be_made_again():
-    cell = 16, "head_tail"
-    train_set, test_set = (
-        truncation.cut_pairs(truncation.load(split), *cell) for split in ("train", "test")
-    )
-    again = d2l.evaluate(truncation.fine_tune(train_set, seed=0), test_set)
-    kept = CELLS["at this max_len", *cell]["0"]
-    assert again.accuracy == pytest.approx(kept["accuracy"], abs=0.03)
-    assert again.accuracy > CELLS["at this max_len", 16, "longest_first"]["all"]["accuracy"]
+    cell = "at this max_len", 16, "head_tail"
+    again = truncation.train_and_test(*cell[1:], 0, tiny.Scale())[cell].mean()
+    kept = CELLS[cell]["0"]
+    assert again == pytest.approx(kept["accuracy"], abs=0.03)
+    assert again > CELLS["at this max_len", 16, "longest_first"]["all"]["accuracy"]
 
 
 def test_every_difference_that_the_notebook_quotes_is_in_the_table():
