@@ -173,7 +173,8 @@ def test_sentences_open_in_many_ways(pairs):
 
 
 def test_premises_have_two_tenses_captions_and_pronouns(pairs):
-    told = [{w.lower() for w in premise} for premise in {tuple(p) for p, _, _ in pairs["train"]}]
+    premises = {" ".join(p).lower() for p, _, _ in pairs["train"]}
+    told = [{*re.sub(r"being \S+", "", premise).split()} for premise in premises]
     past = {"was", "were", *lexicon.PAST.values()}
     simple = sum(not words.isdisjoint(past - {"was", "were"}) for words in told)
     in_past = sum(not words.isdisjoint(past) for words in told)

@@ -89,6 +89,9 @@ def can_do(agent: str, verb: str) -> bool:
     """Tell whether it is plausible that somebody does something."""
     if agent in ("child", *below("child")):
         return verb not in lexicon.CHILDREN_CANNOT
+    if agent in below("animal"):
+        swims = "a" in habitats(agent) or "dog" in (agent, *ancestors(agent))
+        return swims or verb != "swimming"
     return agent not in workers() or verb in (*trade_deeds(agent), *lexicon.EVERYBODY_DOES)
 
 
@@ -177,26 +180,38 @@ def mates(event: Event) -> list[str]:
 def seats(event: Event) -> list[str]:
     """Return what fits a posture, the place and the number of those who take it."""
     words = lexicon.POSTURES[event["posture"]].split("|")
-    unfit = lexicon.FOR_ONE.split("|") if {"agent.count", "partner"} & {*event} else []
+    unfit = seats_of(lexicon.FOR_ONE) if {"agent.count", "partner"} & {*event} else []
     if event.get("place") in places():
         outdoors = "outdoors" in ancestors(event["place"])
-        text = lexicon.INDOOR_SEATS if outdoors else lexicon.OUTDOOR_SEATS
-        unfit += text.strip().replace("\n", "|").split("|")
+        table = lexicon.INDOOR_SEATS if outdoors else lexicon.OUTDOOR_SEATS
+        unfit = [*unfit, *seats_of(table)]
     return [word for word in words if word not in unfit]
 
 
 def fitting_places(event: Event) -> list[str]:
     """Return where that which an event says may be."""
-    sets = [places(habitats(name)) for name in living(event) if name in below("animal")]
     if "verb" in event and is_person(event):
-        sets = [places(settings_of(event["verb"]))]
-    found = [place for place in (sets[0] if sets else places()) if all(place in s for s in sets)]
-    seat = event.get("seat", "")
-    if seat in lexicon.INDOOR_SEATS.replace("\n", "|").split("|"):
+        return places_with((settings_of(event["verb"]),), event.get("seat", ""))
+    homes = [habitats(name) for name in living(event) if name in below("animal")]
+    return places_with(tuple(homes), event.get("seat", ""))
+
+
+@cache
+def places_with(settings: tuple[str, ...], seat: str) -> list[str]:
+    """Return the places that are in all of some settings, and where a seat may be."""
+    found = places(settings[0]) if settings else places()
+    found = [place for place in found if all(place in places(names) for names in settings)]
+    if seat in seats_of(lexicon.INDOOR_SEATS):
         return [place for place in found if "indoors" in ancestors(place)]
-    if seat in lexicon.OUTDOOR_SEATS.split("|"):
+    if seat in seats_of(lexicon.OUTDOOR_SEATS):
         return [place for place in found if "outdoors" in ancestors(place)]
     return found
+
+
+@cache
+def seats_of(table: str) -> list[str]:
+    """Return the phrases of a table of seats."""
+    return table.strip().replace("\n", "|").split("|")
 
 
 @cache

@@ -31,7 +31,8 @@ def tell(event: Event, rng: random.Random, odds: float, keep: Sequence[str] = ()
 def trimmed(told: Event, kept: Collection[str]) -> Event:
     """Leave who acts two modifiers at most, those to keep before others."""
     names = [slot for slot in told if slot.startswith("agent.") and slot != "agent.count"]
-    names += [slot for slot in ("trait", "wear", "posture") if slot in told and "verb" in told]
+    names += [slot for slot in ("trait", "wear") if slot in told]
+    names += ["posture"] if {"posture", "verb"} <= {*told} else []
     names.sort(key=lambda slot: slot not in kept)
     return {slot: value for slot, value in told.items() if slot not in names[2:]}
 
