@@ -199,7 +199,6 @@ A man who is following a boy is eating a pear .
   e A person who is following a boy is eating a fruit .
 A man who is following an adult is eating a pear .
   c An adult that a man is following is eating a pear .
-A man who sat on a bench ate a pear .
   e A man was sitting on a bench .
 # order
 A man ate a pear before he washed a car .
@@ -262,7 +261,6 @@ The man washed a car .
 The man repaired a car .
   e The man fixed a car .
 A man was sitting on a bench .
-  e A man sat on a bench .
 # captions
 Two dogs running in a park .
   e Two dogs are running .
@@ -361,7 +359,6 @@ A man ate a pear before a man washed a car .
 He ate a pear before he washed a car .
 A man ate a pear before they washed a car .
 A man ate a pear before he washed a car after he painted a wall .
-A man ate a pear before he sat on a bench .
 A man ate a pear before it was raining .
 A man ate a pear and washed a car .
 A man is eating a spoon .
