@@ -199,7 +199,6 @@ A man who is following a boy is eating a pear .
   e A person who is following a boy is eating a fruit .
 A man who is following an adult is eating a pear .
   c An adult that a man is following is eating a pear .
-  e A man was sitting on a bench .
 # order
 A man ate a pear before he washed a car .
   e A man washed a car .
@@ -260,7 +259,6 @@ The man washed a car .
   c The man was washing a bus .
 The man repaired a car .
   e The man fixed a car .
-A man was sitting on a bench .
 # captions
 Two dogs running in a park .
   e Two dogs are running .
