@@ -21,7 +21,7 @@ CONFIG: dict[str, Any] = dict(
 )
 SPECIAL_TOKENS = ("<pad>", "<mask>", "<cls>", "<sep>", "<unk>")
 DROPOUT = 0.0  # there is more text than this small model can learn by heart
-SEED, NUM_PASSAGES, NUM_EPOCHS, BATCH_SIZE = 4, 300_000, 10, 64
+SEED, NUM_PASSAGES, NUM_EPOCHS, BATCH_SIZE = 4, 300_000, 7, 64
 LEARNING_RATE, WARMUP, WEIGHT_DECAY = 1e-3, 0.05, 0.01
 LOOKALIKE_RATE = 0.75
 MASK_RATE, MASKED, MASKED_OR_KEPT = 0.3, 0.8, 0.9  # 80 % masked, 10 % kept, 10 % random
