@@ -324,6 +324,35 @@ def test_the_tables_are_of_the_present_corpus(sample):
     assert set.difference(*kinds) == {challenge.LEFT_OUT}
 
 
+def test_what_the_data_card_reads_in_the_challenge():
+    rows = tiny.read_csv(ROOT / "benchmarks" / "challenge.csv")
+    mean = {
+        (row["training"], row["split"], row["kind"], row["label"]): float(row["accuracy"])
+        for row in rows
+        if row["seed"] == "mean"
+    }
+    card = (ROOT / "d2lnli" / "data" / "README.md").read_text(encoding="utf-8")
+    for cell in (
+        ("before", "test"),
+        ("after", "test"),
+        ("after", "challenge"),
+        ("once", "challenge"),
+    ):
+        assert f"{mean[(*cell, 'all', 'all')]:.3f}" in card, cell
+    assert mean["before", "challenge", "all", "contradiction"] < 0.05
+    assert mean["before", "challenge", "all", "neutral"] < 0.05
+    assert (
+        mean["after", "challenge", "all", "all"] > mean["before", "challenge", "all", "all"] + 0.15
+    )
+    for kind in ("roles", "colour", "garment"):
+        assert mean["after", "challenge", kind, "all"] < 0.4, kind
+    for kind in ("conjunction", "negation", "order", "number"):
+        assert mean["after", "challenge", kind, "all"] > 0.5, kind
+    always = [row for row in rows if row["training"] == "before" and row["split"] == "challenge"]
+    always = {row["kind"] for row in always if float(row["predicted_entailment"]) < 1}
+    assert always == {"negation", "all"}
+
+
 def test_the_docs_and_the_table_of_minilm_agree():
     with (ROOT / "benchmarks" / "minilm.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
