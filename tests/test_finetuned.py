@@ -177,8 +177,8 @@ def test_a_classifier_is_loaded_only_for_what_it_was_trained_on(
         assert load(**how) and load(**how)
     assert load() and load(max_len=24)
     capsys.readouterr()
-    assert not load(num_pairs=60)  # all 129 pairs have its place
-    assert re.search("pairs=129.*60", capsys.readouterr().out)
+    assert not load(num_pairs=60)  # all 130 pairs have its place
+    assert re.search("pairs=130.*60", capsys.readouterr().out)
     assert load() and load(num_pairs=60)
     file = corpus / "snli_1.0_train.txt"
     old = file.read_text(encoding="utf-8")
@@ -203,11 +203,11 @@ def test_settings_of_ones_own_are_not_taken_for_the_recipes(data_dir, corpus, tr
     d2l.save_classifier(folder, net, vocab, d2l.finetune(net, train_set, None, **settings))
     capsys.readouterr()
     d2l.load_or_finetune(corpus=corpus)
-    assert trained == [129]
+    assert trained == [130]
     assert re.search("num_epochs=1.*4", capsys.readouterr().out)
     assert same(d2l.load_classifier(folder)[0], net)  # ten hours of somebody's work, perhaps
     d2l.load_or_finetune(corpus=corpus)
-    assert trained == [129]
+    assert trained == [130]
 
 
 def test_what_finetune_made_by_the_recipe_is_loaded(data_dir, corpus):
