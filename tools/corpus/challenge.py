@@ -90,14 +90,19 @@ class Drawer:
 
     def deeds(self, n: int) -> list[tuple[str, str, str]]:
         """Draw n deeds, each with two things that it is done to."""
-        rows = [row.split(": ") for row in self.some(self.words.deeds, n, "|")]
-        return [(verb, *self.some(things, 2)) for verb, things in rows]
+        found = []
+        for row in self.some(self.words.deeds, n, "|"):
+            verb, things = row.split(": ")
+            one, other = self.some(things, 2)
+            found.append((verb, one, other))
+        return found
 
     def thing(self) -> tuple[str, str, str]:
         """Draw a deed to things that may have any colour: the first row is food."""
         rows = self.words.deeds.replace("\n", "|").split("|")[1:]
         verb, things = pick(self.rng, rows).split(": ")
-        return verb, *self.some(things, 2)
+        one, other = self.some(things, 2)
+        return verb, one, other
 
     def colours(self) -> list[str]:
         """Draw two colours."""
