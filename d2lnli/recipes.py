@@ -124,7 +124,7 @@ BOOK_RECIPE = dict(
 """The chapter's, for `bert.small`."""
 
 TINY_RECIPE = dict(lr=1e-3, num_epochs=4, batch_size=64, schedule="linear", warmup=0.1, clip=None)
-"""Found on the dev split of `Scenes`."""
+"""Found on the dev split of the first edition of `Scenes`."""
 
 BASE_RECIPE = dict(lr=3e-5, num_epochs=3, batch_size=32, schedule="linear", warmup=0.1, clip=1.0)
 """BERT's authors fine-tuned twelve blocks in this way: Devlin et al. (2019), appendix A.3."""

@@ -191,9 +191,9 @@ def test_a_noun_has_two_modifiers_at_most(pairs):
     for premise, _, _ in pairs["train"]:
         text = "".join("x" if word in ADJECTIVES else "-" for word in premise)
         assert "xxx" not in text, premise
-        with_two = re.search("xx-", text)
-        after = premise[with_two.end() : with_two.end() + 2] if with_two else []
-        assert after != ["with", "a"] or premise[with_two.end() + 2] not in TRAITS, premise
+        for found in re.finditer("xx-", text):  # two adjectives and a noun
+            after = premise[found.end() : found.end() + 3]
+            assert after[:2] != ["with", "a"] or after[2] not in TRAITS, premise
 
 
 TRAITS = {trait.split()[-1] for trait in lexicon.TRAITS.split("|")}

@@ -12,7 +12,7 @@ from . import lexicon
 from .claims import CONTRADICTION, ENTAILMENT, LABELS, NEUTRAL, Pair
 from .lexicon import MASS, PLURAL_ONLY, plural
 from .scenes import FRAMES, pick
-from .sentences import with_article
+from .sentences import PRONOUNS, with_article
 
 
 class Words(NamedTuple):
@@ -271,9 +271,6 @@ def relative(draw: Drawer) -> Draw:
     true = pick(draw.rng, (f"{a} {be} {verb} {b} wearing {hat}", f"{a} {does}"))
     open_ = pick(draw.rng, (f"{dressed} {does}", f"{dressed} {be} {verb} {b}"))
     return f"{a} who {be} {verb} {b} wearing {hat} {does}", [(true, ENTAILMENT), (open_, NEUTRAL)]
-
-
-PRONOUNS = {"man": "he", "boy": "he", "woman": "she", "girl": "she"}
 
 
 def order(draw: Drawer) -> Draw:

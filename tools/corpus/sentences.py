@@ -122,13 +122,7 @@ def sentence(
     if not (negated or front or there):
         first, front = move_adverbial(first, rng)
     parts = [
-        clause(
-            e,
-            rng,
-            not there and can_be_definite(e) and rng.random() < definite,
-            v,
-            there and i == 0,
-        )
+        clause(e, rng, not there and is_definite(e, definite, rng), v, there and i == 0)
         for i, (e, v) in enumerate(zip([first, *events[1:]], voice, strict=True))
     ]
     text = front + parts[0]
@@ -142,9 +136,9 @@ def sentence(
     return finish(text, rng)
 
 
-def can_be_definite(event: Event) -> bool:
-    """Tell whether `the` leaves no doubt of how many: `the sheep ran` does."""
-    return NUMBERLESS.isdisjoint(event.values())
+def is_definite(event: Event, odds: float, rng: random.Random) -> bool:
+    """Draw whether an event gets `the`, which must not hide how many there are: `the sheep ran`."""
+    return NUMBERLESS.isdisjoint(event.values()) and rng.random() < odds
 
 
 PRONOUNS = {"man": "he", "boy": "he", "woman": "she", "girl": "she"}
@@ -160,12 +154,12 @@ def set_apart(event: Event, rng: random.Random) -> tuple[Event, str]:
     if not pronoun or not roles or len(living(event)) > 1 or rng.random() < 0.4:
         return event, ""
     role = pick(rng, roles)
-    apart = {s: v for s, v in event.items() if s.partition(".")[0] in (role, "agent.count")}
+    apart = {s: v for s, v in event.items() if s.partition(".")[0] == role}
     apart |= {"seat": event["seat"]} if role == "posture" else {}
     rest = {slot: value for slot, value in event.items() if slot not in apart}
-    be = "are" if "agent.count" in event else "is"
-    count = {s: event[s] for s in ("agent.count",) if s in event}
-    said = predicate({"agent": event["agent"], **count, **apart}, rng, False)
+    be = "are" if pronoun == "they" else "is"
+    who = {slot: value for slot, value in event.items() if slot in ("agent", "agent.count")}
+    said = predicate(who | apart, rng, False)
     return rest, " ".join([pick(rng, (" .", " while")), pronoun, be, *filter(None, said)])
 
 
