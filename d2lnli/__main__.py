@@ -43,7 +43,7 @@ from .store.datasets import mapped_pairs
 from .store.hub import data_dir, find_corpus, find_folder, is_writable, present_name
 from .store.splits import STANDARD
 from .training import finetune
-from .truncation import TRUNCATIONS
+from .truncation import TRUNCATIONS, present_strategy
 from .vocab import Vocab
 
 BUNDLED_CORPUS = "Scenes"
@@ -367,7 +367,8 @@ def _add_finetune(commands: argparse._SubParsersAction, parents: list) -> None:
            help="weights of the last epoch, or of the best on the dev split (last)")  # fmt: skip
     option("--patience", help="stop after N epochs without a higher dev accuracy (never)", **number)
     option("--max-len", default=128, help="largest number of tokens in a pair (128)", **number)
-    option("--truncation", choices=TRUNCATIONS, default="longest_first", metavar="STRATEGY",
+    option("--truncation", type=present_strategy, choices=TRUNCATIONS, default="longest_first",
+           metavar="STRATEGY",
            help=f"strategy for longer pairs: {', '.join(TRUNCATIONS)} (longest_first)")  # fmt: skip
     option(
         "--precision",

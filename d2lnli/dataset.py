@@ -15,7 +15,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler, Subset
 
 from .fast.encoding import EncodedPairs, encode_pairs, joined
 from .labels import LABELS, LabelIds, checked_label_names, label_ids
-from .truncation import cut_tokens
+from .truncation import cut_tokens, present_strategy
 from .vocab import Vocab, get_tokens_and_segments, tokens_of
 
 Indices = Sequence[int] | np.ndarray
@@ -82,7 +82,8 @@ class TokenPairs:
         self, encoded: EncodedPairs, max_len: int, vocab: Vocab, truncation: str | None
     ) -> None:
         self.encoded, self.max_len, self.vocab = encoded, max_len, vocab
-        self.truncation = truncation  # None: the pairs were truncated in different ways
+        # None: the pairs were truncated in different ways
+        self.truncation = truncation and present_strategy(truncation)
 
     def __len__(self) -> int:
         return len(self.encoded.valid_lens)

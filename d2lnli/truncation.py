@@ -6,6 +6,7 @@ so one call cuts a whole corpus. While the budget allows a token for each side, 
 its tokens.
 """
 
+from collections.abc import Callable
 from numbers import Integral
 from typing import NamedTuple
 
@@ -38,14 +39,14 @@ def proportional(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: Arra
     return _heads(_leave_one_each(share, premise, hypothesis, budget), hypothesis, budget)
 
 
-def premise_only(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
+def cut_premise(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
     """Cut the premise; the hypothesis loses tokens only once the premise is down to one."""
     premise, hypothesis, budget = _lengths(premise_len, hypothesis_len, budget)
     rest = np.minimum(premise, np.maximum(budget - hypothesis, 0))
     return _heads(_leave_one_each(rest, premise, hypothesis, budget), hypothesis, budget)
 
 
-def hypothesis_only(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
+def cut_hypothesis(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
     """Cut the hypothesis; the premise loses tokens only once the hypothesis is down to one."""
     premise, hypothesis, budget = _lengths(premise_len, hypothesis_len, budget)
     whole = np.minimum(premise, budget)
@@ -70,10 +71,25 @@ def head_tail(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLi
     )
 
 
-TRUNCATIONS = {
-    strategy.__name__: strategy
-    for strategy in (longest_first, proportional, premise_only, hypothesis_only, head_tail)
-}
+_FORMER_NAMES = {"premise_only": "cut_premise", "hypothesis_only": "cut_hypothesis"}
+
+
+class _Strategies(dict[str, Callable[..., Kept]]):
+    """Strategies by name; a former name finds its strategy too, but is not listed."""
+
+    def __missing__(self, name: str) -> Callable[..., Kept]:
+        return self[_FORMER_NAMES[name]]
+
+
+TRUNCATIONS = _Strategies(
+    (strategy.__name__, strategy)
+    for strategy in (longest_first, proportional, cut_premise, cut_hypothesis, head_tail)
+)
+
+
+def present_strategy(truncation: str) -> str:
+    """Return the present name of a strategy that may have been given by a former one."""
+    return _FORMER_NAMES.get(truncation, truncation)
 
 
 def cut(premise_len: ArrayLike, hypothesis_len: ArrayLike, max_len: int, truncation: str) -> Kept:
@@ -84,7 +100,7 @@ def cut(premise_len: ArrayLike, hypothesis_len: ArrayLike, max_len: int, truncat
         raise ValueError(f"max_len={max_len}: give at least 5, room for a token of each side")
     if max_len >= 2**31:
         raise ValueError(f"max_len={max_len}: no model has so many positions, give fewer")
-    if truncation not in TRUNCATIONS:
+    if present_strategy(truncation) not in TRUNCATIONS:
         raise ValueError(f"unknown truncation {truncation!r}: use one of {', '.join(TRUNCATIONS)}")
     kept = TRUNCATIONS[truncation](premise_len, hypothesis_len, max_len - 3)
     return Kept(*np.broadcast_arrays(*kept))  # a strategy may return one 0 for all pairs

@@ -148,11 +148,14 @@ def test_a_process_that_hears_ctrl_c_ends_with_130(folders, tmp_path):
 def test_pairs_are_cut_as_it_was_asked_for(folders, tmp_path):
     arguments = ["finetune", *folders, "--max-len", "6", "--epochs", "1"]
     weights = []
-    for strategy in ("premise_only", "hypothesis_only"):
+    for strategy in ("cut_premise", "cut_hypothesis"):
         output = tmp_path / strategy
         assert main([*arguments, "--truncation", strategy, "--output", str(output)]) == 0
         weights.append(weights_of(output))
     assert weights[0] != weights[1]
+    output = tmp_path / "former"
+    assert main([*arguments, "--truncation", "hypothesis_only", "--output", str(output)]) == 0
+    assert weights_of(output) == weights[1]
 
 
 def test_an_interrupted_run_leaves_the_finished_classifier_in_its_place(folders, data_dir, capsys):

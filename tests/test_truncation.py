@@ -67,8 +67,8 @@ def test_each_side_keeps_a_token_while_it_can(strategy, premise, hypothesis, bud
 
 @given(LENGTHS, LENGTHS, BUDGETS)
 def test_one_sided_strategies_spare_the_other_side(premise, hypothesis, budget):
-    _, h = kept("premise_only", premise, hypothesis, budget)
-    p, _ = kept("hypothesis_only", premise, hypothesis, budget)
+    _, h = kept("cut_premise", premise, hypothesis, budget)
+    p, _ = kept("cut_hypothesis", premise, hypothesis, budget)
     if budget > hypothesis:
         assert h == hypothesis
     if budget > premise:
@@ -108,14 +108,38 @@ def test_arrays_give_what_single_pairs_give(strategy):
     np.testing.assert_array_equal(at_once, one_by_one)
 
 
+FORMER = {"premise_only": "cut_premise", "hypothesis_only": "cut_hypothesis"}
+
+
 def test_the_five_strategies_have_the_contracts_names():
     assert list(d2l.TRUNCATIONS) == [
         "longest_first",
         "proportional",
-        "premise_only",
-        "hypothesis_only",
+        "cut_premise",
+        "cut_hypothesis",
         "head_tail",
     ]
+
+
+@pytest.mark.parametrize("former, present", FORMER.items())
+def test_a_former_name_finds_its_strategy(former, present, vocab, tmp_path):
+    assert d2l.TRUNCATIONS[former] is d2l.TRUNCATIONS[present]
+    pairs = ["a b c d e"], ["f g h a"], [0]
+    by_former, by_present = (
+        d2l.SNLIBERTDataset(pairs, 8, vocab, truncation=name) for name in (former, present)
+    )
+    assert by_former.all_token_ids.tolist() == by_present.all_token_ids.tolist()
+    assert by_former.truncation == present
+    by_former.save(tmp_path / "saved")
+    assert d2l.SNLIBERTDataset.load(tmp_path / "saved", vocab).truncation == present
+
+
+def test_an_unknown_strategy_is_refused_with_the_present_names(vocab):
+    with pytest.raises(KeyError, match="premise_first"):
+        d2l.TRUNCATIONS["premise_first"]
+    with pytest.raises(ValueError, match=r"'premise_first'.*longest_first.*cut_premise") as error:
+        d2l.SNLIBERTDataset((["a"], ["b"], [0]), 8, vocab, truncation="premise_first")
+    assert not any(name in str(error.value) for name in FORMER)
 
 
 def test_a_strategy_of_ones_own_may_keep_the_same_of_every_pair(vocab, monkeypatch):

@@ -21,6 +21,7 @@ from ..corpora import PairFile, open_split
 from ..dataset import SNLIBERTDataset
 from ..fast.encoding import EncodedPairs, encode_pairs
 from ..labels import checked_label_names
+from ..truncation import present_strategy
 from ..vocab import Vocab
 from .files import exclusive_lock, read_json, writing
 
@@ -63,7 +64,7 @@ def mapped_pairs(
         "version": _VERSION,
         "pairs": pairs.identity(),
         "max_len": max_len,
-        "truncation": truncation,
+        "truncation": present_strategy(truncation),
         "max_examples": max_examples,
         "vocab": _checksum(vocab),
     }
@@ -75,7 +76,7 @@ def mapped_pairs(
             _build(folder, parts, vocab, _settings(max_len, pairs.label_id.names, truncation))
     pairs.announce()
     dataset = SNLIBERTDataset.load(folder, vocab)
-    dataset.truncation = truncation  # earlier versions did not write it down
+    dataset.truncation = present_strategy(truncation)  # earlier versions did not write it down
     return dataset
 
 
