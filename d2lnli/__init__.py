@@ -5,7 +5,7 @@ from .checkpoints import load_classifier, load_pretrained_model
 from .corpora import open_split, read_pairs, read_phenomena, read_snli
 from .dataset import SNLIBERTDataset, bucketed_loader
 from .devices import get_dataloader_workers, try_all_gpus
-from .evaluation import Evaluation, evaluate, paired_difference
+from .evaluation import Evaluation, evaluate, paired_difference, proportion
 from .exercises import check
 from .history import History
 from .labels import LABELS
@@ -20,11 +20,12 @@ from .prediction import (
 )
 from .recipes import Recipe, recipe
 from .runs.ranks import process_group
-from .show.charts import bar_chart, heat_map, line_chart, padding_chart, show_source
+from .show.charts import bar_chart, dot_chart, heat_map, line_chart, padding_chart, show_source
 from .show.strips import PairStrip, TruncationStrips
 from .store.classifiers import classifier_dir, save_classifier
 from .store.datasets import mapped_dataset
 from .store.hub import DATA_HUB, DATA_URL, data_dir, download, download_extract
+from .store.results import recorded_results
 from .training import finetune, load_or_finetune, train, train_ch13, train_step
 from .truncation import TRUNCATIONS
 from .vocab import Vocab, WordPieceVocab, get_tokens_and_segments, tokenize
@@ -57,6 +58,7 @@ __all__ = [
     "check",
     "classifier_dir",
     "data_dir",
+    "dot_chart",
     "download",
     "download_extract",
     "evaluate",
@@ -78,10 +80,12 @@ __all__ = [
     "predict_proba",
     "predict_snli",
     "process_group",
+    "proportion",
     "read_pairs",
     "read_phenomena",
     "read_snli",
     "recipe",
+    "recorded_results",
     "save_classifier",
     "show_source",
     "tokenize",

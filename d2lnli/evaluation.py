@@ -70,11 +70,7 @@ class Evaluation:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % confidence interval of the accuracy (Wilson's score interval)."""
-        n, z = len(self.labels), 1.959964
-        centre = (self.accuracy + z**2 / (2 * n)) / (1 + z**2 / n)
-        spread = self.accuracy * (1 - self.accuracy) / n + z**2 / (4 * n**2)
-        half = z / (1 + z**2 / n) * math.sqrt(spread)
-        return max(0.0, centre - half), min(1.0, centre + half)
+        return proportion(self.correct)[1:]
 
     def by(self, groups: Sequence[str]) -> dict[str, "Evaluation"]:
         """Return the evaluation of each group; `groups` has the name of each pair's group."""
@@ -98,33 +94,52 @@ class Evaluation:
         )
 
 
+def proportion(outcomes: ArrayLike) -> tuple[float, float, float]:
+    """Return how large a part of some outcomes is True, and its 95 % interval (Wilson's)."""
+    outcomes, z = np.asarray(outcomes, bool), 1.959964
+    n = outcomes.size
+    if not n:
+        raise ValueError("there are no outcomes to count: give at least one")
+    share = float(outcomes.mean())
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low, high = min(share, centre - half), max(share, centre + half)  # exact at 0 and 1
+    return share, max(0.0, low), min(1.0, high)
+
+
 class Difference(NamedTuple):
-    """How much more often one model is right than another, with its 95 % interval."""
+    """How much more often one model is right than another, with its interval."""
 
     difference: float
     low: float
     high: float
 
 
-def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
+def paired_difference(first: ArrayLike, second: ArrayLike, comparisons: int = 1) -> Difference:
     """Compare two models, or two ways to train one, on the same pairs.
 
     `first` and `second` are True where a model was right: (pairs,), or (seeds, pairs) if each was
-    trained with several seeds. The interval comes from a paired bootstrap that resamples seeds and
-    pairs, as in Sellam et al. (2022), "The MultiBERTs".
+    trained with several seeds. The 95 % interval comes from a paired bootstrap that resamples seeds
+    and pairs, as in Sellam et al. (2022), "The MultiBERTs". If it is one of several `comparisons`,
+    it is wider, so that all of them together hold with 95 % (Bonferroni's correction).
     """
     first, second = (np.atleast_2d(np.asarray(given, float)) for given in (first, second))
     if first.shape != second.shape or not first.size:
         raise ValueError(
             f"shapes {first.shape} and {second.shape}: compare models on the same seeds and pairs"
         )
+    if comparisons < 1:
+        raise ValueError(f"comparisons={comparisons}: give how many are made, at least 1")
+    seeds, pairs = first.shape
+    draws, tail = 2000 * comparisons, 0.025 / comparisons
     differences, rng = first - second, np.random.default_rng(0)
-    seeds, pairs = (np.full(n, 1 / n) for n in differences.shape)
-    drawn = [
-        rng.multinomial(len(pairs), pairs) @ (times @ differences) / differences.size
-        for times in rng.multinomial(len(seeds), seeds, 2000)
-    ]
-    return Difference(differences.mean(), *np.quantile(drawn, [0.025, 0.975]))
+    # pairs with equal differences are drawn together: there are few kinds of them
+    _, example, counts = np.unique(differences, axis=1, return_index=True, return_counts=True)
+    order = example.argsort()  # a swap of first and second mirrors the interval
+    times_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), draws)
+    times_kind = rng.multinomial(pairs, counts[order] / pairs, draws)
+    drawn = ((times_seed @ differences[:, example[order]]) * times_kind).sum(axis=1)
+    return Difference(differences.mean(), *np.quantile(drawn / differences.size, [tail, 1 - tail]))
 
 
 def evaluate(

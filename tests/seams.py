@@ -54,6 +54,7 @@ from d2lnli.store.archives import extract_folder
 from d2lnli.store.classifiers import find_classifier, read_made_of
 from d2lnli.store.downloads import _ATTEMPTS as ATTEMPTS
 from d2lnli.store.hub import ARCHITECTURES, how_to_get, is_present, is_writable
+from d2lnli.store.results import RESULTS
 from d2lnli.training import Training, run
 from d2lnli.truncation import cut, cut_tokens
 from d2lnli.vocab import SPECIAL_TOKENS, join_words, space_words, tokens_of

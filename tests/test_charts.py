@@ -17,6 +17,11 @@ LINES = {
     for i, name in enumerate(("one", "two", "three", "four", "five"))
 }
 
+DOTS = {
+    "seeds": {"first": [0.5, 0.6], "second": [0.7]},
+    "this run": {"second": (0.75, 0.7, 0.8), "third": [0.1]},
+}
+
 
 def charts():
     return {
@@ -24,6 +29,7 @@ def charts():
         "lines": d2l.line_chart(LINES, "epoch", "loss"),
         "heat": d2l.heat_map([[0.1, 0.9]], ["r"], ["c", "d"], "from", "to"),
         "padding": d2l.padding_chart({"mixed": ([3, 5], 8)}),
+        "dots": d2l.dot_chart(DOTS, "accuracy", ("chance", 1 / 3)),
     }
 
 
@@ -110,6 +116,60 @@ def test_lines_go_through_the_points_given():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss")
     named = [text.get_text() for text in picture.figure.legends[0].get_texts()]
     assert named == list(LINES)
+
+
+def test_dots_are_where_their_numbers_are_the_first_row_on_top():
+    axes = d2l.dot_chart(DOTS, "accuracy", ("chance", 1 / 3)).figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second", "third"]
+    low, high = axes.get_ylim()
+    assert low > high
+    *found, reference = (line for line in axes.lines if not line.get_label().startswith("_child"))
+    rows = [(line.get_label(), list(line.get_xdata()), line.get_ydata()[0]) for line in found]
+    assert [row[:2] for row in rows] == [
+        ("seeds", [0.5, 0.6]), ("seeds", [0.7]), ("this run", [0.75]), ("this run", [0.1]),
+    ]  # fmt: skip
+    assert [round(y) for *_, y in rows] == [0, 1, 1, 2]
+    assert rows[1][2] < rows[2][2], "the series of a row stand one below the other"
+    assert (list(reference.get_xdata()), reference.get_linestyle()) == ([1 / 3] * 2, ":")
+
+
+def test_a_dot_with_an_interval_has_a_line_through_it():
+    axes = d2l.dot_chart(DOTS, "accuracy").figure.axes[0]
+    ((start, end),) = axes.collections[0].get_segments()
+    assert (start[0], end[0]) == (0.7, 0.8)
+    assert len(axes.collections) == 1
+
+
+def test_series_of_dots_differ_in_more_than_colour_and_are_named_once():
+    many = {name: {"a": [0.1], "b": [0.2]} for name in ("one", "two", "three", "four")}
+    figure = d2l.dot_chart(many, "accuracy").figure
+    lines = [line for line in figure.axes[0].lines if line.get_label() in many]
+    assert len({line.get_marker() for line in lines}) == 4
+    assert len({to_rgb(line.get_color()) for line in lines}) == 4
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(many)
+
+
+def test_dots_are_told_in_words():
+    words = d2l.dot_chart(DOTS, "accuracy").description
+    for part in ("seeds, first: 0.500, 0.600", "this run, second: 0.750 (0.700 to 0.800)"):
+        assert part in words
+
+
+@pytest.mark.parametrize("names", ["short", "a long name of a series"])
+def test_the_names_of_series_fit_into_the_figure(names):
+    series = {f"{names} {i}": {"a": [0.1]} for i in range(4)}
+    figure = d2l.dot_chart(series, "accuracy").figure
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+
+
+def test_ratios_are_equally_far_apart_where_it_was_asked_for():
+    points = {300: 0.5, 1000: 0.6, 10_000: 0.9}
+    axes = d2l.line_chart({"a": points}, "pairs", "accuracy", log_x=True).figure.axes[0]
+    assert axes.get_xscale() == "log"
+    assert list(axes.get_xticks()) == list(points)
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["300", "1,000", "10,000"]
 
 
 def test_lines_are_told_in_words():

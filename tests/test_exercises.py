@@ -112,6 +112,20 @@ def without_the_word(predict, premise, hypothesis):
     return [word for i, word in enumerate(words) if predict(premise, left_out[i]) != answer]
 
 
+def each_word(hypotheses, labels, words):
+    found = [
+        y for text, y in zip(hypotheses, labels, strict=True) for w in text.split() if w in words
+    ]
+    return {y: found.count(y) / len(found) for y in set(found)}
+
+
+def with_every_label(hypotheses, labels, words):
+    shares = SOLVED["label_shares"](hypotheses, labels, words)
+    return {y: shares.get(y, 0.0) for y in range(3)}
+
+
+FIVE = [(f"{n} dogs are running.", "Some dogs are running.", "entailment") for n in
+        ("Two", "Three", "Four", "Five", "Six")]  # fmt: skip
 RECIPE = dict(lr=2e-5, num_epochs=3, batch_size=32, schedule="linear", warmup=0.1)
 WRONG = [
     ("rank_of", changed("rank_of", lambda rank: rank - 1), "but it should be"),
@@ -126,6 +140,9 @@ WRONG = [
     ("several_labels", every_repeated, "one label twice"),
     ("several_labels", changed("several_labels", len), "should be set()"),
     ("several_labels", changed("several_labels", lambda found: [*found, *found]), "should be {"),
+    ("label_shares", lambda texts, labels, words: {0: 1 / 3, 1: 2 / 3}, "Compare whole words"),
+    ("label_shares", each_word, "twice counts once"),
+    ("label_shares", with_every_label, "should be {0: 0.33"),
     ("uneven_words", every_occurrence, "counts once"),
     ("uneven_words", changed("uneven_words", list), "should be {'a': 0.5"),
     ("uneven_words", parts_of_words, "Split at blanks"),
@@ -149,6 +166,12 @@ WRONG = [
     ("decisive_words", every_place_of_a_word, "one word at a time"),
     ("decisive_words", without_the_word, "one word at a time"),
     ("decisive_words", changed("decisive_words", set), "['sleeping']"),
+    ("five_pairs", lambda: FIVE[:4], "a list of five"),
+    ("five_pairs", lambda: [pair[:2] for pair in FIVE], "a list of five"),
+    ("five_pairs", lambda: [*FIVE[:4], FIVE[0]], "are the same"),
+    ("five_pairs", lambda: [*FIVE[:4], ("A dog is here.", "A dog is big.", "maybe")], "no label"),
+    ("five_pairs", lambda: [*FIVE[:4], ("A quokka runs.", "It is.", "neutral")], "know quokka"),
+    ("five_pairs", lambda: 5, "should have the type"),
     ("overconfidence", changed("overconfidence", abs), "-0.1"),
     ("overconfidence", lambda probs, labels: 1 - probs.max(), "minus the share"),
 ]
@@ -172,11 +195,13 @@ RIGHT = [
     ("head_that_looks", changed("head_that_looks", np.array)),
     ("padding_share", changed("padding_share", lambda share: round(share, 2))),
     ("several_labels", changed("several_labels", sorted)),
+    ("label_shares", changed("label_shares", lambda x: {y: round(n, 2) for y, n in x.items()})),
     ("uneven_words", changed("uneven_words", lambda x: {w: np.float32(n) for w, n in x.items()})),
     ("bert_base_settings", lambda: RECIPE | {"lr": 5e-5, "run_dir": "never-made"}),
     ("shrink", changed("shrink", list)),
     ("keep_the_ends", changed("keep_the_ends", tuple)),
     ("decisive_words", changed("decisive_words", tuple)),
+    ("five_pairs", lambda: tuple(map(list, FIVE))),
     ("overconfidence", changed("overconfidence", float)),
 ]
 

@@ -497,6 +497,57 @@ def _true_difference():
 TRUE_DIFFERENCE = _true_difference()
 
 
+def test_an_interval_grows_with_the_number_of_comparisons():
+    rng = np.random.default_rng(5)
+    first, second = rng.random((3, 400)) < 0.7, rng.random((3, 400)) < 0.6
+    found = [d2l.paired_difference(first, second, comparisons=n) for n in (1, 4, 48)]
+    widths = [each.high - each.low for each in found]
+    assert widths == sorted(widths) and widths[-1] > 1.4 * widths[0]
+    assert len({each.difference for each in found}) == 1
+    with pytest.raises(ValueError, match="comparisons=0"):
+        d2l.paired_difference(first, second, comparisons=0)
+
+
+def test_among_many_comparisons_of_equals_hardly_one_excludes_zero():
+    """Of 40 tables with ten comparisons each, two may be wrong, not two comparisons of ten."""
+    rng, wrong, alone = np.random.default_rng(6), 0, 0
+    for _ in range(40):
+        tables = [rng.random((2, 150)) < 0.6 for _ in range(10)]
+        corrected = [d2l.paired_difference(*pair, comparisons=10) for pair in tables]
+        single = [d2l.paired_difference(*pair) for pair in tables]
+        wrong += any(low > 0 or high < 0 for _, low, high in corrected)
+        alone += any(low > 0 or high < 0 for _, low, high in single)
+    assert wrong <= 6 < 10 < alone
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=60))
+def test_a_proportion_lies_in_its_interval_and_is_an_evaluations_accuracy(outcomes):
+    share, low, high = d2l.proportion(outcomes)
+    assert share == pytest.approx(sum(outcomes) / len(outcomes))
+    assert 0 <= low <= share <= high <= 1 and low < high
+    labels = torch.tensor([0 if right else 1 for right in outcomes])
+    evaluation = d2l.Evaluation(torch.tensor([[1.0, 0.0]] * len(outcomes)), labels)
+    assert evaluation.interval == (low, high)
+
+
+def test_wilsons_interval_is_that_of_its_formula():
+    # Newcombe (1998), table I: 81 of 263, 0.2553 to 0.3662; none of 20, 0 to 0.1611
+    np.testing.assert_allclose(
+        d2l.proportion([1] * 81 + [0] * 182)[1:], (0.2553, 0.3662), atol=5e-5
+    )
+    np.testing.assert_allclose(d2l.proportion([0] * 20)[1:], (0, 0.1611), atol=5e-5)
+    with pytest.raises(ValueError, match="no outcomes"):
+        d2l.proportion([])
+
+
+def test_recorded_results_are_numbers_and_names():
+    row = d2l.recorded_results("learning_curve")[0]
+    assert (row["pairs"], row["start"]) == (300, "pretrained")
+    assert isinstance(row["dev"], float)
+    with pytest.raises(ValueError, match=r"'nothing'.*challenge, learning_curve"):
+        d2l.recorded_results("nothing")
+
+
 def test_the_evaluation_of_a_group_is_that_of_its_pairs():
     rng = np.random.default_rng(0)
     logits, labels = torch.randn(60, 3), torch.from_numpy(rng.integers(0, 3, 60))

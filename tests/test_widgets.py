@@ -49,14 +49,14 @@ def predictor(net, vocab):
     return d2l.Predictor(net, vocab, *PAIR)
 
 
-def shown(predictor):
-    return [bar.value for bar in predictor.bars]
+def shown(predictor, i=0):
+    return [bar.value for bar in predictor.models[i].bars]
 
 
-def expected(predictor):
+def expected(predictor, i=0):
     pair = [predictor.premise.value], [predictor.hypothesis.value]
     cut = predictor.max_len.value, predictor.strategy.value
-    return d2l.predict_proba(predictor.net, predictor.vocab, *pair, *cut)[0]
+    return d2l.predict_proba(predictor.models[i].net, predictor.models[i].vocab, *pair, *cut)[0]
 
 
 def drawn(widget):
@@ -81,8 +81,8 @@ def check_html(widget):
 
 def test_the_bars_show_what_predict_proba_gives(predictor):
     np.testing.assert_allclose(shown(predictor), expected(predictor), rtol=1e-6)
-    assert [bar.description for bar in predictor.bars] == list(d2l.LABELS)
-    assert [label.value for label in predictor.numbers] == [
+    assert [bar.description for bar in predictor.models[0].bars] == list(d2l.LABELS)
+    assert [label.value for label in predictor.models[0].numbers] == [
         f"{prob:.3f}" for prob in expected(predictor)
     ]
     assert d2l.LABELS[np.argmax(shown(predictor))] in predictor.message.value
@@ -93,13 +93,57 @@ def test_there_is_a_bar_for_each_class(vocab, num_classes):
     names = [f"<{i}>" for i in range(num_classes)]
     bert = d2l.BERTModel(len(vocab), dropout=0.1, **SIZES)
     predictor = d2l.Predictor(d2l.BERTClassifier(bert, num_classes, names), vocab, *PAIR)
-    assert [bar.description for bar in predictor.bars] == names
+    assert [bar.description for bar in predictor.models[0].bars] == names
     np.testing.assert_allclose(shown(predictor), expected(predictor), rtol=1e-6)
-    assert predictor.answer == names[expected(predictor).argmax()]
+    assert predictor.models[0].answer == names[expected(predictor).argmax()]
     predictor.button.click()
     check_html(predictor)
     predictor.premise.value = ""
     assert shown(predictor) == [0.0] * num_classes
+
+
+@pytest.fixture
+def two(net, vocab, tiny):
+    return d2l.Predictor(net, vocab, *PAIR, other=tiny)
+
+
+def test_a_second_model_answers_beside_the_first(two, predictor):
+    assert shown(two) == shown(predictor)
+    for i, name in enumerate(("The model", "The other model")):
+        np.testing.assert_allclose(shown(two, i), expected(two, i), rtol=1e-6)
+        answer = d2l.LABELS[expected(two, i).argmax()]
+        assert f"{name} answers: {answer}." in two.message.value
+        assert f"{name} answers: <b>{answer}</b>." in two._repr_mimebundle_()["text/html"]
+        assert f"{name}:" in Page(two.drawing.value).text
+    assert drawn(two)[: len(drawn(predictor))] == drawn(predictor)
+    assert len(drawn(two)) > len(drawn(predictor))
+    check_html(two)
+
+
+def test_the_table_has_the_answers_of_both_models(two):
+    two.button.click()
+    ((premise, hypothesis, *answers, _),) = two.rows
+    assert (premise, hypothesis) == PAIR
+    probs = [expected(two, i) for i in (0, 1)]
+    assert answers[::2] == [d2l.LABELS[p.argmax()] for p in probs]
+    assert answers[1::2] == [f"{p.max():.3f}" for p in probs]
+    assert "other answer" in Page(two.tries.value).text
+
+
+def test_where_one_of_two_models_fails_neither_answers(two, monkeypatch):
+    def fail(*pair):
+        raise ValueError("no")
+
+    monkeypatch.setattr(two.models[1], "predict", fail)
+    two.premise.value = "a b"
+    two.button.click()
+    assert shown(two, 0) == shown(two, 1) == [0, 0, 0]
+    assert not two.rows
+
+
+def test_two_models_share_the_positions_that_both_have(two):
+    positions = [model.net.encoder.config.max_len for model in two.models]
+    assert two.max_len.max == min(positions) < max(positions)
 
 
 def test_the_bars_follow_every_field(predictor):
@@ -108,7 +152,7 @@ def test_the_bars_follow_every_field(predictor):
         (predictor.premise, "h g f e d c b a " * 3),
         (predictor.hypothesis, "c d e f"),
         (predictor.max_len, 9),
-        (predictor.strategy, "premise_only"),
+        (predictor.strategy, "cut_premise"),
     ):
         control.value = value
         np.testing.assert_allclose(shown(predictor), expected(predictor), rtol=1e-6)
@@ -197,7 +241,7 @@ def test_an_empty_field_gives_a_message_and_empty_bars(widget, name):
         assert widget.drawing.value == ""
         if isinstance(widget, d2l.Predictor):
             assert shown(widget) == [0, 0, 0]
-            assert {label.value for label in widget.numbers} == {"0.000"}
+            assert {label.value for label in widget.models[0].numbers} == {"0.000"}
     field.value = typed
     assert (widget.message.value, widget.drawing.value) == before
 
@@ -291,7 +335,7 @@ def test_a_saved_notebook_keeps_a_picture(widget):
 def test_the_saved_picture_of_a_predictor_has_no_trained_numbers(predictor):
     saved = predictor._repr_mimebundle_()["text/html"]
     text = Page(saved).text
-    assert predictor.answer in text
+    assert predictor.models[0].answer in text
     assert not re.search(r"\d\.\d", text)
     assert Page(saved).texts["bdi"] == drawn(predictor)
     assert re.search(r"[+-]\d\.\d\d", predictor.drawing.value)

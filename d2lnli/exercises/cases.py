@@ -12,8 +12,10 @@ import numpy as np
 import torch
 
 from ..bert import BERTClassifier, BERTEncoder, BERTModel
+from ..checkpoints import load_pretrained_model
 from ..dataset import SNLIBERTDataset
 from ..evaluation import evaluating
+from ..labels import LABELS
 from ..training import finetune
 from ..truncation import longest_first
 from ..vocab import Vocab
@@ -93,6 +95,19 @@ def several_labels() -> list[Case]:
         Case(([dog, cat, dog], [0, 1, 2]), equals({dog})),
         Case(([dog, dog, cat, cat], [1, 1, 0, 2]), equals({cat}, "The first has one label twice.")),
         Case(([man, dog, man, dog, man], [0, 0, 1, 2, 0]), equals({man, dog})),
+    ]
+
+
+def label_shares() -> list[Case]:
+    """Notebook 02: the share of each label among the hypotheses with one of some words."""
+    hypotheses = ["a man sleeps", "nobody sleeps", "no dog sleeps , no", "a nobody"]
+    words = "Compare whole words, between blanks: *no* is not in *nobody*."
+    twice = "A hypothesis with the word twice counts once."
+    return [
+        Case((hypotheses, [0, 1, 1, 2], {"sleeps"}), equals({0: 1 / 3, 1: 2 / 3})),
+        Case((hypotheses, [0, 1, 2, 0], {"no"}), equals({2: 1.0}, words)),
+        Case((hypotheses, [0, 1, 2, 1], {"no", "nobody"}), equals({1: 2 / 3, 2: 1 / 3}, twice)),
+        Case((hypotheses, [0, 1, 2, 0], {"cat"}), equals({}, "No hypothesis has the word.")),
     ]
 
 
@@ -247,6 +262,26 @@ def decisive_words() -> list[Case]:
     ]
 
 
+def five_pairs() -> list[Case]:
+    """Notebook 05: five pairs for a classifier, with words that it knows; any five will do."""
+    _, vocab = load_pretrained_model("bert.tiny")
+
+    def judge(pairs: Any) -> str | None:
+        if len(pairs) != 5 or any(len(pair) != 3 for pair in pairs):
+            return "but it should be a list of five (premise, hypothesis, label)."
+        if len({(premise, hypothesis) for premise, hypothesis, _ in pairs}) < 5:
+            return "but two of its pairs are the same."
+        for premise, hypothesis, label in pairs:
+            if label not in LABELS:
+                return f"but {label!r} is no label: use one of {', '.join(LABELS)}."
+            words = vocab.tokenize(f"{premise} {hypothesis}")
+            if unknown := sorted(word for word in set(words) if word not in vocab.token_to_idx):
+                return f"but the model does not know {', '.join(unknown)}: use words that it knows."
+        return None
+
+    return [Case((), judge)]
+
+
 def overconfidence() -> list[Case]:
     """Notebook 05: the classifier's mean confidence minus its accuracy."""
     confident, uncertain = [0.9, 0.05, 0.05], [0.2, 0.5, 0.3]
@@ -266,6 +301,7 @@ CASES: dict[str, Callable[[], list[Case]]] = {
         rank_of,
         num_parameters,
         head_that_looks,
+        label_shares,
         padding_share,
         several_labels,
         uneven_words,
@@ -273,6 +309,7 @@ CASES: dict[str, Callable[[], list[Case]]] = {
         shrink,
         keep_the_ends,
         decisive_words,
+        five_pairs,
         overconfidence,
     )
 }

@@ -85,10 +85,12 @@ def line_chart(
     xlabel: str,
     ylabel: str,
     reference: tuple[str, float] | None = None,
+    log_x: bool = False,
 ) -> Picture:
     """Draw a line for each name through its points `{x: y}`, or `{x: (y, low, high)}`.
 
     Lines differ in colour, dashes and markers; `reference` is a dotted horizontal line (name, y).
+    `log_x` spaces the horizontal axis by ratios, with ticks at the points.
     """
     figure, axes = _subplots(lines, 3.4)
     lines, summaries = {name: points for name, points in lines.items() if points}, []
@@ -106,12 +108,57 @@ def line_chart(
     if reference:
         axes.axhline(reference[1], color="0.3", linestyle=":", label=reference[0])
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    if all(float(x).is_integer() for points in lines.values() for x in points):
+    if log_x:
+        ticks = sorted({x for points in lines.values() for x in points})
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{x:,}" for x in ticks])
+        axes.minorticks_off()
+    elif all(float(x).is_integer() for points in lines.values() for x in points):
         axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     columns = 3 if len(axes.lines) > 4 else 4
     figure.legend(loc="outside upper center", ncols=columns, frameon=False)
     return Picture(figure, f"Lines of {ylabel} against {xlabel}: {'; '.join(summaries)}.")
+
+
+def dot_chart(
+    series: Mapping[str, Mapping[str, Sequence[float] | tuple[float, float, float]]],
+    xlabel: str,
+    reference: tuple[str, float] | None = None,
+) -> Picture:
+    """Draw dots in named rows, from top to bottom; `series` gives for each series its rows.
+
+    A row has a list of numbers, a dot for each, or a tuple (x, low, high), a dot with its interval.
+    Series differ in colour and marker; `reference` is a dotted vertical line (name, x).
+    """
+    rows = list(dict.fromkeys(row for values in series.values() for row in values))
+    figure, axes = _subplots(rows, (0.16 + 0.14 * len(series)) * len(rows) + 1.1)
+    summaries = []
+    for i, (name, values) in enumerate(series.items()):
+        shift = 0.7 * ((i + 0.5) / len(series) - 0.5)
+        for row, found in values.items():
+            y, xs = rows.index(row) + shift, [found[0]] if isinstance(found, tuple) else found
+            style = {"linestyle": "", "marker": "os^Dv"[i % 5], "color": f"C{i}"}
+            axes.plot(xs, [y] * len(xs), label=name, **style)
+            listed = ", ".join(f"{x:.3f}" for x in xs)
+            if isinstance(found, tuple):
+                axes.hlines(y, *found[1:], color=f"C{i}")
+                listed += " ({:.3f} to {:.3f})".format(*found[1:])
+            summaries.append(f"{name}, {row}: {listed}")
+    if reference:
+        axes.axvline(reference[1], color="0.3", linestyle=":", label=reference[0])
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
+    axes.grid(axis="x", alpha=0.3)
+    for between in range(1, len(rows)):
+        axes.axhline(between - 0.5, color="0.9", linewidth=0.8)
+    handles, names = axes.get_legend_handles_labels()
+    by_name = dict(zip(names, handles, strict=True))
+    columns = 4 if len("".join(by_name)) < 60 else 2
+    figure.legend(
+        by_name.values(), by_name, loc="outside upper center", ncols=columns, frameon=False
+    )
+    return Picture(figure, f"Dots of {xlabel}; {'; '.join(summaries)}.")
 
 
 def heat_map(

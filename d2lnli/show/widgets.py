@@ -6,6 +6,7 @@ accepted: at worst, a message appears.
 
 import html
 from collections.abc import Sequence
+from itertools import chain
 
 import ipywidgets as widgets
 
@@ -107,7 +108,8 @@ class _PairWidget(widgets.VBox):
 class Predictor(_PairWidget):
     """Type a premise and a hypothesis to see the prediction, and the words that it depends on.
 
-    The prediction changes while you type; the button adds it to a table.
+    The prediction changes while you type; the button adds it to a table. `other` is a second
+    classifier and its vocabulary, which then answers beside the first.
     """
 
     def __init__(
@@ -116,38 +118,87 @@ class Predictor(_PairWidget):
         vocab: Vocab,
         premise: str = EXAMPLES[0][0],
         hypothesis: str = EXAMPLES[0][1],
+        other: tuple[BERTClassifier, Vocab] | None = None,
     ):
-        self.net, self.vocab = net, vocab
+        pairs = [("The model", net, vocab)] + ([("The other model", *other)] if other else [])
+        self.models = [_Answer(*pair) for pair in pairs]
         self.rows: list[tuple[str, ...]] = []
         self.strategy = widgets.Dropdown(
             options=list(TRUNCATIONS), description="truncation", style=_LABEL_STYLE
         )
-        self.max_len = _slider("max_len", max_positions(net), 5, max_positions(net))
+        longest = min(max_positions(model.net) for model in self.models)
+        self.max_len = _slider("max_len", longest, 5, longest)
         self.button = widgets.Button(description="Predict and keep")
-        self.label_names = label_names_of(net)
-        self.bars = [
-            widgets.FloatProgress(max=1, description=name, style=_LABEL_STYLE)
-            for name in self.label_names
-        ]
-        self.numbers = [widgets.Label() for _ in self.bars]
         self.tries = widgets.HTML()
         limits = [self.strategy, self.max_len]
-        limits_row = widgets.HBox(limits, layout={"flex_flow": "row wrap"})
-        rows = map(widgets.HBox, zip(self.bars, self.numbers, strict=True))
-        super().__init__(premise, hypothesis, limits, [limits_row, self.button, *rows])
+        limits_row, bars = (
+            widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in (limits, self.models)
+        )
+        if other:
+            for model in self.models:
+                model.children = (widgets.Label(f"{model.name}:"), *model.children)
+        super().__init__(premise, hypothesis, limits, [limits_row, self.button, bars])
         self.children += (self.tries,)
         self.button.on_click(self.keep)
 
     def update(self, change: object = None) -> None:
-        """Show the prediction, and the probabilities as bars, which may be empty."""
-        self.answer, self.probs = None, [0.0] * len(self.bars)
+        """Show the predictions, and the probabilities as bars, which may be empty."""
         super().update()
-        for bar, number, prob in zip(self.bars, self.numbers, self.probs, strict=True):
-            bar.value, number.value = prob, f"{prob:.3f}"
+        for model in self.models:
+            model.draw(answered=bool(self.drawing.value))
 
     def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
-        """Return the prediction with notes on it, and the strip."""
-        pair, limits, notes = (premise, hypothesis), (self.max_len.value, self.strategy.value), []
+        """Return the predictions with notes on them, and the strips."""
+        limits = self.max_len.value, self.strategy.value
+        told = [model.predict(premise, hypothesis, *limits) for model in self.models]
+        notes = dict.fromkeys(note for notes, _ in told for note in notes)
+        answers = [f"{model.name} answers: {model.answer}." for model in self.models]
+        strips = [strip._repr_html_() for _, strip in told]
+        if len(strips) > 1:
+            named = zip(self.models, strips, strict=True)
+            strips = [f"<p><small>{model.name}:</small></p>{strip}" for model, strip in named]
+        return " ".join([*answers, *notes]), "".join(strips)
+
+    def keep(self, button: object = None) -> None:
+        """Predict again and add the predictions to the table."""
+        self.update()
+        if self.models[0].answer is None:
+            return
+        pair = (text if len(text) <= 80 else f"{text[:80]}…" for text in self.pair())
+        limits = f"{self.strategy.value}, {self.max_len.value}"
+        answers = [(str(m.answer), f"{max(m.probs):.3f}") for m in self.models]
+        self.rows.append((*pair, *chain(*answers), limits))
+        columns = ["answer", "probability", "other answer", "probability"][: 2 * len(answers)]
+        self.tries.value = _table(("premise", "hypothesis", *columns, "truncation"), self.rows)
+
+    def still(self) -> str:
+        """Return the pair without the models' numbers, because they differ between machines."""
+        if self.models[0].answer is None:
+            return self.message.value
+        answers = (f"<p>{m.name} answers: <b>{m.answer}</b>.</p>" for m in self.models)
+        return "".join(answers) + self.models[0].unshaded_strip._repr_html_()
+
+
+class _Answer(widgets.VBox):
+    """What one model answers: a bar and a number for each class."""
+
+    def __init__(self, name: str, net: BERTClassifier, vocab: Vocab):
+        self.name, self.net, self.vocab = name, net, vocab
+        self.label_names = label_names_of(net)
+        self.answer: str | None = None
+        self.bars = [
+            widgets.FloatProgress(max=1, description=label, style=_LABEL_STYLE)
+            for label in self.label_names
+        ]
+        self.numbers = [widgets.Label() for _ in self.bars]
+        rows = map(widgets.HBox, zip(self.bars, self.numbers, strict=True))
+        super().__init__(list(rows))
+
+    def predict(
+        self, premise: str, hypothesis: str, max_len: int, truncation: str
+    ) -> tuple[list[str], PairStrip]:
+        """Predict the class of a pair; return notes on it, and the strip."""
+        pair, limits, notes = (premise, hypothesis), (max_len, truncation), []
         probs = predict_proba(self.net, self.vocab, [premise], [hypothesis], *limits)[0]
         self.unshaded_strip = strip = PairStrip(*pair, self.vocab, *limits)
         if sum(strip.kept) <= _MAX_SHADED:
@@ -160,25 +211,14 @@ class Predictor(_PairWidget):
         if truncated := strip.count("cut"):
             notes.append(f"Truncated: {truncated} of {sum(strip.lens)} words.")
         self.answer, self.probs = self.label_names[probs.argmax()], probs.tolist()
-        return " ".join([f"The model answers: {self.answer}.", *notes]), strip._repr_html_()
+        return notes, strip
 
-    def keep(self, button: object = None) -> None:
-        """Predict again and add the prediction to the table."""
-        self.update()
-        if self.answer is None:
-            return
-        pair = (text if len(text) <= 80 else f"{text[:80]}…" for text in self.pair())
-        limits = f"{self.strategy.value}, {self.max_len.value}"
-        self.rows.append((*pair, self.answer, f"{max(self.probs):.3f}", limits))
-        self.tries.value = _table(
-            ("premise", "hypothesis", "answer", "probability", "truncation"), self.rows
-        )
-
-    def still(self) -> str:
-        """Return the pair without the model's numbers, because they differ between machines."""
-        if self.answer is None:
-            return self.message.value
-        return f"<p>The model answers: <b>{self.answer}</b>.</p>{self.unshaded_strip._repr_html_()}"
+    def draw(self, answered: bool) -> None:
+        """Show the probabilities, or empty bars."""
+        if not answered:
+            self.answer, self.probs = None, [0.0] * len(self.bars)
+        for bar, number, prob in zip(self.bars, self.numbers, self.probs, strict=True):
+            bar.value, number.value = prob, f"{prob:.3f}"
 
 
 class TruncationExplorer(_PairWidget):
