@@ -15,11 +15,16 @@ from pathlib import Path
 import numpy as np
 
 import d2lnli as d2l
+from d2lnli.store.results import RESULTS
 
 from .minilm import RECIPE, fine_tuned
 
-CSV = Path(__file__).with_suffix(".csv")
-COLUMNS = ("pairs of", "seed", "number of pairs", "accuracy", "low", "high")
+CSV = RESULTS / "breaking_nli.csv"
+COLUMNS = (
+    "pairs of", "seed", "number of pairs", "entailment", "predicted entailment", "accuracy", "low",
+    "high",
+)  # fmt: skip
+ENTAILMENT = d2l.LABELS.index("entailment")
 
 
 def classifier(corpus: Path, seed: int, folder: Path) -> tuple[d2l.BERTClassifier, d2l.Vocab]:
@@ -45,14 +50,22 @@ def evaluations(
 
 
 def rows(by_seed: dict[int, dict[str, d2l.Evaluation]]) -> Iterator[tuple]:
-    """Yield the table's rows."""
+    """Yield the table's rows; `entailment` and `predicted entailment` are shares of the pairs."""
     for name in next(iter(by_seed.values())):
         found = {seed: evaluations[name] for seed, evaluations in by_seed.items()}
-        for seed, evaluation in found.items():
-            yield (name, seed, len(evaluation.labels), evaluation.accuracy, *evaluation.interval)
+        labels = next(iter(found.values())).labels
+        what = name, len(labels), float((labels == ENTAILMENT).float().mean())
+        predicted = {seed: (e.predictions == ENTAILMENT).mean() for seed, e in found.items()}
+        for seed, e in found.items():
+            yield _row(what, seed, predicted[seed], e.accuracy, *e.interval)
         correct = np.stack([evaluation.correct for evaluation in found.values()])
         mean = d2l.paired_difference(correct, np.zeros_like(correct))
-        yield (name, "all", correct.shape[1], *mean)
+        yield _row(what, "all", np.mean(list(predicted.values())), *mean)
+
+
+def _row(what: tuple[str, int, float], seed: int | str, *numbers: float) -> tuple:
+    name, pairs, entailment = what
+    return (name, seed, pairs, *(f"{number:.4f}" for number in (entailment, *numbers)))
 
 
 def main() -> None:
@@ -72,8 +85,7 @@ def main() -> None:
     with args.output.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for *what, accuracy, low, high in rows(by_seed):
-            writer.writerow([*what, *(f"{number:.4f}" for number in (accuracy, low, high))])
+        writer.writerows(rows(by_seed))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 import d2lnli as d2l
+from d2lnli.store.results import RESULTS
 
-CSV = Path(__file__).with_suffix(".csv")
+CSV = RESULTS / "minilm.csv"
 COLUMNS = ("settings", "seed", "accuracy", "difference", "low", "high")
 RECIPE = d2l.recipe("minilm")
 SETTINGS = {

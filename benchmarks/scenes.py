@@ -13,11 +13,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from d2lnli.store.results import RESULTS
+
 from . import challenge, learning_curve, truncation
 from .tiny import Scale
 
-FOLDER = Path(__file__).parent
-PAGES = [FOLDER.parent / page for page in ("d2lnli/data/README.md", "docs/performance.md")]
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / page for page in ("d2lnli/data/README.md", "docs/performance.md")]
 TABLES = {
     "learning_curve": learning_curve.write,
     "challenge": challenge.write,
@@ -31,7 +33,7 @@ SHOWN = {
 SMALL = Scale(seeds=(0, 1), num_epochs=1, most=96, pairs=(48, 96), max_lens=(10,))
 
 
-def rendered(page: str, folder: Path = FOLDER) -> str:
+def rendered(page: str, folder: Path = RESULTS) -> str:
     """Return a page, its tables made anew from `<!-- table: NAME -->` to `<!-- end -->`."""
 
     def table(match: re.Match) -> str:
@@ -47,9 +49,9 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="see that it runs, in a minute")
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--jobs", type=int, help="processes, with a thread each")
-    parser.add_argument("--output", type=Path, default=FOLDER)
+    parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args()
-    if args.small and args.output == FOLDER:
+    if args.small and args.output == RESULTS:
         parser.error("--small makes no table to keep: name another folder with --output")
     args.output.mkdir(parents=True, exist_ok=True)
     given = {"seeds": args.seeds and tuple(args.seeds), "jobs": args.jobs}
@@ -60,7 +62,7 @@ def main() -> None:
         TABLES[name](args.output, scale)
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     print(f"all together: {time.perf_counter() - began:.0f} s")
-    if args.output == FOLDER:
+    if args.output == RESULTS:
         for page in PAGES:
             text = rendered(page.read_text(encoding="utf-8"))
             page.write_text(text, encoding="utf-8", newline="\n")

@@ -38,11 +38,14 @@ def dataset(
     most: int | None = None,
     max_len: int = FULL_LENGTH,
     truncation: str = "longest_first",
+    premises: bool = True,
 ) -> d2l.SNLIBERTDataset:
-    """Return one split of the corpus as a dataset, or several joined."""
+    """Return one split of the corpus as a dataset, or several joined; or without its premises."""
     folder, (_, vocab) = d2l.download_extract(CORPUS), d2l.load_pretrained_model("bert.tiny")
     read = [d2l.read_snli(folder, split, most) for split in splits]
     pairs = tuple(list(chain(*column)) for column in zip(*read, strict=True))
+    if not premises:
+        pairs = (["."] * len(pairs[0]), *pairs[1:])
     with contextlib.redirect_stdout(io.StringIO()):
         return d2l.SNLIBERTDataset(pairs, max_len, vocab, truncation)
 

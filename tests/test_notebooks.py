@@ -123,9 +123,87 @@ def test_a_notebook_begins_with_its_parameters_and_ends_with_exercises(notebook)
     assert "num_pairs" in first.source
     head, text = notebook.cells[0].source, prose(notebook)
     assert head.startswith("# ")
-    assert text.index("## What we did") < text.index("## Exercises") < text.index("### Exercise 1")
+    places = [
+        text.index(f"## {name}")
+        for name in ("# Exercise 1", "What we did", "Exercises", "# Exercise 2", "References")
+    ]
+    assert places == sorted(places), "one exercise where its idea is fresh, the others at the end"
     exercises = [cell for cell in code_cells(notebook) if "exercise" in tags(cell)]
-    assert exercises and exercises == code_cells(notebook)[-len(exercises) :]
+    assert exercises[1:] == code_cells(notebook)[-len(exercises[1:]) :]
+
+
+def test_the_sections_take_the_time_that_the_head_says(notebook):
+    minutes = re.findall(r"^## .*\((\d+) min\)$", prose(notebook), re.M)
+    whole = re.search(r"\*\*Time:\*\* (\d+) minutes", notebook.cells[0].source)
+    assert sum(map(int, minutes)) == int(whole[1])
+
+
+def test_the_test_split_is_read_once_in_the_whole_course():
+    readers = re.compile(
+        r"""(?:read_snli|read_phenomena|open_split|mapped_dataset)\([^)]*["']test"""
+    )
+    places = [
+        path.stem
+        for path in NOTEBOOKS + SOLUTIONS
+        for cell in code_cells(nbformat.read(path, as_version=4))
+        for _ in readers.findall(cell.source)
+    ]
+    assert places == ["03_fine_tuning"]
+    others = re.compile(r"is_train=|read_snli\([^)]*(?:False|test_)")
+    for path in NOTEBOOKS + SOLUTIONS:
+        assert not any(
+            others.search(cell.source) for cell in code_cells(nbformat.read(path, as_version=4))
+        ), path
+
+
+PAPER = re.compile(r"\((https://(?:aclanthology\.org|arxiv\.org)/\S+)\)")
+
+
+def test_every_paper_that_a_claim_leans_on_is_among_the_references(notebook):
+    text, _, references = prose(notebook).partition("## References")
+    assert set(PAPER.findall(text)) == set(PAPER.findall(references)) != set()
+    assert references.count("\n- ") == len(set(PAPER.findall(references)))
+
+
+def numbers_shown(cells):
+    """Return all numbers in what cells print and in the descriptions of their pictures."""
+    for cell in cells:
+        for output in cell.get("outputs", ()):
+            page = output.get("data", {}).get("text/html", "")
+            shown = [output.get("text", ""), *re.findall(r'alt="([^"]*)"', page)]
+            for number in re.findall(r"\d[\d,]*(?:\.\d+)?", " ".join(shown)):
+                yield float(number.replace(",", ""))
+
+
+def is_shown(told, shown):
+    """Return whether a number of the text, such as 0.86 or 86 %, is one of the numbers shown."""
+    number, percent = re.fullmatch(r"(\d+(?:\.\d+)?)( %)?", told).groups()
+    digits = len(number.partition(".")[2])
+    tolerance = 0.5001 * 10**-digits
+    scales = (100, 1) if percent else (1,)
+    return any(abs(x * scale - float(number)) <= tolerance for x in shown for scale in scales)
+
+
+def test_every_measured_number_in_the_text_is_in_an_output_above_it(any_notebook):
+    """But for settings, in backticks, and for facts of papers, which the paragraph links."""
+    for i, cell in enumerate(any_notebook.cells):
+        if cell.cell_type != "markdown" or "## References" in cell.source:
+            continue
+        shown = list(numbers_shown(any_notebook.cells[:i]))
+        text = re.sub(r"95 % (?=interval|of)|with 95 %|`[^`]*`|!\[.*?\]\(.*?\)", "", cell.source)
+        for line in text.splitlines():
+            if PAPER.search(line) or line.startswith("|"):
+                continue
+            for told in re.findall(r"(?<![\d.,])(?:0\.\d+|\d+(?:\.\d+)? %)", line):
+                assert is_shown(told, shown), (told, line)
+
+
+@pytest.mark.parametrize(
+    "told, shown", [("0.86", 0.8584), ("86 %", 0.8584), ("86 %", 86), ("0.9", 0.86), ("3 %", 0.03)]
+)
+def test_a_number_may_be_rounded_and_no_more(told, shown):
+    assert is_shown(told, [shown])
+    assert not is_shown(told, [shown + 0.2, shown - 0.2])
 
 
 def test_generating_a_notebook_again_changes_nothing(any_path):
@@ -159,7 +237,7 @@ def test_an_exercise_keeps_the_question_and_loses_the_answer():
 def test_a_notebook_without_a_place_for_its_exercises_is_named(tmp_path):
     shutil.copytree(ROOT / "notebooks" / "solutions", tmp_path / "solutions")
     nbformat.write(nbformat.v4.new_notebook(), tmp_path / "01_new.ipynb")
-    with pytest.raises(ValueError, match=r"01_new\.ipynb.*`exercise`"):
+    with pytest.raises(ValueError, match=r"01_new\.ipynb has 0 cells tagged `exercise`"):
         notebooks.generate(tmp_path / "01_new.ipynb")
 
 
@@ -247,7 +325,7 @@ def test_other_numbers_than_those_that_vary_are_compared(any_notebook):
 def test_the_live_plot_is_in_the_committed_output():
     notebook = nbformat.read(ROOT / "notebooks" / "03_fine_tuning.ipynb", as_version=4)
     pages = "".join(html_outputs(notebook))
-    assert len(re.findall(r'alt="Loss and accuracy[^"]*dev acc 0\.\d+', pages)) == 3
+    assert len(re.findall(r'alt="Loss and accuracy[^"]*dev acc 0\.\d+', pages)) == 4
 
 
 def test_under_voila_the_notebook_is_the_predictor_alone():

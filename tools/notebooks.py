@@ -45,10 +45,14 @@ def generate(path: Path) -> NotebookNode:
     solutions = path.parent / "solutions" / f"{path.stem[:2]}_solutions.ipynb"
     if solutions.is_file():
         places = [i for i, cell in enumerate(notebook.cells) if _is_exercise(cell)]
-        if not places:
-            raise ValueError(f"{path} has no cell tagged `exercise` to put those of {solutions} in")
-        solved = filter(_is_exercise, nbformat.read(solutions, as_version=4).cells)
-        notebook.cells[places[0] : places[-1] + 1] = map(_exercise, solved)
+        solved = list(filter(_is_exercise, nbformat.read(solutions, as_version=4).cells))
+        if len(places) != len(solved):
+            raise ValueError(
+                f"{path} has {len(places)} cells tagged `exercise`, and {solutions} has "
+                f"{len(solved)}: give each of them its place"
+            )
+        for place, cell in zip(places, solved, strict=True):
+            notebook.cells[place] = _exercise(cell)
     for cell in notebook.cells:
         cell.metadata.slideshow = {"slide_type": slide_type(cell)}
     return notebook
