@@ -1,8 +1,9 @@
 """A real model on a challenge set: `minilm`, fine-tuned on SNLI's layout, on Breaking NLI.
 
 Each seed's classifier is kept in a folder and used again. There is a row for each category of the
-challenge set, for all of its pairs, and for the corpus' own test split: the accuracy of each seed
-with its 95 % interval, and the mean of the seeds with an interval that resamples seeds and pairs.
+challenge set, for all of its pairs, and for the corpus' own test split and each of its labels: the
+accuracy of each seed with its 95 % interval, and the mean of the seeds with an interval that
+resamples seeds and pairs.
 
     python -m benchmarks.breaking_nli --corpus FOLDER --challenge FOLDER --classifiers FOLDER
 """
@@ -21,10 +22,10 @@ from .minilm import RECIPE, fine_tuned
 
 CSV = RESULTS / "breaking_nli.csv"
 COLUMNS = (
-    "pairs of", "seed", "number of pairs", "entailment", "predicted entailment", "accuracy", "low",
-    "high",
+    "pairs of", "seed", "number of pairs", "entailment", "predicted entailment",
+    "predicted neutral", "accuracy", "low", "high",
 )  # fmt: skip
-ENTAILMENT = d2l.LABELS.index("entailment")
+ENTAILMENT, NEUTRAL = map(d2l.LABELS.index, ("entailment", "neutral"))
 
 
 def classifier(corpus: Path, seed: int, folder: Path) -> tuple[d2l.BERTClassifier, d2l.Vocab]:
@@ -39,28 +40,34 @@ def classifier(corpus: Path, seed: int, folder: Path) -> tuple[d2l.BERTClassifie
 def evaluations(
     net: d2l.BERTClassifier, vocab: d2l.Vocab, corpus: Path, challenge: Path
 ) -> dict[str, d2l.Evaluation]:
-    """Return the evaluation of the test split, of the challenge set, and of its categories."""
-    test_set = d2l.SNLIBERTDataset(d2l.read_snli(corpus, "test"), 128, vocab)
+    """Return the evaluation of the test split, of the challenge set, and of their parts."""
+    test_pairs = d2l.read_snli(corpus, "test")
+    test = d2l.evaluate(net, d2l.SNLIBERTDataset(test_pairs, 128, vocab))
+    by_label = test.by([f"test split, {d2l.LABELS[label]}" for label in test_pairs[2]])
     pairs = d2l.open_split(challenge, "dataset")
     challenge_set = d2l.SNLIBERTDataset(pairs.read(), 128, vocab)
     categories = [category for _, (category,) in pairs.pairs_with("category")]
     whole = d2l.evaluate(net, challenge_set)
     by_category = dict(sorted(whole.by(categories).items()))
-    return {"test split": d2l.evaluate(net, test_set), "Breaking NLI": whole, **by_category}
+    by_label = dict(sorted(by_label.items()))
+    return {"test split": test, **by_label, "Breaking NLI": whole, **by_category}
 
 
 def rows(by_seed: dict[int, dict[str, d2l.Evaluation]]) -> Iterator[tuple]:
-    """Yield the table's rows; `entailment` and `predicted entailment` are shares of the pairs."""
+    """Yield the table's rows; of each label that is predicted there is the share of the pairs."""
     for name in next(iter(by_seed.values())):
         found = {seed: evaluations[name] for seed, evaluations in by_seed.items()}
         labels = next(iter(found.values())).labels
         what = name, len(labels), float((labels == ENTAILMENT).float().mean())
-        predicted = {seed: (e.predictions == ENTAILMENT).mean() for seed, e in found.items()}
+        predicted = {
+            seed: [(e.predictions == label).mean() for label in (ENTAILMENT, NEUTRAL)]
+            for seed, e in found.items()
+        }
         for seed, e in found.items():
-            yield _row(what, seed, predicted[seed], e.accuracy, *e.interval)
+            yield _row(what, seed, *predicted[seed], e.accuracy, *e.interval)
         correct = np.stack([evaluation.correct for evaluation in found.values()])
         mean = d2l.paired_difference(correct, np.zeros_like(correct))
-        yield _row(what, "all", np.mean(list(predicted.values())), *mean)
+        yield _row(what, "all", *np.mean(list(predicted.values()), axis=0), *mean)
 
 
 def _row(what: tuple[str, int, float], seed: int | str, *numbers: float) -> tuple:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, starmap
+from itertools import chain, compress, starmap
 from pathlib import Path
 
 import torch
@@ -39,11 +39,23 @@ def dataset(
     max_len: int = FULL_LENGTH,
     truncation: str = "longest_first",
     premises: bool = True,
+    left_out: str | None = None,
 ) -> d2l.SNLIBERTDataset:
-    """Return one split of the corpus as a dataset, or several joined; or without its premises."""
+    """Return one split of the corpus as a dataset, or several joined.
+
+    Without `premises`, each premise is a full stop. Pairs of the kind `left_out` are left out of
+    augment.
+    """
     folder, (_, vocab) = d2l.download_extract(CORPUS), d2l.load_pretrained_model("bert.tiny")
     read = [d2l.read_snli(folder, split, most) for split in splits]
     pairs = tuple(list(chain(*column)) for column in zip(*read, strict=True))
+    if left_out:
+        kept = [
+            (split, kind) != ("augment", left_out)
+            for split in splits
+            for kind in d2l.read_phenomena(folder, split, most)
+        ]
+        pairs = tuple(list(compress(column, kept)) for column in pairs)
     if not premises:
         pairs = (["."] * len(pairs[0]), *pairs[1:])
     with contextlib.redirect_stdout(io.StringIO()):

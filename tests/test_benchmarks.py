@@ -353,6 +353,62 @@ def test_what_the_data_card_reads_in_the_challenge():
     assert always == {"negation", "all"}
 
 
+def seeds_of(start, pairs, split):
+    rows = d2l.recorded_results("learning_curve")
+    chosen = [row for row in rows if (row["start"], row["pairs"]) == (start, pairs)]
+    return [row[split] for row in chosen if row["seed"] != "mean"]
+
+
+def test_what_notebook_03_reads_in_the_recorded_controls():
+    order = ("pretrained", "frozen", "untrained", "hypothesis_only")
+    for better, worse in pairwise(order):
+        gap = min(seeds_of(better, 10_000, "test")) - max(seeds_of(worse, 10_000, "test"))
+        assert gap > 0, (better, worse)
+    mean = {start: np.mean(seeds_of(start, 10_000, "test")) for start in order}
+    assert round(100 * (mean["pretrained"] - mean["untrained"])) == 18
+    assert round(100 * (mean["pretrained"] - mean["frozen"])) == 3
+    assert min(seeds_of("pretrained", 300, "dev")) > max(seeds_of("untrained", 10_000, "dev"))
+    for pairs in (300, 1000):
+        gap = np.mean(seeds_of("pretrained", pairs, "dev")) - np.mean(
+            seeds_of("frozen", pairs, "dev")
+        )
+        assert abs(gap) < 0.005
+    assert min(seeds_of("pretrained", 10_000, "dev")) > max(seeds_of("frozen", 10_000, "dev"))
+
+
+def test_what_notebook_05_reads_in_the_recorded_challenge():
+    by_seed = {}
+    for row in d2l.recorded_results("challenge"):
+        if (row["training"], row["split"], row["label"]) == ("after", "challenge", "all"):
+            by_seed.setdefault(row["kind"], []).append(row["accuracy"])
+    for kind in ("conjunction", "negation", "number", "order"):
+        assert min(by_seed[kind]) > 0.5, kind
+    for kind in ("roles", "colour", "garment"):
+        assert max(by_seed[kind]) < 0.4, kind
+    assert 0.33 < min(by_seed["relative"]) <= max(by_seed["relative"]) < 0.5
+
+
+def test_no_kind_rises_without_pairs_of_its_own():
+    found = {}
+    for row in d2l.recorded_results("challenge"):
+        if (row["split"], row["label"]) == ("challenge", "all") and row["seed"] != "mean":
+            found.setdefault((row["training"], row["kind"]), []).append(row["accuracy"])
+    card = (ROOT / "d2lnli" / "data" / "README.md").read_text(encoding="utf-8")
+    told = card.partition("**Nothing carries over.**")[2].split("\n\n")[0]
+    for kind in challenge.RISING:
+        left_out = found[f"without {kind}", kind]
+        assert max(left_out) < 0.4 < 0.5 < min(found["after", kind]), kind
+        assert f"{np.mean(left_out):.2f}" in told, kind
+
+
+def test_a_kind_is_left_out_of_the_pairs_that_are_added_alone():
+    with_it, without = (
+        tiny.dataset("train", "augment", "augment", left_out=kind) for kind in (None, "negation")
+    )
+    added = d2l.read_phenomena(d2l.download_extract(tiny.CORPUS), "augment").count("negation")
+    assert len(with_it) - len(without) == 2 * added > 0
+
+
 def test_the_docs_and_the_table_of_minilm_agree():
     with (RESULTS / "minilm.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -150,8 +150,12 @@ def test_series_of_dots_differ_in_more_than_colour_and_are_named_once():
 
 
 def test_dots_are_told_in_words():
-    words = d2l.dot_chart(DOTS, "accuracy").description
-    for part in ("seeds, first: 0.500, 0.600", "this run, second: 0.750 (0.700 to 0.800)"):
+    words = d2l.dot_chart(DOTS, "accuracy", ("chance", 1 / 3)).description
+    for part in (
+        "chance: 0.333",
+        "seeds, first: 0.500, 0.600",
+        "this run, second: 0.750 (0.700 to 0.800)",
+    ):
         assert part in words
 
 

@@ -135,9 +135,10 @@ def dot_chart(
     figure, axes = _subplots(rows, (0.16 + 0.14 * len(series)) * len(rows) + 1.1)
     summaries = []
     for i, (name, values) in enumerate(series.items()):
-        shift = 0.7 * ((i + 0.5) / len(series) - 0.5)
         for row, found in values.items():
-            y, xs = rows.index(row) + shift, [found[0]] if isinstance(found, tuple) else found
+            beside = [other for other, its_rows in series.items() if row in its_rows]
+            y = rows.index(row) + 0.7 * ((beside.index(name) + 0.5) / len(beside) - 0.5)
+            xs = [found[0]] if isinstance(found, tuple) else found
             style = {"linestyle": "", "marker": "os^Dv"[i % 5], "color": f"C{i}"}
             axes.plot(xs, [y] * len(xs), label=name, **style)
             listed = ", ".join(f"{x:.3f}" for x in xs)
@@ -147,6 +148,7 @@ def dot_chart(
             summaries.append(f"{name}, {row}: {listed}")
     if reference:
         axes.axvline(reference[1], color="0.3", linestyle=":", label=reference[0])
+        summaries.append("dotted line, {}: {:.3f}".format(*reference))
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
     axes.grid(axis="x", alpha=0.3)
