@@ -28,7 +28,7 @@ def test_the_parts_of_a_lesson_take_the_time_that_it_says():
 
 def test_every_part_of_the_lesson_is_in_its_notebook():
     rows = re.findall(r"^\| \d+ \| \[\d\d\]\((\w+\.ipynb)\), (.*?) \|", PAGE, re.M)
-    assert len(rows) == 5 + 3
+    assert len(rows) == 4 + 3
     for name, parts in rows:
         cells = nbformat.read(ROOT / "notebooks" / name, as_version=4).cells
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
