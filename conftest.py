@@ -88,7 +88,6 @@ SOAK = (
     "test_minilm.py::test_eight_thousand_pairs",
     "test_minilm.py::test_it_is_a_value_of_the_parameters[",
     "test_minilm.py::test_it_is_a_value_of_the_parameters_where_it_is_fine_tuned",
-    "test_notebooks.py::test_a_solution_leaves_out",
     "test_notebooks.py::test_each_notebook_passes_alone",
     "test_notebooks.py::test_every_notebook_runs_with_other_parameters",
     "test_two_words.py::test_two_words_take_a_notebook_to_the_books_model_and_corpus[01",

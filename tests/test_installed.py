@@ -72,6 +72,7 @@ def test_the_wheel_holds_the_package_with_its_data_and_the_licence_and_nothing_e
     assert package == {f"d2lnli/{name}" for name in files_below(built.source / "d2lnli")}
     assert {"d2lnli/py.typed", "d2lnli/data/bert.tiny/pretrained.params"} <= package
     assert "d2lnli/data/Scenes/snli_1.0_train.txt" in package
+    assert "d2lnli/data/results/challenge.csv" in package
     about = f"d2lnli-{d2l.__version__}.dist-info"
     assert inside[f"{about}/licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
     assert all(name.startswith(f"{about}/") for name in inside.keys() - package)

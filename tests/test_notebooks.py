@@ -28,9 +28,15 @@ COURSE = [
     "01_pretrained_bert", "02_snli_dataset", "03_fine_tuning", "04_truncation", "05_prediction",
 ]  # fmt: skip
 EVERY = [*COURSE, *(f"solutions/{path.stem}" for path in SOLUTIONS)]
+# not the instructions that this processor would use
+OTHER_INSTRUCTIONS = (
+    ("default", "SSE41") if torch.backends.cpu.get_cpu_capability() == "AVX2" else ("avx2", "AVX2")
+)
 OTHER_PROCESSOR = {
-    "OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
-}  # fmt: skip
+    "OMP_NUM_THREADS": "1",
+    "ATEN_CPU_CAPABILITY": OTHER_INSTRUCTIONS[0],
+    "ONEDNN_MAX_CPU_ISA": OTHER_INSTRUCTIONS[1],
+}
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -123,10 +129,8 @@ def test_a_notebook_begins_with_its_parameters_and_ends_with_exercises(notebook)
     assert "num_pairs" in first.source
     head, text = notebook.cells[0].source, prose(notebook)
     assert head.startswith("# ")
-    places = [
-        text.index(f"## {name}")
-        for name in ("# Exercise 1", "What we did", "Exercises", "# Exercise 2", "References")
-    ]
+    order = "# Exercise 1", "What we did", "Exercises", "# Exercise 2", "References"
+    places = [text.index(f"\n##{'' if name[0] == '#' else ' '}{name}") for name in order]
     assert places == sorted(places), "one exercise where its idea is fresh, the others at the end"
     exercises = [cell for cell in code_cells(notebook) if "exercise" in tags(cell)]
     assert exercises[1:] == code_cells(notebook)[-len(exercises[1:]) :]
@@ -156,7 +160,7 @@ def test_the_test_split_is_read_once_in_the_whole_course():
         ), path
 
 
-PAPER = re.compile(r"\((https://(?:aclanthology\.org|arxiv\.org)/\S+)\)")
+PAPER = re.compile(r"\((https://(?:aclanthology\.org|arxiv\.org)/[^\s)]+)\)")
 
 
 def test_every_paper_that_a_claim_leans_on_is_among_the_references(notebook):
@@ -185,14 +189,14 @@ def is_shown(told, shown):
 
 
 def test_every_measured_number_in_the_text_is_in_an_output_above_it(any_notebook):
-    """But for settings, in backticks, and for facts of papers, which the paragraph links."""
+    """But for settings, in backticks, and for facts of papers and of the book, which are named."""
     for i, cell in enumerate(any_notebook.cells):
-        if cell.cell_type != "markdown" or "## References" in cell.source:
+        if cell.cell_type != "markdown" or "exercise" in tags(cell):
             continue
         shown = list(numbers_shown(any_notebook.cells[:i]))
         text = re.sub(r"95 % (?=interval|of)|with 95 %|`[^`]*`|!\[.*?\]\(.*?\)", "", cell.source)
         for line in text.splitlines():
-            if PAPER.search(line) or line.startswith("|"):
+            if PAPER.search(line) or "the book" in line or line.startswith("|"):
                 continue
             for told in re.findall(r"(?<![\d.,])(?:0\.\d+|\d+(?:\.\d+)? %)", line):
                 assert is_shown(told, shown), (told, line)
@@ -203,7 +207,7 @@ def test_every_measured_number_in_the_text_is_in_an_output_above_it(any_notebook
 )
 def test_a_number_may_be_rounded_and_no_more(told, shown):
     assert is_shown(told, [shown])
-    assert not is_shown(told, [shown + 0.2, shown - 0.2])
+    assert not is_shown(told, [shown * 1.25, shown / 1.25])
 
 
 def test_generating_a_notebook_again_changes_nothing(any_path):
@@ -449,7 +453,7 @@ def run_elsewhere(name, setting, own, tmp_path, monkeypatch):
 def test_a_notebook_takes_folders_and_few_pairs_from_anywhere(own, tmp_path, monkeypatch, data_dir):
     shown = run_elsewhere("04_truncation", "folders", own, tmp_path, monkeypatch)
     assert "Loss and accuracy against epochs; after" in shown, "the curves are drawn on Colab"
-    assert "Lines of test accuracy" in shown, "the table is found"
+    assert "Dots of dev accuracy minus that of longest_first" in shown, "the table is found"
     assert "the classifier my-bert-" in shown, "it is said which one is used"
 
 
@@ -470,15 +474,9 @@ def test_every_notebook_runs_with_other_parameters(
     name, setting, own, tmp_path, monkeypatch, data_dir
 ):
     shown = run_elsewhere(name, setting, own, tmp_path, monkeypatch)
-    assert ("The figure is left out" in shown) == (
-        (name, setting) == ("04_truncation", "24 positions")
-    )
-
-
-def test_a_solution_leaves_out_what_is_not_installed(tmp_path, monkeypatch, data_dir):
-    solution = ROOT / "notebooks" / "solutions" / "03_solutions.ipynb"
-    cells = run_lesson(solution, tmp_path, as_installed(tmp_path, monkeypatch))
-    assert "The figure is left out" in json.dumps([cell.get("outputs") for cell in cells])
+    recorded = name in ("03_fine_tuning", "05_prediction")
+    assert ("three seeds" in shown or "Dots of challenge accuracy" in shown) == recorded
+    assert "this run" not in shown, "another model does not stand beside what was recorded"
 
 
 def test_code_names_no_path_from_its_own_folder_and_assertions_say_what_is_wrong(any_notebook):
