@@ -70,23 +70,6 @@ def test_bars_are_as_long_as_their_numbers_the_first_on_top():
     assert not axes.lines and not axes.collections
 
 
-def test_bars_have_the_intervals_given():
-    intervals = {"first": (0.2, 0.4), "second": (0.7, 0.8), "third": (0.5, 0.6)}
-    axes = d2l.bar_chart(VALUES, "accuracy", intervals).figure.axes[0]
-    (whiskers,) = axes.collections
-    ends = [segment[:, 0] for segment in whiskers.get_segments()]
-    np.testing.assert_allclose(ends, list(intervals.values()))
-    rows = [segment[:, 1] for segment in whiskers.get_segments()]
-    np.testing.assert_allclose(rows, [[0, 0], [1, 1], [2, 2]])
-    assert [text.xy[0] for text in axes.texts] == pytest.approx([0.4, 0.8, 0.6])
-
-
-def test_a_bar_without_an_interval_may_stand_beside_one_with():
-    axes = d2l.bar_chart(VALUES, "accuracy", {"second": (0.7, 0.8)}).figure.axes[0]
-    ends = [segment[:, 0] for segment in axes.collections[0].get_segments()]
-    np.testing.assert_allclose(ends, [[0.25, 0.25], [0.7, 0.8], [0.5, 0.5]])
-
-
 def test_bars_are_told_in_words_in_the_format_asked_for():
     picture = d2l.bar_chart({"fp32": 1234.5, "bf16": 99.4}, "pairs/sec", number=",.0f")
     assert "pairs/sec" in picture.description
@@ -96,11 +79,6 @@ def test_bars_are_told_in_words_in_the_format_asked_for():
 
 
 def test_a_reference_is_dotted_and_named():
-    axes = d2l.bar_chart(VALUES, "accuracy", reference=("chance", 1 / 3)).figure.axes[0]
-    (line,) = axes.lines
-    assert list(line.get_xdata()) == [1 / 3, 1 / 3]
-    assert line.get_linestyle() == ":"
-    assert "chance" in axes.get_title("right")
     axes = d2l.line_chart(LINES, "epoch", "loss", ("chance", 0.4)).figure.axes[0]
     assert list(axes.lines[-1].get_ydata()) == [0.4, 0.4]
     assert axes.lines[-1].get_label() == "chance"

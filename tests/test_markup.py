@@ -122,7 +122,8 @@ def test_pictures_draw_and_describe_any_word(cases):
     def check(names, label):
         square = [[0.5] * len(names) for _ in names]
         for picture in (
-            d2l.bar_chart(dict.fromkeys(names, 0.5), label, reference=(label, 0.3)),
+            d2l.bar_chart(dict.fromkeys(names, 0.5), label),
+            d2l.dot_chart({label: {name: [0.5] for name in names}}, label, (label, 0.3)),
             d2l.line_chart({name: {1: 0.5, 2: 0.6} for name in names}, label, label),
             d2l.heat_map(square, names, names, label, label),
             d2l.padding_chart({name: ([3, 4], 5) for name in names}),

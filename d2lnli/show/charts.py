@@ -49,33 +49,20 @@ def in_notebook() -> bool:
     return isinstance(shell, kernel.ZMQInteractiveShell)  # or a subclass, such as Colab's
 
 
-def bar_chart(
-    values: Mapping[str, float],
-    xlabel: str,
-    intervals: Mapping[str, tuple[float, float]] | None = None,
-    reference: tuple[str, float] | None = None,
-    number: str = ".2f",
-) -> Picture:
+def bar_chart(values: Mapping[str, float], xlabel: str, number: str = ".2f") -> Picture:
     """Draw a bar for each name, from top to bottom, with its number beside it.
 
-    `intervals` gives (low, high) by name, `reference` a dotted line (name, x), `number` a format.
+    `number` is the format of the numbers. For intervals, and for several seeds, use `dot_chart`.
     """
     figure, axes = _subplots(values, 0.34 * len(values) + 0.9)
     axes.barh(list(values), list(values.values()), color="C0")
-    ends = [(intervals or {}).get(name, (value, value)) for name, value in values.items()]
-    lows, highs = zip(*ends, strict=True)
-    if intervals:
-        axes.hlines(range(len(values)), lows, highs, color="0.2")
-    for row, (value, high) in enumerate(zip(values.values(), highs, strict=True)):
-        bar_end = max(value, high, 0), row
+    for row, value in enumerate(values.values()):
+        bar_end = max(value, 0), row
         label = axes.annotate(f"{value:{number}}", bar_end, (4, 0), textcoords="offset points")
         label.set(va="center", bbox=dict(facecolor="white", edgecolor="none", pad=1))
     axes.invert_yaxis()
     axes.margins(x=0.12, y=0.3 / len(values))
     axes.set(xlabel=xlabel)
-    if reference:
-        axes.axvline(reference[1], color="0.3", linestyle=":")
-        axes.set_title(f"dotted: {reference[0]}", loc="right", fontsize="small")
     listed = ", ".join(f"{name} {value:{number}}" for name, value in values.items())
     return Picture(figure, f"Bar chart of {xlabel}: {listed}.")
 
