@@ -535,7 +535,7 @@ def test_a_wrapped_network_goes_wherever_a_plain_one_does(net, data, vocab, tmp_
     )
     assert len(d2l.word_changes(wrapped, vocab, "a b", "b")) == 3
     assert d2l.attention(wrapped, vocab, "a b", "b")[0][1] == "a"
-    assert d2l.Predictor(wrapped, vocab).label_names == d2l.LABELS
+    assert d2l.Predictor(wrapped, vocab).models[0].label_names == d2l.LABELS
 
 
 @pytest.mark.parametrize("kind", ["compiled", "data parallel"])
