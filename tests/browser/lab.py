@@ -77,9 +77,13 @@ class Lab:
         self.page.evaluate(RUN_ALL)
 
     def run_all(self) -> None:
-        """Run all cells and wait until the last one is done."""
+        """Run all cells and wait until the last one is done.
+
+        The command itself does not wait for the cells after an exercise that is still to be done.
+        """
         self.start_all()
         self.wait_for_all()
+        self.wait_for_kernel()
 
     def wait_for_all(self) -> None:
         """Wait until the last cell is done."""
