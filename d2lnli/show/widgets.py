@@ -175,8 +175,11 @@ class Predictor(_PairWidget):
         """Return the pair without the models' numbers, because they differ between machines."""
         if self.models[0].answer is None:
             return self.message.value
-        answers = (f"<p>{m.name} answers: <b>{m.answer}</b>.</p>" for m in self.models)
-        return "".join(answers) + self.models[0].unshaded_strip._repr_html_()
+        return "".join(
+            f"<p>{model.name} answers: <b>{model.answer}</b>.</p>"
+            + model.unshaded_strip._repr_html_()
+            for model in self.models
+        )
 
 
 class _Answer(widgets.VBox):
