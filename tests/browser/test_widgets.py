@@ -61,8 +61,8 @@ def check_numbers(page: Page, expected: list[float]) -> None:
     """The numbers beside the bars of the first model become, or are, those expected."""
     with contextlib.suppress(TimeoutError):  # then the numbers themselves say what is wrong
         page.wait_for_function(CLOSE, arg=[NUMBERS, expected], timeout=10_000)
-    numbers = [float(text) for text in page.locator(NUMBERS).all_inner_texts()]
-    assert numbers[: len(expected)] == pytest.approx(expected, abs=0.002)
+    numbers = map(float, page.locator(NUMBERS).all_inner_texts()[: len(expected)])
+    assert list(numbers) == pytest.approx(expected, abs=0.002)
 
 
 @contextlib.contextmanager
