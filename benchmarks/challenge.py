@@ -61,7 +61,7 @@ DOES = {
 def predictions(training: str, seed: int, scale: tiny.Scale) -> dict[str, np.ndarray]:
     """Fine-tune, and return the predicted label ids of each split."""
     splits = "train", *["augment"] * COPIES[training]
-    left_out = training.removeprefix("without ") if training.startswith("without ") else None
+    left_out = training.partition("without ")[2]
     train_set = tiny.dataset(*splits, most=scale.most, left_out=left_out)
     net = tiny.fine_tune(train_set, seed, num_epochs=scale.num_epochs)
     tests = {split: tiny.dataset(split, most=scale.most) for split in SPLITS}

@@ -2,7 +2,7 @@
 
     python -m benchmarks.scenes [--only learning_curve challenge truncation] [--seeds 0 1 2]
 
-`challenge` also makes `phenomena.csv`, of the same classifiers. All together takes half an hour on
+`challenge` also makes `phenomena.csv`, of the same classifiers. All together takes 40 minutes on
 two cores, and wants them for itself. At the end the pages that show a table are brought up to
 date, between its markers. `--output FOLDER` writes the tables there, and leaves the pages alone.
 """

@@ -39,7 +39,7 @@ def dataset(
     max_len: int = FULL_LENGTH,
     truncation: str = "longest_first",
     premises: bool = True,
-    left_out: str | None = None,
+    left_out: str = "",
 ) -> d2l.SNLIBERTDataset:
     """Return one split of the corpus as a dataset, or several joined.
 
