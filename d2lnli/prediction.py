@@ -106,9 +106,9 @@ def word_changes(
     max_len: int | None = None,
     truncation: str = "longest_first",
 ) -> list[float]:
-    """Return how far the predicted class's probability drops when each word in turn is masked.
+    """Return the change in the predicted class's probability when each word in turn is masked.
 
-    A positive number means that the word supports the prediction. The order is the order of the
+    A negative number means that the word supports the prediction. The order is the order of the
     tokens that truncation keeps, premise first, as `PairStrip` takes them.
     """
     first, second = tokens_of(vocab, (premise, hypothesis))
@@ -121,7 +121,7 @@ def word_changes(
     premises, hypotheses = zip((premise, hypothesis), *masked, strict=True)
     probs = predict_proba(net, vocab, premises, hypotheses)
     prediction = probs[0].argmax()
-    return (probs[0, prediction] - probs[1:, prediction]).tolist()
+    return (probs[1:, prediction] - probs[0, prediction]).tolist()
 
 
 def _mask_each(words: list[str]) -> list[list[str]]:

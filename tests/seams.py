@@ -46,6 +46,7 @@ from d2lnli.runs.ranks import Agreement, Ranks, current_ranks, own_device
 from d2lnli.runs.state import RunState
 from d2lnli.show import charts, live, widgets
 from d2lnli.show.charts import Picture, in_notebook
+from d2lnli.show.colors import COLORS, OTHERS
 from d2lnli.show.live import HistoryPicture, LivePlot, Progress
 from d2lnli.show.widgets import EXAMPLES
 from d2lnli.show.widgets import _table as table
@@ -323,9 +324,9 @@ def heat_maps_are_kept() -> list[tuple]:
     """Return a list to which each attention picture appends what it was given."""
     seen, draw = [], widgets.heat_map
 
-    def keep_and_draw(*given):
-        seen.append(given)
-        return draw(*given)
+    def keep_and_draw(*given, **more):
+        seen.append((*given, more))
+        return draw(*given, **more)
 
     _replace(widgets, "heat_map", keep_and_draw)
     return seen

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 import d2lnli as d2l
+from seams import COLORS, OTHERS
 
 VALUES = {"first": 0.25, "second": 0.75, "third": 0.5}
 LINES = {
@@ -67,7 +68,8 @@ def test_bars_are_as_long_as_their_numbers_the_first_on_top():
     assert heights == sorted(heights, reverse=True)
     assert [text.get_text() for text in axes.texts] == ["0.25", "0.75", "0.50"]
     assert axes.get_xlabel() == "accuracy"
-    assert not axes.lines and not axes.collections
+    (zero,) = axes.lines
+    assert set(zero.get_xdata()) == {0}
 
 
 def test_bars_are_told_in_words_in_the_format_asked_for():
@@ -156,7 +158,7 @@ def test_ratios_are_equally_far_apart_where_it_was_asked_for():
 
 def test_lines_are_told_in_words():
     words = d2l.line_chart({"dev": {1: 0.4567, 9: (0.75, 0.7, 0.8)}}, "epoch", "acc").description
-    for part in ("dev", "epoch", "acc", "0.457 at 1", "0.75 at 9"):
+    for part in ("dev", "epoch", "acc", "0.457 at 1", "0.75 at 9 (0.7 to 0.8)"):
         assert part in words
 
 
@@ -214,14 +216,116 @@ def test_a_heat_map_is_white_at_zero_and_darker_at_more():
     assert light[0] > 2.9
 
 
+def test_a_heat_map_has_the_counts_beside_its_numbers():
+    counts = [[1, 25, 5], [50, 90, 1900]]
+    names = ["r0", "r1"], ["c0", "c1", "c2"]
+    picture = d2l.heat_map(MATRIX, *names, "y", "x", numbers=True, counts=counts)
+    found = {text.get_position()[::-1]: text.get_text() for text in picture.figure.axes[0].texts}
+    assert (found[0, 1], found[1, 2]) == ("0.25 (25)", "0.95 (1,900)")
+    assert "r1 and c2 0.95 (1,900)" in picture.description
+
+
+def test_without_numbers_a_heat_map_describes_the_largest_of_each_row():
+    words = d2l.heat_map(MATRIX, ["r0", "r1"], ["c0", "c1", "c2"], "from", "to").description
+    assert words.endswith("the largest of each row, r0 and c1 0.25, r1 and c2 0.95.")
+
+
+TITLED = {
+    "bars": lambda title: d2l.bar_chart(VALUES, "accuracy", title=title),
+    "lines": lambda title: d2l.line_chart(LINES, "epoch", "loss", title=title),
+    "line": lambda title: d2l.line_chart({"one": LINES["one"]}, "epoch", "loss", title=title),
+    "heat": lambda title: d2l.heat_map([[0.1, 0.9]], ["r"], ["c", "d"], "y", "x", title=title),
+    "padding": lambda title: d2l.padding_chart({"mixed": ([3, 5], 8)}, title=title),
+    "dots": lambda title: d2l.dot_chart(DOTS, "accuracy", title=title),
+}
+
+
+@pytest.mark.parametrize("draw", TITLED.values(), ids=TITLED)
+def test_a_title_is_drawn_and_begins_the_description(draw):
+    picture = draw("What is seen")
+    figure = picture.figure
+    above = [figure.get_suptitle(), *(legend.get_title().get_text() for legend in figure.legends)]
+    assert "What is seen" in above
+    assert picture.description == f"What is seen. {draw('').description}"
+
+
+def test_one_series_is_named_by_the_title_and_needs_no_legend():
+    assert not TITLED["line"]("The only one").figure.legends
+    assert TITLED["line"]("").figure.legends
+
+
+THINGS = [*d2l.LABELS, "train", "dev", "test", "challenge", *d2l.TRUNCATIONS]
+COLORS_OF_THINGS = {name: to_rgb(COLORS[name]) for name in THINGS}
+
+
+def test_a_thing_has_one_colour_in_every_figure_whatever_its_place():
+    places = ("other", *THINGS), (*reversed(THINGS), "other")
+    for names in places:
+        lines = d2l.line_chart({name: {1: 0.1, 2: 0.2} for name in names}, "x", "y").figure.axes[0]
+        dots = d2l.dot_chart({name: {"row": [0.5]} for name in names}, "x").figure.axes[0]
+        bars = d2l.bar_chart(dict.fromkeys(names, 0.5), "x").figure.axes[0].patches
+        for axes in (lines, dots):
+            found = {line.get_label(): to_rgb(line.get_color()) for line in axes.lines}
+            assert {name: found[name] for name in THINGS} == COLORS_OF_THINGS
+        found = {name: bar.get_facecolor()[:3] for name, bar in zip(names, bars, strict=True)}
+        assert {name: found[name] for name in THINGS} == COLORS_OF_THINGS
+    predicted = d2l.line_chart({"predicted neutral": {1: 0.1}}, "x", "y").figure.axes[0].lines[0]
+    assert to_rgb(predicted.get_color()) == COLORS_OF_THINGS["neutral"]
+
+
+def contrast_on_white(rgb):
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
+    return 1.05 / (np.dot(linear, [0.2126, 0.7152, 0.0722]) + 0.05)
+
+
+def test_colours_can_be_seen_and_told_apart():
+    assert len(set(COLORS_OF_THINGS.values())) == len(THINGS)
+    assert min(map(contrast_on_white, COLORS_OF_THINGS.values())) > 3
+    assert min(map(contrast_on_white, map(to_rgb, OTHERS))) > 3
+
+
+SHARES = {"first": (1.0, 0.98, 1.0), "second": (0.0, 0.0, 0.01)}
+
+
+def test_no_axis_of_shares_goes_beyond_0_and_1():
+    dots = d2l.dot_chart({"a": SHARES}, "share").figure.axes[0]
+    bars = d2l.bar_chart({"a": 1.0, "b": 0.5}, "share").figure.axes[0]
+    line = d2l.line_chart({"a": {1: 0.0, 2: 1.0}}, "x", "share").figure.axes[0]
+    assert dots.get_xlim() == bars.get_xlim() == line.get_ylim() == (0, 1)
+    assert not any(drawn.get_clip_on() for drawn in (dots.lines[0], line.lines[0]))
+    differences = d2l.dot_chart({"a": {"row": [-0.1, 0.1]}}, "difference").figure.axes[0]
+    assert differences.get_xlim()[0] < -0.1
+
+
+def test_a_negative_bar_has_its_number_on_its_own_side():
+    figure = d2l.bar_chart({"up": 0.4, "down": -0.3}, "change", number="+.2f").figure
+    axes = figure.axes[0]
+    figure.draw_without_rendering()
+    zero = axes.transData.transform((0, 0))[0]
+    up, down = (text.get_window_extent() for text in axes.texts)
+    assert down.x1 < axes.transData.transform((-0.3, 0))[0] < zero < up.x0
+    assert down.x0 >= axes.bbox.x0
+
+
+def test_many_points_are_told_by_the_first_the_highest_and_the_last():
+    points = {x: 10 - abs(x - 30) / 10 for x in range(60)}
+    words = d2l.line_chart({"a": points}, "x", "y").description
+    assert words == "Lines of y against x: a 7 at 0, 10 at 30, 7.1 at 59."
+
+
+def test_large_numbers_on_an_axis_have_separators():
+    axes = d2l.bar_chart({"a": 120_000_000.0}, "parameters", number=",.0f").figure.axes[0]
+    assert axes.xaxis.get_major_formatter()(20_000_000) == "20,000,000"
+
+
 def test_padding_is_drawn_behind_the_tokens_and_its_share_is_said():
     batches = {"mixed": ([3, 5, 10], 10), "sorted": ([7, 8], 8)}
     picture = d2l.padding_chart(batches)
     assert [axes.get_title() for axes in picture.figure.axes] == [
-        "mixed\n40% padding",
-        "sorted\n6% padding",
+        "mixed\n40 % padding",
+        "sorted\n6 % padding",
     ]
-    for title in ("mixed: 40% padding", "sorted: 6% padding"):
+    for title in ("mixed: 40 % padding", "sorted: 6 % padding"):
         assert title in picture.description
     for axes, (lens, width) in zip(picture.figure.axes, batches.values(), strict=True):
         tokens, padding = axes.containers
@@ -253,4 +357,4 @@ def test_padding_of_real_minibatches(toy_pairs, vocab):
     lens = data.valid_lens[:16].tolist()
     share = 1 - sum(lens) / (16 * max(lens))
     picture = d2l.padding_chart({"batch": (lens, max(lens))})
-    assert f"batch: {share:.0%} padding" in picture.description
+    assert f"batch: {100 * share:.0f} % padding" in picture.description

@@ -48,11 +48,12 @@ def notebook():
 
 
 def curves(picture):
+    """Return the points of every line but that of chance."""
     return {
         line.get_label(): list(zip(*line.get_data(), strict=True))
         for axes in picture.figure.axes
         for line in axes.lines
-        if not line.get_label().startswith("_")
+        if line is not picture.chance
     }
 
 
@@ -85,11 +86,11 @@ def test_a_picture_is_an_image_with_a_description():
         r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)">', picture._repr_html_()
     )
     assert found[1] == (
-        "Loss and accuracy against epochs; after 2.0: "
-        "train loss 0.400, train acc 0.800, dev acc 0.750."
+        "Loss and accuracy by epoch; after 2.0: train loss from 1.000 to 0.400, "
+        "train acc from 0.400 to 0.800, dev acc from 0.600 to 0.750."
     )
     pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(found[2])))
-    assert pixels.shape == (320, 800, 4)
+    assert pixels.shape == (340, 800, 4)
     assert (pixels[0, 0] == 1).all(), "the background must be white, also in the dark theme"
     assert repr(picture) == "<Picture>"
 
@@ -97,7 +98,7 @@ def test_a_picture_is_an_image_with_a_description():
 def test_an_empty_or_diverged_history_can_be_plotted():
     assert "not begun" in d2l.History().plot().description
     diverged = d2l.History([Record(1.0, math.inf, 0.3, math.nan, 1.0, math.inf, 0.3)])
-    assert "train loss inf" in diverged.plot().description
+    assert "train loss from inf to inf" in diverged.plot().description
 
 
 def test_a_run_of_one_point_can_be_seen():
@@ -234,8 +235,15 @@ def test_a_run_in_a_notebook_draws_its_last_point(notebook, net, toy_pairs, voca
     data = d2l.SNLIBERTDataset(toy_pairs, SIZES["max_len"], vocab)
     history = d2l.finetune(net, data, data, num_epochs=2, batch_size=16)
     (last,) = re.findall(r'alt="([^"]*)"', notebook.shown[-1]["text/html"])
-    assert f"after 2.0: train loss {history.last('loss'):.3f}" in last
-    assert f"dev acc {history.last('dev_acc'):.3f}" in last
+    assert re.search(rf"after 2.0: train loss from \d.\d+ to {history.last('loss'):.3f}", last)
+    assert last.endswith(f" to {history.last('dev_acc'):.3f}.")
+
+
+def test_without_the_plot_only_the_bar_is_shown(notebook, net, toy_pairs, vocab, capsys):
+    data = d2l.SNLIBERTDataset(toy_pairs, SIZES["max_len"], vocab)
+    d2l.finetune(net, data, data, num_epochs=1, batch_size=16, plot=False)
+    assert notebook.shown == []
+    assert "minibatches" in capsys.readouterr().out
 
 
 def test_outside_a_notebook_nothing_is_shown(capsys):

@@ -118,7 +118,7 @@ def test_word_changes_hide_one_word_at_a_time(net, vocab, max_len, truncation):
     for hidden in range(len(kept)):
         words = [("<mask>" if i == hidden else p.text, p.segment) for i, p in enumerate(kept)]
         sides = [[[text for text, segment in words if segment == side]] for side in (0, 1)]
-        expected.append(whole.max() - d2l.predict_proba(net, vocab, *sides)[0, whole.argmax()])
+        expected.append(d2l.predict_proba(net, vocab, *sides)[0, whole.argmax()] - whole.max())
     assert len(changes) == sum(strip.kept) == min(10, (max_len or 32) - 3)
     np.testing.assert_allclose(changes, expected, atol=1e-6)
     assert np.abs(changes).max() > 1e-4

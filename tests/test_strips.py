@@ -261,7 +261,7 @@ def test_the_shade_tells_the_sign_and_grows_with_the_change():
     lights = [luminance(shade) for shade in shades]
     assert lights[0] < lights[1] < lights[2] > lights[3] > lights[4]
     blue_over_red = [int(shade[5:], 16) > int(shade[1:3], 16) for shade in shades]
-    assert blue_over_red == [True, True, False, False, False]
+    assert blue_over_red == [False, False, False, True, True]
 
 
 def test_the_sanitizer_of_jupyterlab_keeps_every_style():
@@ -280,7 +280,7 @@ def test_the_legend_counts_the_tokens_of_each_side():
     legend = d2l.PairStrip(["a"] * 9, ["b"] * 2, VOCAB, 10)._repr_html_()
     assert "5 of 9 tokens" in legend
     assert "2 of 2 tokens" in legend
-    assert "cut" in legend
+    assert "struck out: truncated" in legend
     padded = d2l.PairStrip(["a"], ["b"], VOCAB, 12, padded=True).legend()
     assert "7 times &lt;pad&gt;" in padded
     assert "cut" not in padded

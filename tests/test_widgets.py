@@ -95,7 +95,7 @@ def test_there_is_a_bar_for_each_class(vocab, num_classes):
     predictor = d2l.Predictor(d2l.BERTClassifier(bert, num_classes, names), vocab, *PAIR)
     assert [bar.description for bar in predictor.models[0].bars] == names
     np.testing.assert_allclose(shown(predictor), expected(predictor), rtol=1e-6)
-    assert predictor.models[0].answer == names[expected(predictor).argmax()]
+    assert predictor.models[0].prediction == names[expected(predictor).argmax()]
     predictor.button.click()
     check_html(predictor)
     predictor.premise.value = ""
@@ -107,30 +107,55 @@ def two(net, vocab, tiny):
     return d2l.Predictor(net, vocab, *PAIR, other=tiny)
 
 
-def test_a_second_model_answers_beside_the_first(two, predictor):
+def test_a_second_model_predicts_beside_the_first(two, predictor):
     assert shown(two) == shown(predictor)
     for i, name in enumerate(("The model", "The other model")):
         np.testing.assert_allclose(shown(two, i), expected(two, i), rtol=1e-6)
-        answer = d2l.LABELS[expected(two, i).argmax()]
-        assert f"{name} answers: {answer}." in two.message.value
-        assert f"{name} answers: <b>{answer}</b>." in two._repr_mimebundle_()["text/html"]
+        prediction = d2l.LABELS[expected(two, i).argmax()]
+        assert f"{name} predicts {prediction}." in two.message.value
+        assert f"{name} predicts <b>{prediction}</b>." in two._repr_mimebundle_()["text/html"]
         assert f"{name}:" in Page(two.drawing.value).text
     assert drawn(two)[: len(drawn(predictor))] == drawn(predictor)
     assert len(drawn(two)) > len(drawn(predictor))
     check_html(two)
 
 
-def test_the_table_has_the_answers_of_both_models(two):
+def test_the_table_has_the_predictions_of_both_models(two):
     two.button.click()
-    ((premise, hypothesis, *answers, _),) = two.rows
+    ((premise, hypothesis, _, *predictions, _),) = two.rows
     assert (premise, hypothesis) == PAIR
     probs = [expected(two, i) for i in (0, 1)]
-    assert answers[::2] == [d2l.LABELS[p.argmax()] for p in probs]
-    assert answers[1::2] == [f"{p.max():.3f}" for p in probs]
-    assert "other answer" in Page(two.tries.value).text
+    assert predictions[::2] == [d2l.LABELS[p.argmax()] for p in probs]
+    assert predictions[1::2] == [f"{p.max():.3f}" for p in probs]
+    assert "other prediction" in Page(two.tries.value).text
 
 
-def test_where_one_of_two_models_fails_neither_answers(two, monkeypatch):
+def test_a_wrong_prediction_for_an_example_is_marked(tiny):
+    predictor = d2l.Predictor(*tiny)
+    for pair, gold in (
+        (("A dog is chasing a cat.", "A cat is chasing a dog."), "contradiction"),
+        (("Two tall women are running in a park.", "Two women are running."), "entailment"),
+        (("Two tall women are running in a park.", "Two women are running on Monday."), "neutral"),
+    ):
+        predictor.examples.value = pair
+        predictor.button.click()
+        prediction = d2l.LABELS[expected(predictor).argmax()]
+        wrong = prediction != gold
+        assert predictor.rows[-1][2:4] == (gold, f"{'✗ ' * wrong}{prediction}")
+        assert f"predicts {prediction}{' (wrong)' * wrong}. " in predictor.message.value
+        assert f"The gold label is {gold}." in predictor.message.value
+    assert any("✗" in row[3] for row in predictor.rows)
+    predictor.hypothesis.value = "A cat is here."
+    assert "gold label" not in predictor.message.value
+
+
+def test_without_the_class_of_an_example_nothing_is_called_wrong(vocab):
+    bert = d2l.BERTModel(len(vocab), dropout=0.1, **SIZES)
+    two_classes = d2l.BERTClassifier(bert, 2, ["yes", "no"])
+    assert "gold" not in d2l.Predictor(two_classes, vocab).message.value
+
+
+def test_where_one_of_two_models_fails_neither_predicts(two, monkeypatch):
     def fail(*pair):
         raise ValueError("no")
 
@@ -183,9 +208,9 @@ def test_the_button_keeps_a_row_and_an_empty_field_adds_none(predictor):
     table = predictor.tries.value
     row = predictor.rows[-1]
     assert row[:2] == (PAIR[0], "d")
-    assert row[2] == d2l.LABELS[expected(predictor).argmax()]
-    assert row[3] == f"{expected(predictor).max():.3f}"
-    assert all(text in row[4] for text in ("longest_first", str(SIZES["max_len"])))
+    assert row[2:4] == ("–", d2l.LABELS[expected(predictor).argmax()])
+    assert row[4] == f"{expected(predictor).max():.3f}"
+    assert all(text in row[5] for text in ("longest_first", str(SIZES["max_len"])))
     assert all(text in Page(table).text for text in row)
     predictor.hypothesis.value = " \n"
     predictor.button.click()
@@ -290,7 +315,7 @@ def test_unknown_words_are_counted(predictor):
     assert "Unknown" not in predictor.message.value
 
 
-def test_many_words_are_not_shaded_but_answered(tiny):
+def test_many_words_are_not_shaded_but_predicted(tiny):
     predictor = d2l.Predictor(*tiny, "a dog is running " * 20, "a dog is running")
     assert "More than 64 words" in predictor.message.value
     np.testing.assert_allclose(shown(predictor), expected(predictor), rtol=1e-6)
@@ -335,7 +360,7 @@ def test_a_saved_notebook_keeps_a_picture(widget):
 def test_the_saved_picture_of_a_predictor_has_no_trained_numbers(predictor):
     saved = predictor._repr_mimebundle_()["text/html"]
     text = Page(saved).text
-    assert predictor.models[0].answer in text
+    assert predictor.models[0].prediction in text
     assert not re.search(r"\d\.\d", text)
     assert Page(saved).texts["bdi"] == drawn(predictor)
     assert re.search(r"[+-]\d\.\d\d", predictor.drawing.value)
@@ -352,7 +377,7 @@ def test_the_sliders_of_attention_reach_every_block_and_head(net, vocab):
     explorer.block.value = explorer.block.max
     pictures.add(explorer.drawing.value)
     assert len(pictures) == 3
-    assert "Block 1, head 3" in explorer.message.value
+    assert "block 1, head 3" in explorer.message.value
 
 
 def test_the_picture_of_attention_holds_the_chosen_head(net, vocab):
@@ -360,7 +385,8 @@ def test_the_picture_of_attention_holds_the_chosen_head(net, vocab):
     explorer = d2l.AttentionExplorer(net, vocab, *PAIR)
     explorer.head.value, explorer.block.value = 2, 1
     tokens, weights = d2l.attention(net, vocab, *PAIR)
-    matrix, rows, columns, *_ = seen[-1]
+    matrix, rows, columns, *_, more = seen[-1]
+    assert more == {"title": "Attention weights: block 1, head 2"}
     np.testing.assert_array_equal(matrix, weights[1, 2])
     assert rows == columns == tokens
 
@@ -387,7 +413,7 @@ def test_the_strips_of_the_explorer_follow_max_len(vocab):
         explorer.max_len.value = max_len
         strips = d2l.TruncationStrips("a b c d e f g h a b", "c d e f", vocab, max_len)
         assert explorer.drawing.value == strips._repr_html_()
-        assert f"{17 - max_len} too many for {max_len}" in explorer.message.value
+        assert f"{17 - max_len} too many for max_len {max_len}." in explorer.message.value
         seen.add(explorer.drawing.value)
     assert len(seen) == 3
     assert all(f"<b>{name}</b>" in explorer.drawing.value for name in d2l.TRUNCATIONS)

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .colors import color_of
+
 
 class Picture:
     """A matplotlib figure with a description for readers who cannot see it."""
@@ -49,22 +51,29 @@ def in_notebook() -> bool:
     return isinstance(shell, kernel.ZMQInteractiveShell)  # or a subclass, such as Colab's
 
 
-def bar_chart(values: Mapping[str, float], xlabel: str, number: str = ".2f") -> Picture:
+def bar_chart(
+    values: Mapping[str, float], xlabel: str, number: str = ".2f", title: str = ""
+) -> Picture:
     """Draw a bar for each name, from top to bottom, with its number beside it.
 
     `number` is the format of the numbers. For intervals, and for several seeds, use `dot_chart`.
     """
     figure, axes = _subplots(values, 0.34 * len(values) + 0.9)
-    axes.barh(list(values), list(values.values()), color="C0")
+    colors = [color_of(name) for name in values]
+    axes.barh(list(values), list(values.values()), color=colors)
+    axes.axvline(0, color="black", linewidth=0.8)
     for row, value in enumerate(values.values()):
-        bar_end = max(value, 0), row
-        label = axes.annotate(f"{value:{number}}", bar_end, (4, 0), textcoords="offset points")
-        label.set(va="center", bbox=dict(facecolor="white", edgecolor="none", pad=1))
+        beyond = dict(xytext=(4, 0), ha="left") if value >= 0 else dict(xytext=(-4, 0), ha="right")
+        label = f"{value:{number}}"
+        axes.annotate(label, (value, row), textcoords="offset points", va="center", **beyond)
+    axes.spines[["top", "right"]].set_visible(False)
     axes.invert_yaxis()
     axes.margins(x=0.12, y=0.3 / len(values))
+    _stay_within_0_and_1(axes, "x", list(values.values()))
     axes.set(xlabel=xlabel)
+    _caption(figure, title, {})
     listed = ", ".join(f"{name} {value:{number}}" for name, value in values.items())
-    return Picture(figure, f"Bar chart of {xlabel}: {listed}.")
+    return _picture(figure, title, f"Bar chart of {xlabel}: {listed}.")
 
 
 def line_chart(
@@ -73,6 +82,7 @@ def line_chart(
     ylabel: str,
     reference: tuple[str, float] | None = None,
     log_x: bool = False,
+    title: str = "",
 ) -> Picture:
     """Draw a line for each name through its points `{x: y}`, or `{x: (y, low, high)}`.
 
@@ -80,20 +90,24 @@ def line_chart(
     `log_x` spaces the horizontal axis by ratios, with ticks at the points.
     """
     figure, axes = _subplots(lines, 3.4)
-    lines, summaries = {name: points for name, points in lines.items() if points}, []
-    many = max(map(len, lines.values()), default=0) > 40
-    for i, (name, points) in enumerate(lines.items()):
-        xs = list(points)
-        ranges = (y if isinstance(y, tuple) else (y, y, y) for y in points.values())
-        ys, lows, highs = zip(*ranges, strict=True)
-        style = {"linestyle": ("-", "--", "-.", ":", (0, (5, 1)))[i % 5], "color": f"C{i}"}
-        axes.plot(xs, ys, marker="" if many else "os^Dv"[i % 5], label=name, **style)
+    many = max(map(len, lines.values())) > 40
+    summaries: list[str] = []
+    drawn: list[float] = []
+    for i, (name, given) in enumerate((name, points) for name, points in lines.items() if points):
+        points = {x: y if isinstance(y, tuple) else (y, y, y) for x, y in given.items()}
+        ys, lows, highs = zip(*points.values(), strict=True)
+        xs, color = list(points), color_of(name, i)
+        style = {"linestyle": ("-", "--", "-.", ":", (0, (5, 1)))[i % 5], "clip_on": False}
+        marker = "" if many else "os^Dv"[i % 5]
+        axes.plot(xs, ys, marker=marker, label=name, color=color, **style)
         if lows != highs:
-            axes.fill_between(xs, lows, highs, color=f"C{i}", alpha=0.15, linewidth=0)
-        listed = [0, -1] if many else range(len(xs))
-        summaries.append(f"{name} {', '.join(f'{ys[j]:.3g} at {xs[j]:g}' for j in listed)}")
+            axes.fill_between(xs, lows, highs, color=color, alpha=0.15, linewidth=0)
+        drawn += [*lows, *highs]
+        summaries.append(f"{name} {_points_in_words(points, many)}")
     if reference:
         axes.axhline(reference[1], color="0.3", linestyle=":", label=reference[0])
+        summaries.append("dotted line, {} {:.3g}".format(*reference))
+    _stay_within_0_and_1(axes, "y", drawn)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if log_x:
         ticks = sorted({x for points in lines.values() for x in points})
@@ -103,15 +117,16 @@ def line_chart(
     elif all(float(x).is_integer() for points in lines.values() for x in points):
         axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    columns = 3 if len(axes.lines) > 4 else 4
-    figure.legend(loc="outside upper center", ncols=columns, frameon=False)
-    return Picture(figure, f"Lines of {ylabel} against {xlabel}: {'; '.join(summaries)}.")
+    _caption(figure, title, {line.get_label(): line for line in axes.lines})
+    described = f"Lines of {ylabel} against {xlabel}: {'; '.join(summaries)}."
+    return _picture(figure, title, described)
 
 
 def dot_chart(
     series: Mapping[str, Mapping[str, Sequence[float] | tuple[float, float, float]]],
     xlabel: str,
     reference: tuple[str, float] | None = None,
+    title: str = "",
 ) -> Picture:
     """Draw dots in named rows, from top to bottom; `series` gives for each series its rows.
 
@@ -120,34 +135,34 @@ def dot_chart(
     """
     rows = list(dict.fromkeys(row for values in series.values() for row in values))
     figure, axes = _subplots(rows, (0.16 + 0.14 * len(series)) * len(rows) + 1.1)
-    summaries = []
+    summaries: list[str] = []
+    drawn: list[float] = []
     for i, (name, values) in enumerate(series.items()):
+        color = color_of(name, i)
         for row, found in values.items():
             beside = [other for other, its_rows in series.items() if row in its_rows]
             y = rows.index(row) + 0.7 * ((beside.index(name) + 0.5) / len(beside) - 0.5)
             xs = [found[0]] if isinstance(found, tuple) else found
-            style = {"linestyle": "", "marker": "os^Dv"[i % 5], "color": f"C{i}"}
-            axes.plot(xs, [y] * len(xs), label=name, **style)
+            style = {"linestyle": "", "marker": "os^Dv"[i % 5], "color": color}
+            axes.plot(xs, [y] * len(xs), label=name, clip_on=False, zorder=3, **style)
             listed = ", ".join(f"{x:.3f}" for x in xs)
             if isinstance(found, tuple):
-                axes.hlines(y, *found[1:], color=f"C{i}")
+                axes.hlines(y, *found[1:], color=color)
                 listed += " ({:.3f} to {:.3f})".format(*found[1:])
+            drawn += found
             summaries.append(f"{name}, {row}: {listed}")
     if reference:
         axes.axvline(reference[1], color="0.3", linestyle=":", label=reference[0])
         summaries.append("dotted line, {}: {:.3f}".format(*reference))
+    _stay_within_0_and_1(axes, "x", drawn)
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
     axes.grid(axis="x", alpha=0.3)
     for between in range(1, len(rows)):
         axes.axhline(between - 0.5, color="0.9", linewidth=0.8)
     handles, names = axes.get_legend_handles_labels()
-    by_name = dict(zip(names, handles, strict=True))
-    columns = 4 if len("".join(by_name)) < 60 else 2
-    figure.legend(
-        by_name.values(), by_name, loc="outside upper center", ncols=columns, frameon=False
-    )
-    return Picture(figure, f"Dots of {xlabel}; {'; '.join(summaries)}.")
+    _caption(figure, title, dict(zip(names, handles, strict=True)))
+    return _picture(figure, title, f"Dots of {xlabel}; {'; '.join(summaries)}.")
 
 
 def heat_map(
@@ -157,8 +172,13 @@ def heat_map(
     ylabel: str,
     xlabel: str,
     numbers: bool = False,
+    counts: Sequence[Sequence[int]] | None = None,
+    title: str = "",
 ) -> Picture:
-    """Draw a matrix of numbers from 0 (white) to 1 (dark), with a name for each row and column."""
+    """Draw a matrix of numbers from 0 (white) to 1 (dark), with a name for each row and column.
+
+    `numbers` writes each number into its cell; `counts` has a second number for each cell.
+    """
     figure, axes = _subplots(matrix, 1.2 + (0.5 if numbers else 0.26) * max(len(rows), 3))
     aspect = "auto" if numbers else "equal"
     image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, aspect=aspect)
@@ -166,17 +186,24 @@ def heat_map(
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     figure.colorbar(image)
+    _caption(figure, title, {})
     cells = dict(np.ndenumerate(np.asarray(matrix)))
-    for (i, j), value in cells.items() if numbers else ():
-        color = "white" if value > 0.72 else "black"
-        axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=color)
-    described = cells if numbers else [max(cells, key=cells.__getitem__)]
-    listed = ", ".join(f"{rows[i]} and {columns[j]} {cells[i, j]:.2f}" for i, j in described)
-    prefix = "" if numbers else "the largest, "
-    return Picture(figure, f"Heat map, {ylabel} against {xlabel}: {prefix}{listed}.")
+    written = {cell: f"{value:.2f}" for cell, value in cells.items()}
+    if counts is not None:
+        written = {cell: f"{text} ({counts[cell[0]][cell[1]]:,})" for cell, text in written.items()}
+    for (i, j), text in written.items() if numbers else ():
+        color = "white" if cells[i, j] > 0.72 else "black"
+        axes.text(j, i, text, ha="center", va="center", color=color)
+    if numbers:
+        listed = ", ".join(f"{rows[i]} and {columns[j]} {written[i, j]}" for i, j in cells)
+    else:
+        largest = enumerate(np.argmax(matrix, axis=1))
+        listed = ", ".join(f"{rows[i]} and {columns[j]} {written[i, j]}" for i, j in largest)
+        listed = f"the largest of each row, {listed}"
+    return _picture(figure, title, f"Heat map, {ylabel} against {xlabel}: {listed}.")
 
 
-def padding_chart(batches: Mapping[str, tuple[Sequence[int], int]]) -> Picture:
+def padding_chart(batches: Mapping[str, tuple[Sequence[int], int]], title: str = "") -> Picture:
     """Draw minibatches side by side, with a bar for each pair: its tokens, then its padding.
 
     `batches` gives, for each name, every pair's number of tokens and the padded length.
@@ -185,14 +212,53 @@ def padding_chart(batches: Mapping[str, tuple[Sequence[int], int]]) -> Picture:
     shares = {}
     for axes, (name, (lens, width)) in zip(panels[0], batches.items(), strict=True):
         rows, padding = range(len(lens)), [width - length for length in lens]
-        axes.barh(rows, lens, height=1, color="C0", label="tokens")
+        axes.barh(rows, lens, height=1, color=color_of("tokens"), label="tokens")
         axes.barh(rows, padding, left=lens, height=1, color="0.85", hatch="///", label="padding")
-        shares[name] = f"{name}: {sum(padding) / (width * len(lens)):.0%} padding"
+        shares[name] = f"{name}: {100 * sum(padding) / (width * len(lens)):.0f} % padding"
         axes.set_title(shares[name].replace(": ", "\n"), fontsize="medium")
         axes.set_xlabel("position")
     panels[0, 0].set_ylabel("pair of the minibatch")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return Picture(figure, f"Minibatches drawn pair by pair; {'; '.join(shares.values())}.")
+    handles, names = axes.get_legend_handles_labels()
+    _caption(figure, title, dict(zip(names, handles, strict=True)))
+    described = f"Minibatches drawn pair by pair; {'; '.join(shares.values())}."
+    return _picture(figure, title, described)
+
+
+def _points_in_words(points: Mapping[float, tuple[float, float, float]], many: bool) -> str:
+    """Return the points of a line as text; of many points, the first, the highest and the last."""
+    highest, words = max(points, key=lambda x: points[x][0]), []
+    for x in dict.fromkeys((min(points), highest, max(points))) if many else points:
+        y, low, high = points[x]
+        words.append(f"{y:.3g} at {x:g}" + (f" ({low:.3g} to {high:.3g})" if low < high else ""))
+    return ", ".join(words)
+
+
+def _stay_within_0_and_1(axes: Any, axis: str, drawn: Sequence[float]) -> None:
+    """Show no numbers below 0 or above 1 on an axis of shares, where there can be none."""
+    if min(drawn, default=-1) >= 0 and max(drawn, default=2) <= 1:
+        low, high = getattr(axes, f"get_{axis}lim")()
+        axes.set(**{f"{axis}lim": (max(low, 0), min(high, 1))})
+
+
+def _caption(figure: Any, title: str, legend: Mapping[str, Any]) -> None:
+    """Write the title above a figure, and below it the legend if there is more to name."""
+    if len(legend) > 1 or (legend and not title):
+        columns = 4 if len("".join(legend)) < 60 else 2
+        figure.legend(
+            legend.values(), legend, title=title, loc="outside upper left", ncols=columns,
+            frameon=False, alignment="left", title_fontproperties={"weight": "bold"},
+        )  # fmt: skip
+    elif title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize="medium", fontweight="bold")
+
+
+def _picture(figure: Any, title: str, described: str) -> Picture:
+    """Separate the thousands on the axes, and begin the description with the title."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if max(axis.get_view_interval()) >= 1000 and axis.get_scale() == "linear":
+                axis.set_major_formatter("{x:,.0f}")
+    return Picture(figure, f"{title}. {described}" if title else described)
 
 
 def _subplots(content: Sized, height: float, **options: Any):

@@ -13,7 +13,9 @@ from tqdm import tqdm
 
 from ..history import History, Record
 from .charts import Picture, in_notebook
+from .colors import color_of
 
+_TITLE = "Loss and accuracy by epoch"
 _SHOW_EVERY = 0.8  # seconds between two redraws of the live plot
 _MOST_SHARE = 0.05  # of the run time may go into the live plot
 
@@ -34,28 +36,27 @@ class HistoryPicture(Picture):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(8, 3.2), dpi=100, facecolor="white")
+        figure = Figure(figsize=(8, 3.4), dpi=100, facecolor="white")
         self.canvas, self.background = FigureCanvasAgg(figure), None
-        figure.subplots_adjust(left=0.09, right=0.98, bottom=0.16, top=0.86, wspace=0.2)
+        figure.subplots_adjust(left=0.09, right=0.98, bottom=0.15, top=0.81, wspace=0.2)
+        figure.suptitle(_TITLE, x=0.01, ha="left", fontsize="medium", fontweight="bold")
         left, right = figure.subplots(1, 2)
         points = dict(marker="o", markersize=4, clip_on=False, animated=True)  # drawn by png()
-        last_point = dict(markevery=[-1], **points)
+        train = dict(color=color_of("train"), markevery=[-1], **points)
         self.lines = {
-            "loss": left.plot([], "-", color="C0", label="train loss", **last_point)[0],
-            "train_acc": right.plot([], "--", color="C1", label="train acc", **last_point)[0],
+            "loss": left.plot([], "-", label="train loss", **train)[0],
+            "train_acc": right.plot([], "--", label="train acc", **train)[0],
         }
         if split:
-            (line,) = right.plot([], "-", color="C2", label=f"{split} acc", **points)
+            (line,) = right.plot([], "-", color=color_of(split), label=f"{split} acc", **points)
             self.lines["dev_acc"] = line
+        dotted = dict(color="0.3", linestyle=":", linewidth=1)
+        self.chance = right.axhline(1 / 3, label="chance", **dotted)
         for axes, name, top in ((left, "loss", 1.2), (right, "accuracy", 1.0)):
             axes.set(xlabel="epoch", ylabel=name, xlim=(0, num_epochs), ylim=(0, top))
             axes.grid(alpha=0.3)
-            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
-        self.chance = right.axhline(1 / 3, color="0.4", linestyle=":", linewidth=1)
-        self.chance_name = right.text(
-            0.98 * num_epochs, 1 / 3 - 0.01, "chance", ha="right", va="top", color="0.3"
-        )
-        super().__init__(figure, "Loss and accuracy against epochs; training has not begun.")
+            axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False)
+        super().__init__(figure, f"{_TITLE}; training has not begun.")
 
     def draw(self, history: History) -> None:
         """Draw the curves of a run, and describe where they end."""
@@ -63,12 +64,13 @@ class HistoryPicture(Picture):
         for name, line in self.lines.items():
             curve = history.curve(name)
             line.set_data(list(curve), list(curve.values()))
-            ends += [f"{line.get_label()} {history.last(name):.3f}"] if curve else []
+            if curve:
+                first, last = next(iter(curve.values())), history.last(name)
+                ends.append(f"{line.get_label()} from {first:.3f} to {last:.3f}")
         finite = filter(math.isfinite, history.column("loss"))
         self._fit(max(finite, default=1.0), 1 / history.num_classes)
         if history.records:
-            epochs = f"Loss and accuracy against epochs; after {history.epoch:.1f}"
-            self.description = f"{epochs}: {', '.join(ends)}."
+            self.description = f"{_TITLE}; after {history.epoch:.1f}: {', '.join(ends)}."
 
     def _fit(self, highest_loss: float, chance: float) -> None:
         """Set the range of the loss, rarely because all is then redrawn, and the line of chance."""
@@ -79,7 +81,6 @@ class HistoryPicture(Picture):
         if (axes.get_ylim()[1], self.chance.get_ydata()[0]) != (top, chance):
             axes.set_ylim(0, top)
             self.chance.set_ydata([chance, chance])
-            self.chance_name.set_y(chance - 0.01)
             self.background = None
 
     def png(self) -> bytes:
@@ -99,10 +100,10 @@ class HistoryPicture(Picture):
 
 
 class LivePlot:
-    """Curves that grow while a network trains; outside a notebook, nothing is drawn."""
+    """Curves that grow while a network trains, in a notebook and if they are `wanted`."""
 
-    def __init__(self, num_epochs: int, split: str | None = "dev"):
-        self.shown = in_notebook()
+    def __init__(self, num_epochs: int, split: str | None = "dev", wanted: bool = True):
+        self.shown = wanted and in_notebook()
         if not self.shown:
             return
         from IPython.display import display

@@ -12,15 +12,16 @@ from typing import NamedTuple
 
 from ..truncation import TRUNCATIONS, cut
 from ..vocab import Vocab, tokens_of
+from .colors import COLORS
 
 _BOX = "display:inline-block;margin:2px 1px;padding:1px 4px;border-radius:4px;"
 _SEGMENTS = (  # the line below a token is solid or dashed
-    "color:#0d2240;background:#d6e6ff;border-bottom:3px solid #2b62b8;",
-    "color:#40220a;background:#ffe3c7;border-bottom:3px dashed #b85c00;",
+    f"color:#0d2240;background:#d6e6ff;border-bottom:3px solid {COLORS['premises']};",
+    f"color:#40220a;background:#ffe3c7;border-bottom:3px dashed {COLORS['hypotheses']};",
 )
 _CUT = _BOX + "color:#6b1f1f;background:#eeeeee;border-bottom:3px dotted #777777;"
 _PAD = _BOX + "color:#555555;background:#ffffff;border:1px dotted #888888;font-size:60%;"
-_SUPPORTS, _OPPOSES = (232, 168, 0), (178, 132, 235)  # amber and violet, mixed with white
+_DROP, _RISE = (232, 168, 0), (178, 132, 235)  # amber and violet, mixed with white
 PLAIN = 'class="mathjax_ignore tex2jax_ignore"'
 """For elements with words: otherwise Jupyter draws text between dollar signs as a formula."""
 
@@ -38,10 +39,10 @@ class Piece(NamedTuple):
 
 
 class PairStrip:
-    """A pair as BERT reads it: segments coloured, cut tokens struck out, unknown words marked.
+    """A pair as BERT reads it, with coloured segments; truncated tokens are struck out.
 
-    `padded` adds the padding up to `max_len`. `changes` has a number for each word that is not
-    truncated; it is written beside the word and shades it.
+    A question mark flags an unknown word. `padded` adds the padding up to `max_len`. `changes` has
+    a number for each word that is not truncated; it is written beside the word and shades it.
     """
 
     def __init__(
@@ -97,9 +98,12 @@ class PairStrip:
         sides = zip(names, self.kept, self.lens, strict=True)
         signs = [f"{name}: {kept} of {length} tokens" for name, kept, length in sides]
         if any(not math.isnan(piece.change) for piece in self.pieces):
-            signs.append("number: the probability lost without the word, amber; won, violet")
+            signs.append(
+                "number: change in the predicted class's probability when the word is masked"
+                " (amber: drop, violet: rise)"
+            )
         if self.count("cut"):
-            signs.append("struck out: cut")
+            signs.append("struck out: truncated")
         if self.count("unknown"):
             signs.append(f"?: not in the vocabulary, read as {html.escape(self.unk)}")
         if padding := self.count("pad"):
@@ -163,6 +167,6 @@ def _draw_cut(run: list[Piece]) -> list[str]:
 
 
 def _shade(change: float) -> str:
-    """Return a colour from white, for no change, to amber (positive) or violet (negative)."""
-    hue, strength = _SUPPORTS if change > 0 else _OPPOSES, min(1.0, 1.5 * abs(change))
+    """Return a colour from white, for no change, to amber for a drop or violet for a rise."""
+    hue, strength = _DROP if change < 0 else _RISE, min(1.0, 1.5 * abs(change))
     return "#" + "".join(f"{round(255 - strength * (255 - part)):02x}" for part in hue)

@@ -16,17 +16,19 @@ from ..runs.checks import max_positions
 from ..truncation import TRUNCATIONS
 from ..vocab import Vocab
 from .charts import heat_map
+from .colors import color_of
 from .strips import PLAIN, PairStrip, TruncationStrips
 
-EXAMPLES = (
-    ("Two tall women are running in a park.", "Two women are running."),
-    ("Two tall women are running in a park.", "Two women are sleeping."),
-    ("Two tall women are running in a park.", "Two women are running on Monday."),
-    ("A man is playing a guitar.", "A person is playing an instrument."),
-    ("A dog is chasing a cat.", "A cat is being chased by a dog."),
-    ("A dog is chasing a cat.", "A cat is chasing a dog."),
-    ("Three girls are not swimming.", "Three girls are swimming."),
-)
+_GOLD_LABELS = {
+    ("Two tall women are running in a park.", "Two women are running."): "entailment",
+    ("Two tall women are running in a park.", "Two women are sleeping."): "contradiction",
+    ("Two tall women are running in a park.", "Two women are running on Monday."): "neutral",
+    ("A man is playing a guitar.", "A person is playing an instrument."): "entailment",
+    ("A dog is chasing a cat.", "A cat is being chased by a dog."): "entailment",
+    ("A dog is chasing a cat.", "A cat is chasing a dog."): "contradiction",
+    ("Three girls are not swimming.", "Three girls are swimming."): "contradiction",
+}
+EXAMPLES = tuple(_GOLD_LABELS)
 """Example pairs, with words of the bundled corpus."""
 
 _MAX_SHADED = 64  # words; masking more of them, one at a time, takes too long
@@ -55,8 +57,8 @@ class _PairWidget(widgets.VBox):
             options=choices, description="examples", style=_LABEL_STYLE, layout=_FIELD_LAYOUT
         )
         self.message, self.drawing = widgets.HTML(), widgets.HTML()
-        fields, answer = [self.premise, self.hypothesis], [self.message, self.drawing]
-        super().__init__([self.examples, *fields, *(between or settings), *answer])
+        fields, result = [self.premise, self.hypothesis], [self.message, self.drawing]
+        super().__init__([self.examples, *fields, *(between or settings), *result])
         self.examples.observe(self._take_example, "value")
         for control in (*fields, *settings):
             control.observe(self.update, "value")
@@ -109,7 +111,8 @@ class Predictor(_PairWidget):
     """Type a premise and a hypothesis to see the prediction, and the words that it depends on.
 
     The prediction changes while you type; the button adds it to a table. `other` is a second
-    classifier and its vocabulary, which then answers beside the first.
+    classifier and its vocabulary, which then predicts beside the first. The gold labels of the
+    examples are known, so a wrong prediction is marked.
     """
 
     def __init__(
@@ -121,7 +124,7 @@ class Predictor(_PairWidget):
         other: tuple[BERTClassifier, Vocab] | None = None,
     ):
         pairs = [("The model", net, vocab)] + ([("The other model", *other)] if other else [])
-        self.models = [_Answer(*pair) for pair in pairs]
+        self.models = [_Model(*pair) for pair in pairs]
         self.rows: list[tuple[str, ...]] = []
         self.strategy = widgets.Dropdown(
             options=list(TRUNCATIONS), description="truncation", style=_LABEL_STYLE
@@ -145,52 +148,68 @@ class Predictor(_PairWidget):
         """Show the predictions, and the probabilities as bars, which may be empty."""
         super().update()
         for model in self.models:
-            model.draw(answered=bool(self.drawing.value))
+            model.draw(predicted=bool(self.drawing.value))
 
     def show(self, premise: str, hypothesis: str) -> tuple[str, str]:
         """Return the predictions with notes on them, and the strips."""
-        limits = self.max_len.value, self.strategy.value
-        told = [model.predict(premise, hypothesis, *limits) for model in self.models]
-        notes = dict.fromkeys(note for notes, _ in told for note in notes)
-        answers = [f"{model.name} answers: {model.answer}." for model in self.models]
-        strips = [strip._repr_html_() for _, strip in told]
+        limits, gold = (self.max_len.value, self.strategy.value), self.gold_label()
+        results = [model.predict(premise, hypothesis, *limits) for model in self.models]
+        predictions = [
+            f"{m.name} predicts {m.prediction}{' (wrong)' if m.is_wrong(gold) else ''}."
+            for m in self.models
+        ]
+        known = [f"The gold label is {gold}."] if gold else []
+        notes = dict.fromkeys(note for notes, _ in results for note in notes)
+        strips = [strip._repr_html_() for _, strip in results]
         if len(strips) > 1:
             named = zip(self.models, strips, strict=True)
             strips = [f"<p><small>{model.name}:</small></p>{strip}" for model, strip in named]
-        return " ".join([*answers, *notes]), "".join(strips)
+        return " ".join([*predictions, *known, *notes]), "".join(strips)
+
+    def gold_label(self) -> str | None:
+        """Return the gold label of an example, if the models know this class."""
+        gold = _GOLD_LABELS.get(self.pair())
+        return gold if all(gold in model.label_names for model in self.models) else None
 
     def keep(self, button: object = None) -> None:
         """Predict again and add the predictions to the table."""
         self.update()
-        if self.models[0].answer is None:
+        if self.models[0].prediction is None:
             return
+        gold = self.gold_label()
         pair = (text if len(text) <= 80 else f"{text[:80]}…" for text in self.pair())
         limits = f"{self.strategy.value}, {self.max_len.value}"
-        answers = [(str(m.answer), f"{max(m.probs):.3f}") for m in self.models]
-        self.rows.append((*pair, *chain(*answers), limits))
-        columns = ["answer", "probability", "other answer", "probability"][: 2 * len(answers)]
-        self.tries.value = _table(("premise", "hypothesis", *columns, "truncation"), self.rows)
+        predictions = [
+            (f"{'✗ ' if m.is_wrong(gold) else ''}{m.prediction}", f"{max(m.probs):.3f}")
+            for m in self.models
+        ]
+        self.rows.append((*pair, gold or "–", *chain(*predictions), limits))
+        columns = ["prediction", "probability", "other prediction", "probability"]
+        columns = ["gold label", *columns[: 2 * len(predictions)], "truncation"]
+        self.tries.value = _table(("premise", "hypothesis", *columns), self.rows)
 
     def still(self) -> str:
         """Return the pair without the models' numbers, because they differ between machines."""
-        if self.models[0].answer is None:
+        if self.models[0].prediction is None:
             return self.message.value
         return "".join(
-            f"<p>{model.name} answers: <b>{model.answer}</b>.</p>"
+            f"<p>{model.name} predicts <b>{model.prediction}</b>.</p>"
             + model.unshaded_strip._repr_html_()
             for model in self.models
         )
 
 
-class _Answer(widgets.VBox):
-    """What one model answers: a bar and a number for each class."""
+class _Model(widgets.VBox):
+    """The prediction of one model: a bar and a number for each class."""
 
     def __init__(self, name: str, net: BERTClassifier, vocab: Vocab):
         self.name, self.net, self.vocab = name, net, vocab
         self.label_names = label_names_of(net)
-        self.answer: str | None = None
+        self.prediction: str | None = None
         self.bars = [
-            widgets.FloatProgress(max=1, description=label, style=_LABEL_STYLE)
+            widgets.FloatProgress(
+                max=1, description=label, style={**_LABEL_STYLE, "bar_color": color_of(label)}
+            )
             for label in self.label_names
         ]
         self.numbers = [widgets.Label() for _ in self.bars]
@@ -213,13 +232,17 @@ class _Answer(widgets.VBox):
             notes.append(unknown)
         if truncated := strip.count("cut"):
             notes.append(f"Truncated: {truncated} of {sum(strip.lens)} words.")
-        self.answer, self.probs = self.label_names[probs.argmax()], probs.tolist()
+        self.prediction, self.probs = self.label_names[probs.argmax()], probs.tolist()
         return notes, strip
 
-    def draw(self, answered: bool) -> None:
+    def is_wrong(self, gold: str | None) -> bool:
+        """Return whether the prediction differs from the gold label, if that is known."""
+        return gold not in (None, self.prediction)
+
+    def draw(self, predicted: bool) -> None:
         """Show the probabilities, or empty bars."""
-        if not answered:
-            self.answer, self.probs = None, [0.0] * len(self.bars)
+        if not predicted:
+            self.prediction, self.probs = None, [0.0] * len(self.bars)
         for bar, number, prob in zip(self.bars, self.numbers, self.probs, strict=True):
             bar.value, number.value = prob, f"{prob:.3f}"
 
@@ -242,9 +265,8 @@ class TruncationExplorer(_PairWidget):
         strips = TruncationStrips(premise, hypothesis, self.vocab, self.max_len.value)
         length = sum(strips.strips["longest_first"].lens)
         too_many = max(0, length + 3 - self.max_len.value)
-        message = (
-            f"{length} tokens and 3 special tokens: {too_many} too many for {self.max_len.value}."
-        )
+        limit = f"max_len {self.max_len.value}"
+        message = f"{length} tokens and 3 special tokens: {too_many} too many for {limit}."
         return message, strips._repr_html_()
 
 
@@ -272,8 +294,10 @@ class AttentionExplorer(_PairWidget):
         if len(tokens) > _MAX_DRAWN:
             raise ValueError(f"{len(tokens)} tokens: more than {_MAX_DRAWN} cannot be drawn.")
         shown = weights[self.block.value, self.head.value]
-        picture = heat_map(shown, tokens, tokens, "from this token", "to that token")
-        message = f"Block {self.block.value}, head {self.head.value}."
+        place = f"block {self.block.value}, head {self.head.value}"
+        axes, title = ("from this token", "to that token"), f"Attention weights: {place}"
+        picture = heat_map(shown, tokens, tokens, *axes, title=title)
+        message = f"Attention weights of {place}."
         unknown = self.vocab.to_tokens(self.vocab.unk)
         if unknown in tokens:
             message += f" Words that are not in the vocabulary appear as {unknown}."

@@ -101,11 +101,11 @@ def test_the_numbers_follow_quick_edits_and_stay(lab, classifier):
 def test_the_slider_of_max_len_cuts_the_strips(lab):
     lab.open_new(TRUNCATION)
     message, cut = lab.widget.get_by_role("status"), lab.widget.locator("del")
-    expect(message).to_contain_text("too many for 16")
+    expect(message).to_contain_text("too many for max_len 16")
     expect(cut).not_to_have_count(0)
     cut_at_first = cut.count()
     lab.widget.get_by_role("slider").press("ArrowLeft")
-    expect(message).to_contain_text("too many for 15")
+    expect(message).to_contain_text("too many for max_len 15")
     expect(cut).to_have_count(cut_at_first + len(d2l.TRUNCATIONS))
 
 
@@ -164,6 +164,14 @@ def test_fields_lists_and_button_have_names(lab, classifier):
         ("button", "Predict and keep"),
     ):
         expect(lab.widget.get_by_role(role, name=name, exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1150, 800])
+def test_the_predictor_fits_a_screen_of_900_pixels(lab, classifier, width):
+    lab.open_new(PREDICTOR)
+    lab.page.set_viewport_size({"width": width, "height": 900})
+    expect(lab.widget).to_be_in_viewport(ratio=1)
+    assert lab.page.evaluate("() => document.body.scrollWidth") <= width
 
 
 def test_the_keyboard_alone_works_the_predictor(lab, classifier):
