@@ -36,24 +36,24 @@ COPIES = {  # how often augment is in the training pairs
 SPLITS = ("challenge", "dev", "test")
 ENTAILMENT = d2l.LABELS.index("entailment")
 DOES = {
-    "hypernym": "uses a more general word, for the same kind or another; adds a vague detail",
+    "hypernym": "uses a more general word of the same type or another type, or adds a vague detail",
     "hyponym": "uses a more specific word",
-    "modifier": "keeps, changes or adds an adjective, a trait, a manner",
-    "antonym": "says the opposite",
-    "clothing": "says what is worn, something else, something not told",
-    "posture": "says how one sits or stands, another way, or one not told",
-    "location": "says where it is, another place, or one not told",
-    "time": "says the time, the day or the season, another one, or one not told",
-    "weather": "says the weather, another weather, or one not told",
-    "number": "says as many, another number, a number where it was *some*",
-    "identity": "says who or what it is, or another",
-    "action": "says what is done, or another deed",
-    "detail": "adds an object, a tool, a manner",
-    "conjunction": "says one of two, both, one more, or one of them with another",
-    "roles": "says who does it to whom, or swaps them",
-    "passive": "turns active into passive and back",
-    "paraphrase": "says nearly all of it again",
-    "negation": "denies what is true, what is false, or what is open",
+    "modifier": "keeps, changes or adds an adjective, a trait or a manner",
+    "antonym": "states the opposite",
+    "clothing": "names the same clothes, other clothes, or clothes that the premise leaves open",
+    "posture": "names the same posture, another one, or one that the premise leaves open",
+    "location": "names the same place, another one, or one that the premise leaves open",
+    "time": "names the same time, day or season, another one, or one that the premise leaves open",
+    "weather": "names the same weather, another one, or one that the premise leaves open",
+    "number": "gives the same number, another one, or a number where the premise has *some*",
+    "identity": "names the same person or thing, or another one",
+    "action": "names the same action, or another one",
+    "detail": "adds an object, a tool or a manner",
+    "conjunction": "has one of two parts, both, one more, or one of them with a new one",
+    "roles": "keeps who does it to whom, or swaps them",
+    "passive": "turns the active into the passive, or the passive into the active",
+    "paraphrase": "repeats nearly all of the premise",
+    "negation": "negates something true, something false, or something open",
 }
 """What the hypothesis does, for each phenomenon of the test split."""
 
@@ -154,5 +154,5 @@ def shown_phenomena(folder: Path) -> str:
         pairs = next(row["pairs"] for row in chosen if row["label"] == "all")
         told = [f"`{name}`", DOES.get(name, "")] if name != "all" else ["all", ""]
         lines.append([*told, f"{int(pairs):,}", *cells(chosen)])
-    header = ("phenomenon", "what the hypothesis does", "pairs", "right", "E", "C", "N")
-    return markdown(header, lines, "E, C, N: right among pairs with this label.")
+    header = ("kind", "what the hypothesis does", "pairs", "accuracy", "E", "C", "N")
+    return markdown(header, lines, "E, C, N: accuracy on pairs with this label.")

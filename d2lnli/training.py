@@ -302,6 +302,7 @@ def finetune(
     devices: list[torch.device] | None = None,
     run_dir: str | Path | None = None,
     launch: bool = False,
+    plot: bool = True,
     **settings: Any,
 ) -> History | LaunchedRun:
     """Fine-tune `net` in place with Adam on the mean cross-entropy; return the run's history.
@@ -318,6 +319,8 @@ def finetune(
     at once. Its `history` grows, `wait()` returns the whole one, and whatever reads `net` waits for
     the end. In a script that torchrun starts, all processes call this `with process_group():`.
 
+    In a notebook, a live plot shows the run. Without `plot`, only the progress bar does.
+
     ValueError names bad settings, the folder of another run, and a loss or weight that is not
     finite. MemoryError names smaller sizes to try.
     """
@@ -327,7 +330,7 @@ def finetune(
     if not ranks.of_torchrun and (launch or len(devices or ()) > 1):
         started = launch_run(
             unwrapped(net), train_set, dev_set, dataclasses.asdict(recipe),
-            known_devices(devices or try_all_gpus()), run_dir,
+            known_devices(devices or try_all_gpus()), run_dir, plot,
         )  # fmt: skip
         return started if launch else started.wait()
     if ranks.of_torchrun:
@@ -338,7 +341,7 @@ def finetune(
         net.to(device)
     forked = forked_random_states(device)
     with open_run(run_dir, ranks) as folder, forked, reproducible(device):
-        return _finetune(net, train_set, dev_set, recipe, device, ranks, folder)
+        return _finetune(net, train_set, dev_set, recipe, device, ranks, folder, plot)
 
 
 def _finetune(
@@ -349,6 +352,7 @@ def _finetune(
     device: torch.device,
     ranks: Ranks,
     folder: RunFolder | None,
+    plot: bool,
 ) -> History:
     """Fine-tune on one device, and go on from the folder's checkpoint if it holds one."""
     recipe = _settled(recipe, device, ranks, folder)
@@ -376,7 +380,8 @@ def _finetune(
         if folder:
             folder.go_on(settings, state, history)
         checkpoints = [Checkpoints(folder, settings, history, button)] if folder else []
-        recorder = Recorder.of(state, num_epochs, history, "dev" if dev_set else None, folder)
+        split = "dev" if dev_set else None
+        recorder = Recorder.of(state, num_epochs, history, split, folder, plot)
         run(training, num_epochs, [recorder, best, *checkpoints, button])
     best.restore(history)
     plain.history = history

@@ -228,7 +228,7 @@ def test_the_panel_says_how_a_run_stands_and_its_button_stops_it(launched, noteb
     assert run.wait().interrupted
     assert re.match(f"ended at {standing}", line.value)
     assert button.layout.display == "none"
-    assert "Loss and accuracy against epochs; after" in notebook_page[-1]["text/html"]
+    assert "Loss and accuracy by epoch; after" in notebook_page[-1]["text/html"]
 
 
 def test_the_panel_of_a_run_that_is_waited_for_says_what_stops_it(launched):

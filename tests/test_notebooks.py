@@ -58,6 +58,19 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def calls(code, name):
+    """Return the calls of one function of the package."""
+    return [
+        node
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == f"d2l.{name}"
+    ]
+
+
+def keywords(call):
+    return {keyword.arg for keyword in call.keywords}
+
+
 def prose(notebook):
     return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
@@ -326,15 +339,27 @@ def test_other_numbers_than_those_that_vary_are_compared(any_notebook):
     assert ignored <= 2
 
 
-def test_the_live_plot_is_in_the_committed_output():
-    notebook = nbformat.read(ROOT / "notebooks" / "03_fine_tuning.ipynb", as_version=4)
-    pages = "".join(html_outputs(notebook))
-    assert len(re.findall(r'alt="Loss and accuracy[^"]*dev acc 0\.\d+', pages)) == 4
+def test_one_live_plot_is_in_the_committed_output_of_a_notebook_that_trains(any_notebook):
+    code = "\n".join(cell.source for cell in code_cells(any_notebook))
+    plotted = [call for call in calls(code, "finetune") if "plot" not in keywords(call)]
+    plotted += calls(code, "load_or_finetune")
+    found = re.findall(r'alt="(Loss and accuracy[^"]*)"', "".join(html_outputs(any_notebook)))
+    assert len(found) == len(plotted) <= 1
+    assert all(re.search(r"dev acc from 0\.\d+ to 0\.\d+", words) for words in found)
+
+
+def test_every_figure_has_a_title_that_says_what_is_seen(any_notebook):
+    code = "\n".join(cell.source for cell in code_cells(any_notebook))
+    for name in ("bar_chart", "line_chart", "dot_chart", "heat_map", "padding_chart"):
+        assert all("title" in keywords(call) for call in calls(code, name)), name
+    titles = re.findall(r'<img alt="([^.;"]{15,})', "".join(html_outputs(any_notebook)))
+    assert len(set(titles)) == len(titles)
 
 
 def test_under_voila_the_notebook_is_the_predictor_alone():
     notebook = nbformat.read(ROOT / "notebooks" / "05_prediction.ipynb", as_version=4)
-    (tag,) = re.findall(r"remove_cell_tags=([\w-]+)", prose(notebook))
+    for_teachers = (ROOT / "notebooks" / "for_teachers.md").read_text(encoding="utf-8")
+    (tag,) = re.findall(r"remove_cell_tags=([\w-]+)", for_teachers)
     shown = [cell for cell in notebook.cells if tag not in tags(cell)]
     assert [cell.cell_type for cell in shown] == ["code", "code", "markdown", "code"]
     page = "\n".join(cell.source for cell in shown if cell.cell_type == "code")
@@ -452,8 +477,8 @@ def run_elsewhere(name, setting, own, tmp_path, monkeypatch):
 
 def test_a_notebook_takes_folders_and_few_pairs_from_anywhere(own, tmp_path, monkeypatch, data_dir):
     shown = run_elsewhere("04_truncation", "folders", own, tmp_path, monkeypatch)
-    assert "Loss and accuracy against epochs; after" in shown, "the curves are drawn on Colab"
-    assert "Dots of dev accuracy minus that of longest_first" in shown, "the table is found"
+    assert "Loss and accuracy by epoch; after" in shown, "the curves are drawn on Colab"
+    assert "Dots of dev accuracy minus dev accuracy of longest_first" in shown, "the table is found"
     assert "the classifier my-bert-" in shown, "it is said which one is used"
 
 

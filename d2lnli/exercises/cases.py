@@ -101,7 +101,7 @@ def several_labels() -> list[Case]:
 def label_shares() -> list[Case]:
     """Notebook 02: the share of each label among the hypotheses with one of some words."""
     hypotheses = ["a man sleeps", "nobody sleeps", "no dog sleeps , no", "a nobody"]
-    words = "Compare whole words, between blanks: *no* is not in *nobody*."
+    words = "Compare whole words, between spaces: *no* is not in *nobody*."
     twice = "A hypothesis with the word twice counts once."
     return [
         Case((hypotheses, [0, 1, 1, 2], {"sleeps"}), equals({0: 1 / 3, 1: 2 / 3})),
@@ -115,7 +115,7 @@ def uneven_words() -> list[Case]:
     """Notebook 03: the share of a word's most frequent label among the word's pairs."""
     hypotheses = ["a dog sleeps", "a dog runs", "nobody sleeps", "nobody runs , nobody"]
     once = "A word that appears twice in a hypothesis counts once."
-    blanks = "Split at blanks, and do not change the words."
+    spaces = "Split at spaces, and do not change the words."
     return [
         Case((hypotheses[:2], [0, 1], 2), equals({"a": 0.5, "dog": 0.5})),
         Case((hypotheses, [0, 0, 1, 1], 3), equals({}, once)),
@@ -126,7 +126,7 @@ def uneven_words() -> list[Case]:
         Case((["x y", "x", "x"], [2, 2, 0], 1), equals({"x": 2 / 3, "y": 1.0})),
         Case(
             (["In ,", "a man in", "a woman"], [0, 1, 2], 1),
-            equals({"In": 1.0, ",": 1.0, "a": 0.5, "man": 1.0, "in": 1.0, "woman": 1.0}, blanks),
+            equals({"In": 1.0, ",": 1.0, "a": 0.5, "man": 1.0, "in": 1.0, "woman": 1.0}, spaces),
         ),
     ]
 
@@ -291,7 +291,9 @@ def overconfidence() -> list[Case]:
         ([confident, uncertain], [0, 2], 0.2),
         ([confident, uncertain, uncertain, confident], [0, 1, 1, 2], -0.05),
     )
-    hint = "It is the mean of each row's largest probability, minus the share of right predictions."
+    hint = (
+        "It is the mean of each row's largest probability, minus the share of correct predictions."
+    )
     return [Case((np.array(p), np.array(y)), equals(gap, hint)) for p, y, gap in cases]
 
 
@@ -316,7 +318,7 @@ CASES: dict[str, Callable[[], list[Case]]] = {
 
 
 def _tiny_bert() -> tuple[BERTModel, Vocab]:
-    """Return a BERT with random weights and its vocabulary; always the same."""
+    """Return a randomly initialized BERT and its vocabulary; always the same."""
     vocab = Vocab(_WORDS, reserved_tokens=_SPECIALS)
     torch.default_generator.manual_seed(0)
     bert = BERTModel(len(vocab), 16, 32, num_heads=2, num_blks=2, dropout=0.0, max_len=32)

@@ -25,12 +25,13 @@ class Recorder(Hook):
         history: History,
         split: str | None,
         run: RunFolder | None = None,
+        plot: bool = True,
     ) -> "Recorder":
-        """Return a recorder with a bar and a live plot, which also keeps the history of a run."""
+        """Return a recorder with a bar and perhaps a live plot, which keeps a run's history."""
         steps_left = num_epochs * state.num_batches - state.steps_done
         keep, pass_on = (run.save_history, run.pass_on) if run else (None, None)
-        plot, is_shown = LivePlot(num_epochs, split), state.ranks.rank == 0
-        return cls(Progress(plot, steps_left, history, keep, pass_on, is_shown))
+        live, is_shown = LivePlot(num_epochs, split, plot), state.ranks.rank == 0
+        return cls(Progress(live, steps_left, history, keep, pass_on, is_shown))
 
     def __enter__(self) -> "Recorder":
         self.progress.__enter__()

@@ -52,6 +52,7 @@ def launch_run(
     settings: dict,
     devices: Sequence[torch.device],
     run_dir: str | Path | None,
+    plot: bool = True,
 ) -> "LaunchedRun":
     """Start a process for each device; together they do `finetune(net, …, **settings)`.
 
@@ -85,7 +86,8 @@ def launch_run(
         process = _start(folder, len(devices), environment)
         print(f"processes: {len(devices)}, running in {run_folder}")
     split = "dev" if dev_set else None
-    return LaunchedRun(net, folder, process, settings["num_epochs"], split, run_dir is None)
+    shown = settings["num_epochs"], split, plot
+    return LaunchedRun(net, folder, process, *shown, run_dir is None)
 
 
 def _write_job(
@@ -191,6 +193,7 @@ class LaunchedRun:
         process: subprocess.Popen | None,
         num_epochs: int,
         split: str | None,
+        plot: bool,
         temporary: bool,
     ):
         self.net, self.folder, self.process, self.temporary = net, folder, process, temporary
@@ -202,7 +205,7 @@ class LaunchedRun:
             net.register_state_dict_pre_hook(self._before_use),
         ]
         self.take_over_lock = threading.Lock()
-        self.panel = _Panel(self, num_epochs, split) if in_notebook() else None
+        self.panel = _Panel(self, num_epochs, split) if plot and in_notebook() else None
         self.ended = threading.Event()  # not join(): an interrupted join() marks a thread as ended
         threading.Thread(target=self._follow, daemon=True).start()
 

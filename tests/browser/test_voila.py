@@ -1,4 +1,4 @@
-"""Notebook 05 as a page in front of a class, with the command that README gives."""
+"""Notebook 05 as a page in front of a class, with the command that for_teachers.md gives."""
 
 import re
 import shlex
@@ -28,12 +28,16 @@ def hidden_lines(notebook: str) -> list[str]:
 
 
 def test_voila_shows_the_predictor_and_nothing_else(page, classifier, artifacts):
-    command = re.search(r"^voila (.+)$", (ROOT / "README.md").read_text(), re.MULTILINE)[1]
+    text = (ROOT / "notebooks" / "for_teachers.md").read_text(encoding="utf-8")
+    command = re.search(r"^voila (.+)$", text, re.MULTILINE)[1]
     notebook, *options = shlex.split(command)
     page.route("https://cdn.jsdelivr.net/**/*.css", no_icons)
     with voila(notebook, *options) as server:
         page.goto(server.url, timeout=120_000)
+        page.set_viewport_size({"width": 1280, "height": 900})
         premise, hypothesis = (page.get_by_label(name) for name in ("premise", "hypothesis"))
+        expect(premise).to_be_visible(timeout=60_000)
+        expect(page.locator(".widget-vbox").first).to_be_in_viewport(ratio=1)
         for text in ("Two women are running.", "Two women are sleeping."):
             hypothesis.fill(text, timeout=60_000)
             probs = d2l.predict_proba(*classifier, [premise.input_value()], [text])[0].tolist()
