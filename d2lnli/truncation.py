@@ -24,7 +24,7 @@ class Kept(NamedTuple):
 
 
 def longest_first(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
-    """Cut the longer side, token by token, as the book does; at a tie cut the hypothesis."""
+    """Truncate the longer side, token by token, as the book does, and in a tie the hypothesis."""
     premise, hypothesis, budget = _lengths(premise_len, hypothesis_len, budget)
     half = (budget + 1) // 2
     premise_kept = np.minimum(premise, np.maximum(half, budget - hypothesis))
@@ -32,7 +32,7 @@ def longest_first(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: Arr
 
 
 def proportional(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
-    """Shrink both sides by the ratio of their lengths, rounded to the nearest token."""
+    """Truncate both sides in the ratio of their lengths, rounded to the nearest token."""
     premise, hypothesis, budget = _lengths(premise_len, hypothesis_len, budget)
     total = np.maximum(premise + hypothesis, 1)
     share = (2 * np.minimum(budget, total) * premise + total) // (2 * total)
@@ -40,21 +40,21 @@ def proportional(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: Arra
 
 
 def cut_premise(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
-    """Cut the premise; the hypothesis loses tokens only once the premise is down to one."""
+    """Truncate the premise; the hypothesis loses tokens only once the premise has one left."""
     premise, hypothesis, budget = _lengths(premise_len, hypothesis_len, budget)
     rest = np.minimum(premise, np.maximum(budget - hypothesis, 0))
     return _heads(_leave_one_each(rest, premise, hypothesis, budget), hypothesis, budget)
 
 
 def cut_hypothesis(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
-    """Cut the hypothesis; the premise loses tokens only once the hypothesis is down to one."""
+    """Truncate the hypothesis; the premise loses tokens only once the hypothesis has one left."""
     premise, hypothesis, budget = _lengths(premise_len, hypothesis_len, budget)
     whole = np.minimum(premise, budget)
     return _heads(_leave_one_each(whole, premise, hypothesis, budget), hypothesis, budget)
 
 
 def head_tail(premise_len: ArrayLike, hypothesis_len: ArrayLike, budget: ArrayLike) -> Kept:
-    """Share the budget as `longest_first` does, but cut each side in its middle, not at its end.
+    """Share the budget as `longest_first` does, but remove tokens from the middle of each side.
 
     Sun et al. (2019), "How to fine-tune BERT for text classification?", keep the head and the tail
     of a long text.

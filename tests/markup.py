@@ -16,7 +16,7 @@ OURS = {  # every element that we make, and its attributes
     "sup": set(),
     "b": set(),
     "p": set(),
-    "img": {"alt", "src"},
+    "img": {"alt", "style", "src"},
     "table": {"class"},
     **{name: set() for name in ("thead", "tbody", "tr")},
     "th": {"scope", "style"},

@@ -41,7 +41,8 @@ def chart(request):
 
 def test_a_chart_is_a_white_image_with_a_description(chart):
     found = re.fullmatch(
-        r'<img alt="([^"]{20,})" src="data:image/png;base64,([^"]*)">', chart._repr_html_()
+        r'<img alt="([^"]{20,})" style="max-width:100%" src="data:image/png;base64,([^"]*)">',
+        chart._repr_html_(),
     )
     assert found[1] == chart.description
     pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(found[2])))
@@ -56,7 +57,7 @@ def test_names_in_a_description_are_escaped():
     html = d2l.bar_chart({'"><script>': 1.0}, "<b>")._repr_html_()
     assert "<script>" not in html
     assert "<b>" not in html
-    assert html.count('"') == 4
+    assert html.count('"') == 6
 
 
 def test_bars_are_as_long_as_their_numbers_the_first_on_top():

@@ -56,7 +56,7 @@ def test_predict_knows_the_classifiers_classes_and_says_what_is_unknown(folders,
     label, probabilities, note = capsys.readouterr().out.splitlines()
     assert label in names
     assert re.fullmatch(r"entailment \d\.\d{3}, not entailment \d\.\d{3}", probabilities)
-    assert "2 of 5 words" in note
+    assert "2 of 5 tokens" in note
     assert main(["predict", "a b", "c", *arguments]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 

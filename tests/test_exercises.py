@@ -40,7 +40,7 @@ def named(name, function):
 def test_a_worked_solution_is_right(name, capsys):
     d2l.check(SOLVED[name])
     count = len(CASES[name]())
-    assert capsys.readouterr().out == f"{name}: right ({count} of {count} cases).\n"
+    assert capsys.readouterr().out == f"{name}: correct ({count} of {count} cases).\n"
 
 
 def changed(name, change):
@@ -209,7 +209,7 @@ RIGHT = [
 @pytest.mark.parametrize("name, function", RIGHT, ids=[name for name, _ in RIGHT])
 def test_a_right_answer_may_have_another_form(name, function, capsys):
     d2l.check(named(name, lambda *arguments: function(*arguments)))
-    assert f"{name}: right (" in capsys.readouterr().out
+    assert f"{name}: correct (" in capsys.readouterr().out
     assert not Path("never-made").exists()
 
 

@@ -123,14 +123,14 @@ def test_the_table_of_checkpoints_is_true():
         "SNLI", "Scenes", "Breaking_NLI",
     }  # fmt: skip
     for row, config in zip(rows, sizes.values(), strict=True):
-        _, blocks, hidden, vocabulary, tokenisation, parameters, size, *_ = row
+        _, shape, vocabulary, parameters, size, _ = row
         with torch.device("meta"):
             model = d2l.BERTModel(**{"dropout": 0.1, **config})
         parts = (model.encoder, model.hidden) if row[0] == "`minilm`" else (model,)
         millions = sum(p.numel() for part in parts for p in part.parameters()) / 1e6
-        assert (int(blocks), int(hidden)) == (config["num_blks"], config["num_hiddens"])
-        assert tokenisation == ("WordPiece" if config.get("embedding_norm") else "words")
-        assert vocabulary == f"{config['vocab_size']:,}"
+        assert shape == f"{config['num_blks']} × {config['num_hiddens']}"
+        unit = "WordPiece" if config.get("embedding_norm") else "words"
+        assert vocabulary == f"{config['vocab_size']:,} {unit}"
         assert parameters in (f"{millions:.0f} million", f"{millions:.1f} million")
         assert size == f"{4 * millions:.0f} MB"
 

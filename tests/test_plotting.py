@@ -83,7 +83,8 @@ def test_a_history_plots_its_numbers():
 def test_a_picture_is_an_image_with_a_description():
     picture = d2l.History(RECORDS).plot()
     found = re.fullmatch(
-        r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)">', picture._repr_html_()
+        r'<img alt="([^"]*)" style="max-width:100%" src="data:image/png;base64,([^"]*)">',
+        picture._repr_html_(),
     )
     assert found[1] == (
         "Loss and accuracy by epoch; after 2.0: train loss from 1.000 to 0.400, "

@@ -48,11 +48,6 @@ def test_every_link_and_command_of_the_page_exists():
             main([command, "--help"])
 
 
-def test_the_voila_command_is_the_readmes():
-    (voila,) = [line for line in COMMANDS if line.startswith("voila ")]
-    assert voila in (ROOT / "README.md").read_text(encoding="utf-8")
-
-
 def test_the_slides_ask_the_net_for_nothing(tmp_path):
     (command,) = [line for line in COMMANDS if line.startswith("jupyter nbconvert")]
     _, *arguments = shlex.split(command)

@@ -253,7 +253,7 @@ def test_the_strip_follows_strategy_and_length(predictor, vocab, strategy):
     assert drawn(predictor) == [piece.text for piece in strip.pieces]
     kept = [tag for tag, _ in Page(predictor.drawing.value).elements if tag == "del"]
     assert len(kept) == strip.count("cut") == 5
-    assert "5 of 12 words" in predictor.message.value
+    assert "5 of 12 tokens" in predictor.message.value
 
 
 @pytest.mark.parametrize("name", ["premise", "hypothesis"])
@@ -308,20 +308,20 @@ def test_typed_text_is_split_as_in_snli(tiny):
 
 
 def test_unknown_words_are_counted(predictor):
-    assert "1 of 8 words" in predictor.message.value
+    assert "1 of 8 tokens" in predictor.message.value
     predictor.premise.value = "zebra a quokka"
-    assert "3 of 6 words" in predictor.message.value
+    assert "3 of 6 tokens" in predictor.message.value
     predictor.premise.value, predictor.hypothesis.value = "a b", "c"
     assert "Unknown" not in predictor.message.value
 
 
 def test_many_words_are_not_shaded_but_predicted(tiny):
     predictor = d2l.Predictor(*tiny, "a dog is running " * 20, "a dog is running")
-    assert "More than 64 words" in predictor.message.value
+    assert "More than 64 tokens" in predictor.message.value
     np.testing.assert_allclose(shown(predictor), expected(predictor), rtol=1e-6)
     assert not re.search(r"[+-]\d\.\d\d", predictor.drawing.value)
     predictor.max_len.value = 64
-    assert "More than 64 words" not in predictor.message.value
+    assert "More than 64 tokens" not in predictor.message.value
     assert re.search(r"[+-]\d\.\d\d", predictor.drawing.value)
 
 
@@ -403,7 +403,7 @@ def test_too_many_tokens_for_the_heat_map_give_a_message(tiny):
     for number, drawn_at_all in ((36, True), (37, False), (500, False)):
         explorer.premise.value, explorer.hypothesis.value = "a " * number, "dog"
         assert bool(explorer.drawing.value) == drawn_at_all
-        assert ("cannot be drawn" in explorer.message.value) != drawn_at_all
+        assert ("at most 40 can be drawn" in explorer.message.value) != drawn_at_all
 
 
 def test_the_strips_of_the_explorer_follow_max_len(vocab):

@@ -157,6 +157,6 @@ def test_probing_and_widgets_take_pieces(pieces):
     net = d2l.BERTClassifier(bert).eval()
     assert len(d2l.word_changes(net, pieces, "abab", "b.")) == 4
     predictor = d2l.Predictor(net, pieces, "abab", "zz")
-    assert "Not in the vocabulary: 1 of 3 words" in predictor.message.value
+    assert "Not in the vocabulary: 1 of 3 tokens" in predictor.message.value
     explorer = d2l.AttentionExplorer(bert, pieces, "abab", "zz")
     assert "appear as [UNK]" in explorer.message.value

@@ -32,7 +32,7 @@ def check(function: Callable) -> None:
             if problem := _try(function, case):
                 print(f"{name}: not yet. {_call(name, case)} {problem}")
                 return
-    print(f"{name}: right ({len(cases)} of {len(cases)} cases).")
+    print(f"{name}: correct ({len(cases)} of {len(cases)} cases).")
 
 
 def _try(function: Callable, case: Case) -> str | None:

@@ -29,7 +29,7 @@ class Picture:
         """Return an `<img>` tag, because JupyterLab drops the description of other images."""
         data = base64.b64encode(self.png()).decode("ascii")
         alt = html.escape(self.description)
-        return f'<img alt="{alt}" src="data:image/png;base64,{data}">'
+        return f'<img alt="{alt}" style="max-width:100%" src="data:image/png;base64,{data}">'
 
     def png(self) -> bytes:
         """Return the figure as a PNG file."""

@@ -73,7 +73,9 @@ class PairStrip:
         if padded:
             self.pieces += [Piece(self.pad, 0, "pad")] * (max_len - sum(self.kept) - 3)
         if len(changes) not in (0, sum(self.kept)):
-            raise ValueError(f"{len(changes)} changes for {sum(self.kept)} words: give one each")
+            raise ValueError(
+                f"{len(changes)} changes for {sum(self.kept)} tokens: give one for each token"
+            )
 
     def count(self, kind: str) -> int:
         """Return the number of tokens of one kind."""
@@ -81,8 +83,8 @@ class PairStrip:
 
     def unknown_note(self) -> str:
         """Return a sentence that counts the unknown words, or an empty text if there are none."""
-        unknown, words = self.count("unknown"), sum(self.kept)
-        note = f"Not in the vocabulary: {unknown} of {words} words; the model has to guess."
+        unknown, tokens = self.count("unknown"), sum(self.kept)
+        note = f"Not in the vocabulary: {unknown} of {tokens} tokens; the model reads {self.unk}."
         return note if unknown else ""
 
     def row(self) -> str:

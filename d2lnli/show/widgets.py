@@ -31,7 +31,7 @@ _GOLD_LABELS = {
 EXAMPLES = tuple(_GOLD_LABELS)
 """Example pairs, with words of the bundled corpus."""
 
-_MAX_SHADED = 64  # words; masking more of them, one at a time, takes too long
+_MAX_SHADED = 64  # tokens; masking more of them, one at a time, takes too long
 _MAX_DRAWN = 40  # tokens; the labels of a larger heat map are unreadable
 _LABEL_STYLE = {"description_width": "7em"}  # the same width aligns fields and bars
 _FIELD_LAYOUT = {"width": "95%"}
@@ -227,11 +227,11 @@ class _Model(widgets.VBox):
             changes = word_changes(self.net, self.vocab, *pair, *limits)
             strip = PairStrip(*pair, self.vocab, *limits, changes=changes)
         else:
-            notes.append(f"More than {_MAX_SHADED} words: their effects are not computed.")
+            notes.append(f"More than {_MAX_SHADED} tokens: the changes are not computed.")
         if unknown := strip.unknown_note():
             notes.append(unknown)
         if truncated := strip.count("cut"):
-            notes.append(f"Truncated: {truncated} of {sum(strip.lens)} words.")
+            notes.append(f"Truncated: {truncated} of {sum(strip.lens)} tokens.")
         self.prediction, self.probs = self.label_names[probs.argmax()], probs.tolist()
         return notes, strip
 
@@ -292,7 +292,9 @@ class AttentionExplorer(_PairWidget):
         """Return the block and head, and the heat map."""
         tokens, weights = attention(self.bert, self.vocab, premise, hypothesis)
         if len(tokens) > _MAX_DRAWN:
-            raise ValueError(f"{len(tokens)} tokens: more than {_MAX_DRAWN} cannot be drawn.")
+            raise ValueError(
+                f"{len(tokens)} tokens, but at most {_MAX_DRAWN} can be drawn: shorten a sentence."
+            )
         shown = weights[self.block.value, self.head.value]
         place = f"block {self.block.value}, head {self.head.value}"
         axes, title = ("from this token", "to that token"), f"Attention weights: {place}"
