@@ -12,7 +12,7 @@ OURS = {  # every element that we make, and its attributes
     "span": {"style", "title"},
     "bdi": set(),
     "del": {"style"},
-    "small": {"class"},
+    "small": set(),
     "sup": set(),
     "b": set(),
     "p": set(),

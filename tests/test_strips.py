@@ -249,7 +249,7 @@ def test_shaded_words_can_be_read(change):
 
 
 def test_there_must_be_a_change_for_every_kept_word():
-    with pytest.raises(ValueError, match="1 changes for 2 words"):
+    with pytest.raises(ValueError, match="1 changes for 2 tokens"):
         d2l.PairStrip(["a"], ["b"], VOCAB, changes=[0.5])
 
 

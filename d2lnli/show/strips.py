@@ -110,7 +110,7 @@ class PairStrip:
             signs.append(f"?: not in the vocabulary, read as {html.escape(self.unk)}")
         if padding := self.count("pad"):
             signs.append(f"dotted: {padding} times {html.escape(self.pad)}")
-        return f"<small {PLAIN}>{' · '.join(signs)}</small>"
+        return f'<div {PLAIN} style="line-height:1.4;"><small>{" · ".join(signs)}</small></div>'
 
     def _repr_html_(self) -> str:
         return self.row() + self.legend()

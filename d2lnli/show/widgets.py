@@ -35,7 +35,7 @@ _MAX_SHADED = 64  # tokens; masking more of them, one at a time, takes too long
 _MAX_DRAWN = 40  # tokens; the labels of a larger heat map are unreadable
 _LABEL_STYLE = {"description_width": "7em"}  # the same width aligns fields and bars
 _FIELD_LAYOUT = {"width": "95%"}
-_CELL = "padding:2px 10px;text-align:left;"
+_CELL = "padding:4px 10px;line-height:1.4;text-align:left;"
 
 
 class _PairWidget(widgets.VBox):
