@@ -291,7 +291,7 @@ def test_a_notebook_shows_the_curves_of_the_run_old_or_new(data_dir, corpus, cap
     assert isinstance(picture, Picture)
     assert picture.description in last_of_the_run
     history = d2l.History.load(d2l.classifier_dir("bert.tiny", corpus))
-    assert f"dev acc {history.last('dev_acc'):.3f}" in picture.description
+    assert picture.description.endswith(f" to {history.last('dev_acc'):.3f}.")
     assert capsys.readouterr() == said
 
 

@@ -306,8 +306,9 @@ def test_bad_settings_are_named(net, data, setting, message):
 def test_a_recipe_is_the_only_list_of_settings(net, data):
     fields = inspect.signature(d2l.Recipe).parameters
     shown = inspect.signature(d2l.finetune).parameters
-    assert list(shown)[:6] == ["net", "train_set", "dev_set", "devices", "run_dir", "launch"]
-    assert {name: shown[name].default for name in list(shown)[6:]} == {
+    own = ["net", "train_set", "dev_set", "devices", "run_dir", "launch", "plot"]
+    assert list(shown)[:7] == own
+    assert {name: shown[name].default for name in list(shown)[7:]} == {
         name: field.default for name, field in fields.items()
     }
     recipe = d2l.Recipe(lr=np.float32(0.5), num_epochs=np.int64(3))
