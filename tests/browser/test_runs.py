@@ -83,7 +83,10 @@ def test_the_stop_button_a_closed_tab_and_a_lost_kernel_lose_nothing(lab, artifa
     ).to_be_visible()
     lab.open_new(LOOK)
     (picture,) = lab.images()
-    assert re.search(r"after 4\.0: train loss 0\.\d+", picture["alt"]) and picture["width"]
+    assert (
+        re.search(r"after 4\.0: train loss from \d\.\d+ to 0\.\d+", picture["alt"])
+        and picture["width"]
+    )
     lab.picture_themes(artifacts / "a-run-gone-on-with")
 
 
