@@ -220,7 +220,7 @@ def test_a_heat_map_is_white_at_zero_and_darker_at_more():
 def test_a_heat_map_has_the_counts_beside_its_numbers():
     counts = [[1, 25, 5], [50, 90, 1900]]
     names = ["r0", "r1"], ["c0", "c1", "c2"]
-    picture = d2l.heat_map(MATRIX, *names, "y", "x", numbers=True, counts=counts)
+    picture = d2l.heat_map(MATRIX, *names, "y", "x", counts=counts)
     found = {text.get_position()[::-1]: text.get_text() for text in picture.figure.axes[0].texts}
     assert (found[0, 1], found[1, 2]) == ("0.25 (25)", "0.95 (1,900)")
     assert "r1 and c2 0.95 (1,900)" in picture.description

@@ -177,8 +177,9 @@ def heat_map(
 ) -> Picture:
     """Draw a matrix of numbers from 0 (white) to 1 (dark), with a name for each row and column.
 
-    `numbers` writes each number into its cell; `counts` has a second number for each cell.
+    `numbers` writes each number into its cell, and `counts` writes a second one beside it.
     """
+    numbers = numbers or counts is not None
     figure, axes = _subplots(matrix, 1.2 + (0.5 if numbers else 0.26) * max(len(rows), 3))
     aspect = "auto" if numbers else "equal"
     image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, aspect=aspect)
