@@ -13,13 +13,13 @@ COLORS = {
     "challenge": "#37474f",
     "premises": "#2b62b8",
     "hypotheses": "#b85c00",
-    "hypothesis": "#b85c00",
+    "hypothesis": "#b85c00",  # the training "hypothesis only"
     "longest_first": "#4d4d4d",
     "proportional": "#3949ab",
     "cut_premise": "#d6408a",
     "cut_hypothesis": "#6d8b00",
     "head_tail": "#a87900",
-    "run": "#000000",
+    "run": "#000000",  # "this run", beside recorded ones
 }
 OTHERS = ("#3949ab", "#d6408a", "#6d8b00", "#a87900", "#4d4d4d")
 
